@@ -1,0 +1,41 @@
+"""Convolutional networks in JAX through explicit, proved gradients.
+
+``jcnn.ops`` are the operations, each with its gradient rule written down; ``jcnn.reference`` are
+the same on plain JAX. Submodules load when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jcnn import inspection, lowering, ops, reference
+    from jcnn.experiment import Experiment, load_experiment
+    from jcnn.model import Model
+
+__version__ = "0.1.0"
+__all__ = [
+    "Experiment",
+    "Model",
+    "inspection",
+    "load_experiment",
+    "lowering",
+    "ops",
+    "reference",
+]
+
+_HOMES = {"Experiment": "jcnn.experiment", "load_experiment": "jcnn.experiment", "Model": "jcnn.model"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command line starts at once."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"jcnn.{name}")
+    raise AttributeError(f"module 'jcnn' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

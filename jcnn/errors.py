@@ -1,0 +1,26 @@
+"""The one exception for what a user can mend, and the hint at the nearest known name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: a key, a layer, a file.
+
+    The message is one sentence that names the place, says what was expected and what was found.
+    The command line prints it and ends with exit code 2.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Hint at the known name closest to ``word``.
+
+    >>> nearest("epoch", ["epochs", "batch_size"])
+    " (did you mean 'epochs'?)"
+    >>> nearest("zzz", ["epochs"])
+    ''
+    """
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -1,0 +1,54 @@
+"""The operations of a convolutional network, each with its gradient written down.
+
+Pure functions on channels-last arrays. Every one carries an explicit ``jax.custom_vjp`` rule;
+``jcnn.reference`` has the same names without rules. Reverse mode only, to any order.
+"""
+
+from jcnn.ops.activations import (
+    leaky_relu,
+    prelu,
+    relu,
+    scaled_tanh,
+    sigmoid,
+    signum,
+    softmax,
+    tanh,
+    unit_step,
+)
+from jcnn.ops.convolution import convolve, convolve_transpose, correlate
+from jcnn.ops.dense import dense
+from jcnn.ops.dropout import dropout
+from jcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
+from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
+from jcnn.ops.pooling import average_pool, decimate, global_average_pool, square_pool
+
+__all__ = [
+    "average_pool",
+    "batch_norm",
+    "batch_norm_inference",
+    "binary_cross_entropy",
+    "convolve",
+    "convolve_transpose",
+    "correlate",
+    "decimate",
+    "dense",
+    "dropout",
+    "global_average_pool",
+    "global_max_pool",
+    "leaky_relu",
+    "local_response_norm",
+    "max_pool",
+    "mean_squared_error",
+    "prelu",
+    "relu",
+    "relu_max_pool",
+    "scaled_tanh",
+    "sigmoid",
+    "signum",
+    "softmax",
+    "softmax_cross_entropy",
+    "square_pool",
+    "tanh",
+    "unit_step",
+]

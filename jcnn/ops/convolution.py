@@ -1,0 +1,309 @@
+r"""Convolution, correlation and transposed convolution over any number of spatial axes.
+
+[T] and [L] call *convolution* the operation that flips the kernel and *correlation* the one that
+does not, as NumPy and SciPy do (and most deep-learning frameworks don't):
+
+.. math::
+    (w * a)[m] = \sum_{m'} w[m - m'] \, a[m'] \qquad
+    (w \star a)[m'] = \sum_m w[m - m'] \, a[m]
+
+"Convolution forward, correlation backward" [L]: the input gradient of a convolution correlates the
+cotangent with the same kernel, and the gradient of the kernel correlates cotangent and input.
+All three functions are the closed triple of :mod:`jcnn.ops.triple`, seen from another side.
+
+[T] is the ECE 544 tutorial by R. Yeh (2016), [L] lecture 9 of ECE 417 by M. Hasegawa-Johnson
+(2023).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jcnn.lowering.geometry import Geometry
+from jcnn.ops.arguments import (
+    Axes,
+    Padding,
+    floating,
+    geometry,
+    integer,
+    pads,
+    per_axis,
+    spatial_size,
+)
+from jcnn.ops.bias import add_bias, check_bias
+from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
+
+
+def correlate(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    strides: Axes = 1,
+    padding: Padding = "VALID",
+    dilation: Axes = 1,
+    groups: int = 1,
+) -> jax.Array:
+    r"""Correlate ``x`` with ``w`` (no flip) and add a bias.
+
+    .. math:: y[m, d] = \sum_k \sum_c w[k, c, d] \, x[s m + r k - p, c] + b[d]
+
+    for strides :math:`s`, dilation :math:`r` and padding :math:`p` before the first element.
+
+    Args:
+        x: Input, (N, *size, C), floating point; any number of spatial axes from one.
+        w: Kernel, (*window, C / groups, D), of the same dtype.
+        b: Bias, (D,) or one a position, (*output, D); or None.
+        strides: Step between neighbouring outputs, in elements; one integer or one an axis.
+        padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL" (window - 1 on both
+            sides), an integer for all sides, or a pair (before, after) for each axis. Zeros.
+        dilation: Step between neighbouring kernel elements.
+        groups: Groups of channels that don't see each other; divides C and D.
+
+    Returns:
+        (N, *output, D), of the same dtype.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit, or the window is larger than the padded input.
+
+    Gradient:
+        :math:`\partial L/\partial x = X(\delta, w)`, a convolution with ``w``;
+        :math:`\partial L/\partial w = W(x, \delta)`; :math:`\partial L/\partial b = \sum \delta`
+        [T "Gradient for bias term"]. Kept between the passes: ``x`` and ``w``.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
+    >>> correlate(x, jnp.array([1.0, 10.0]).reshape(2, 1, 1)).ravel()
+    Array([21., 42.], dtype=float32)
+    """
+    x, w, b = _arrays("correlate", x, w, b)
+    resolved = _geometry("correlate", x, w, b, strides, padding, dilation, groups)
+    return add_bias(correlation(resolved, x, w), b)
+
+
+def convolve(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    strides: Axes = 1,
+    padding: Padding = "VALID",
+    dilation: Axes = 1,
+    groups: int = 1,
+) -> jax.Array:
+    r"""Convolve ``x`` with ``w`` (the kernel flipped) and add a bias.
+
+    .. math:: z[m, d] = \sum_c \sum_{m'} w[m - m', c, d] \, a[m', c] + b[d]
+
+    [L "Convolution forward", T "The forward Convolution Operation"]. With "VALID" padding the
+    output keeps the positions where the kernel lies inside the image, as
+    ``scipy.signal.convolve(..., mode="valid")`` does.
+
+    Args:
+        x: Input :math:`a`, (N, *size, C), floating point; any number of spatial axes from one.
+        w: Kernel, (*window, C / groups, D), of the same dtype.
+        b: Bias, (D,) or one a position, (*output, D); or None.
+        strides: Step between neighbouring outputs; see :func:`correlate`.
+        padding: See :func:`correlate`.
+        dilation: Step between neighbouring kernel elements.
+        groups: Groups of channels that don't see each other.
+
+    Returns:
+        (N, *output, D), of the same dtype.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit, or the window is larger than the padded input.
+
+    Gradient:
+        :math:`\partial L/\partial a = w \star \delta` [L "The Back-Prop of Convolution is
+        Correlation"]; :math:`\partial L/\partial w = \delta \star a` [L "Weight gradient"];
+        :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x`` and ``w``.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
+    >>> convolve(x, jnp.array([1.0, 10.0]).reshape(2, 1, 1)).ravel()
+    Array([12., 24.], dtype=float32)
+    """
+    x, w, b = _arrays("convolve", x, w, b)
+    resolved = _geometry("convolve", x, w, b, strides, padding, dilation, groups)
+    return add_bias(_convolve(resolved, x, w), b)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    return correlation(geometry, x, _flip(w))
+
+
+def _convolve_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
+    return _convolve(geometry, x, w), (x, w)
+
+
+def _convolve_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
+    x, w = residuals
+    dx = input_gradient(geometry, dy, _flip(w))
+    dw = _flip(kernel_gradient(geometry, x, dy))
+    return dx, dw
+
+
+_convolve.defvjp(_convolve_fwd, _convolve_bwd)
+
+
+def convolve_transpose(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    strides: Axes = 1,
+    padding: Padding = "VALID",
+    dilation: Axes = 1,
+    groups: int = 1,
+) -> jax.Array:
+    r"""Add a copy of the kernel, scaled by each input element, every ``strides`` elements.
+
+    .. math:: y[n, d] = \sum_m \sum_c w[n + p - s m, c, d] \, x[m, c] + b[d]
+
+    The adjoint of :func:`correlate` of the same strides, padding and dilation: transposed, or
+    fractionally strided, convolution (synthesis by overlap-add).
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+        w: Kernel, (*window, C / groups, D), of the same dtype.
+        b: Bias, (D,) or one a position, (*output, D); or None.
+        strides: Step between the kernel's copies, in output elements.
+        padding: What the correlation that this is the adjoint of would pad, so what is cut off
+            here. With :math:`n` elements and a window that spans :math:`k`: "VALID" gives
+            :math:`s (n - 1) + k`, "SAME" gives :math:`s n`, "FULL" cuts :math:`k - 1` off both
+            ends; an integer or pairs cut that much.
+        dilation: Step between neighbouring kernel elements.
+        groups: Groups of channels that don't see each other.
+
+    Returns:
+        (N, *output, D), of the same dtype.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit, or the padding cuts everything off.
+
+    Gradient:
+        :math:`\partial L/\partial x = F(\delta, w)`, :math:`\partial L/\partial w = W(\delta, x)`,
+        :math:`\partial L/\partial b = \sum \delta`, in the triple's names. Kept between the
+        passes: ``x`` and ``w``.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([1.0, 2.0]).reshape(1, 2, 1)
+    >>> convolve_transpose(x, jnp.array([1.0, 10.0, 5.0]).reshape(3, 1, 1), strides=2).ravel()
+    Array([ 1., 10.,  7., 20., 10.], dtype=float32)
+    """
+    op = "convolve_transpose"
+    x, w, b = _arrays(op, x, w, b)
+    inner = spatial_size(op, x)
+    _check_kernel(op, x, w, groups)
+    rank, window = len(inner), w.shape[:-2]
+    strides = per_axis(op, "strides", strides, rank)
+    dilation = per_axis(op, "dilation", dilation, rank)
+    size = _transposed_size(op, inner, window, strides, padding, dilation)
+    resolved = geometry(op, size, window, strides, padding, dilation, groups)
+    check_bias(op, b, (*size, w.shape[-1]))
+    return add_bias(_convolve_transpose(resolved, x, w), b)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    return input_gradient(geometry, x, _exchange_channels(w, geometry.groups))
+
+
+def _convolve_transpose_fwd(
+    geometry: Geometry, x: jax.Array, w: jax.Array
+) -> tuple[jax.Array, Pair]:
+    return _convolve_transpose(geometry, x, w), (x, w)
+
+
+def _convolve_transpose_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
+    x, w = residuals
+    dx = correlation(geometry, dy, _exchange_channels(w, geometry.groups))
+    dw = _exchange_channels(kernel_gradient(geometry, dy, x), geometry.groups)
+    return dx, dw
+
+
+_convolve_transpose.defvjp(_convolve_transpose_fwd, _convolve_transpose_bwd)
+
+
+def _flip(w: jax.Array) -> jax.Array:
+    """Return w[-k]: every spatial axis reversed."""
+    return jnp.flip(w, axis=tuple(range(w.ndim - 2)))
+
+
+def _exchange_channels(w: jax.Array, groups: int) -> jax.Array:
+    """Let input and output channels change places within each group; its own inverse."""
+    *window, c, d = w.shape
+    split = w.reshape(*window, c, groups, d // groups)
+    return jnp.swapaxes(split, -1, -3).reshape(*window, d // groups, groups * c)
+
+
+def _arrays(
+    op: str, x: ArrayLike, w: ArrayLike, b: ArrayLike | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    x, w, *rest = floating(op, x=x, w=w, b=b)
+    return x, w, rest[0] if rest else None
+
+
+def _geometry(
+    op: str,
+    x: jax.Array,
+    w: jax.Array,
+    b: jax.Array | None,
+    strides: Axes,
+    padding: Padding,
+    dilation: Axes,
+    groups: int,
+) -> Geometry:
+    size = spatial_size(op, x)
+    _check_kernel(op, x, w, groups)
+    resolved = geometry(op, size, w.shape[:-2], strides, padding, dilation, groups)
+    check_bias(op, b, (*resolved.output, w.shape[-1]))
+    return resolved
+
+
+def _check_kernel(op: str, x: jax.Array, w: jax.Array, groups: int) -> None:
+    integer(op, "groups", groups, 1)
+    if w.ndim != x.ndim:
+        raise ValueError(
+            f"{op}: w must have shape (*window, C / groups, D) with {x.ndim - 2} window axes "
+            f"for x of shape {x.shape}, found {w.shape}"
+        )
+    c, d = x.shape[-1], w.shape[-1]
+    if c % groups or d % groups:
+        raise ValueError(f"{op}: groups must divide the channels {c} and {d}, found {groups}")
+    if w.shape[-2] != c // groups:
+        raise ValueError(
+            f"{op}: w must have C / groups = {c // groups} input channels for x with {c} channels "
+            f"and {groups} group(s), found {w.shape[-2]} in its shape {w.shape}"
+        )
+
+
+def _transposed_size(
+    op: str,
+    inner: tuple[int, ...],
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Return the size whose correlation has the size ``inner``."""
+    if padding == "SAME":
+        return tuple(s * n for s, n in zip(strides, inner, strict=True))
+    span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
+    cut = pads(op, padding, inner, span, strides)
+    size = tuple(
+        s * (n - 1) + k - lo - hi
+        for n, s, k, (lo, hi) in zip(inner, strides, span, cut, strict=True)
+    )
+    if min(size) < 1:
+        raise ValueError(f"{op}: padding {cut} leaves nothing of the output, found size {size}")
+    return size

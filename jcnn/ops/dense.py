@@ -1,0 +1,66 @@
+r"""The fully connected layer: :math:`a = z \cdot W + b` [T]."""
+
+from __future__ import annotations
+
+import jax
+from jax.typing import ArrayLike
+
+from jcnn.ops.arguments import floating
+from jcnn.ops.bias import add_bias, check_bias
+
+
+def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
+    r"""Multiply each row of ``x`` by ``w`` and add a bias.
+
+    .. math:: a_j = \sum_i z_i W_{ij} + b_j
+
+    Args:
+        x: Input :math:`z`, (..., C), floating point; at least two axes.
+        w: Weights, (C, D), of the same dtype.
+        b: Bias, (D,), or None.
+
+    Returns:
+        (..., D), of the same dtype.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit.
+
+    Gradient:
+        :math:`\partial L/\partial z = \delta W^T`, :math:`\partial L/\partial W = z^T \delta`,
+        :math:`\partial L/\partial b = \sum \delta` [L "Similarities between convolutional and
+        fully-connected back-prop"]. Kept between the passes: ``x`` and ``w``.
+
+    >>> import jax.numpy as jnp
+    >>> dense(jnp.ones((1, 2)), jnp.array([[1.0], [2.0]]), jnp.array([0.5]))
+    Array([[3.5]], dtype=float32)
+    """
+    x, w, *rest = floating("dense", x=x, w=w, b=b)
+    b = rest[0] if rest else None
+    if x.ndim < 2 or w.ndim != 2 or x.shape[-1] != w.shape[0]:
+        raise ValueError(
+            f"dense: x (..., C) and w (C, D) must share C, found {x.shape} and {w.shape}"
+        )
+    check_bias("dense", b, w.shape[-1:])
+    return add_bias(_multiply(x, w), b)
+
+
+@jax.custom_vjp
+def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
+    return x @ w
+
+
+def _multiply_fwd(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _multiply(x, w), (x, w)
+
+
+def _multiply_bwd(
+    residuals: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, w = residuals
+    dx = _multiply(dy, w.T)
+    rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    return dx, _multiply(rows[0].T, rows[1])
+
+
+_multiply.defvjp(_multiply_fwd, _multiply_bwd)

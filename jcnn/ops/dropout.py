@@ -1,0 +1,60 @@
+r"""Dropout (Krizhevsky et al. 2012): :math:`y = m x / (1 - r)` with a random mask :math:`m`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jcnn.ops.arguments import floating
+
+
+def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
+    r"""Set a random share of the elements to zero and scale the others up.
+
+    .. math:: y = \frac{m}{1 - r} x, \qquad m \sim \mathrm{Bernoulli}(1 - r)
+
+    so that the mean stays and nothing has to be done at inference.
+
+    Args:
+        x: Any shape, floating point.
+        key: A JAX random key; the same key gives the same mask.
+        drop_rate: :math:`r`, the probability of a zero, in [0, 1).
+
+    Returns:
+        Same shape and dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``drop_rate`` is outside [0, 1).
+
+    Gradient:
+        :math:`\frac{m}{1 - r} \delta`: linear, its own adjoint. Kept between the passes: the key
+        alone; the mask is drawn again.
+
+    >>> dropout(jnp.ones(3), jax.random.key(0), 0.0)
+    Array([1., 1., 1.], dtype=float32)
+    """
+    (x,) = floating("dropout", x=x)
+    if not 0 <= drop_rate < 1:
+        raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
+    return _dropout(float(drop_rate), x, key)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dropout(drop_rate: float, x: jax.Array, key: jax.Array) -> jax.Array:
+    kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
+    return jnp.where(kept, x / (1 - drop_rate), 0)
+
+
+def _dropout_fwd(drop_rate: float, x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _dropout(drop_rate, x, key), key
+
+
+def _dropout_bwd(drop_rate: float, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
+    return _dropout(drop_rate, dy, key), None
+
+
+_dropout.defvjp(_dropout_fwd, _dropout_bwd)

@@ -1,0 +1,273 @@
+r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (Krizhevsky 2012)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jcnn.ops.arguments import floating, integer
+
+Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def batch_norm(
+    x: ArrayLike, scale: ArrayLike, offset: ArrayLike, *, epsilon: float = 1e-5
+) -> Triple:
+    r"""Normalise each channel by the batch's own mean and variance, as in training.
+
+    .. math::
+        \hat x = \frac{x - \mu}{\sqrt{v + \epsilon}}, \quad y = \gamma \hat x + \beta, \qquad
+        \mu = \frac{1}{M} \sum x, \quad v = \frac{1}{M} \sum (x - \mu)^2
+
+    over the :math:`M` elements of a channel, the batch and all positions.
+
+    Args:
+        x: (N, ..., C), floating point; N at least 1.
+        scale: :math:`\gamma`, (C,), of the same dtype.
+        offset: :math:`\beta`, (C,), of the same dtype.
+        epsilon: Added to the variance; positive.
+
+    Returns:
+        ``(y, mean, variance)``: (N, ..., C), (C,) and (C,). The variance is the biased one, over M.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit, or ``epsilon`` is not positive.
+
+    Gradient:
+        .. math::
+            \partial L/\partial x &= \frac{\gamma}{M \sqrt{v + \epsilon}}
+            \left( M \delta - \sum \delta - \hat x \sum \delta \hat x \right)
+            + \frac{1}{M} \delta_\mu + \frac{2}{M} (x - \mu) \, \delta_v \\
+            \partial L/\partial\gamma &= \sum \delta \hat x, \qquad
+            \partial L/\partial\beta = \sum \delta
+
+        the last two terms for cotangents of the returned mean and variance. Kept between the
+        passes: ``x``, ``scale`` and two numbers a channel; not :math:`\hat x`.
+
+    >>> y, mean, variance = batch_norm(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1))
+    >>> mean, variance
+    (Array([2.], dtype=float32), Array([1.], dtype=float32))
+    """
+    x, scale, offset = floating("batch_norm", x=x, scale=scale, offset=offset)
+    _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
+    return _batch_norm(float(epsilon), x, scale, offset)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Triple:
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axis=axes)
+    variance = jnp.square(x - mean).mean(axis=axes)
+    factor = scale * lax.rsqrt(variance + epsilon)
+    return (x - mean) * factor + offset, mean, variance
+
+
+def _batch_norm_fwd(
+    epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array
+) -> tuple[Triple, tuple[jax.Array, ...]]:
+    y, mean, variance = _batch_norm(epsilon, x, scale, offset)
+    return (y, mean, variance), (x, scale, mean, variance)
+
+
+def _batch_norm_bwd(epsilon: float, residuals: tuple[jax.Array, ...], cotangents: Triple) -> Triple:
+    x, scale, mean, variance = residuals
+    dy, dmean, dvariance = cotangents
+    axes = tuple(range(x.ndim - 1))
+    m = x.size // x.shape[-1]
+    rate = lax.rsqrt(variance + epsilon)
+    normalized = (x - mean) * rate
+    doffset = dy.sum(axis=axes)
+    dscale = (dy * normalized).sum(axis=axes)
+    dx = (scale * rate) * (dy - (doffset + normalized * dscale) / m)
+    through_statistics = (dmean + 2 * (x - mean) * dvariance) / m
+    return dx + through_statistics, dscale, doffset
+
+
+_batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
+
+
+def batch_norm_inference(
+    x: ArrayLike,
+    scale: ArrayLike,
+    offset: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    *,
+    epsilon: float = 1e-5,
+) -> jax.Array:
+    r"""Normalise each channel by a given mean and variance, as after training.
+
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{v + \epsilon}} + \beta
+
+    Args:
+        x: (N, ..., C), floating point.
+        scale: :math:`\gamma`, (C,).
+        offset: :math:`\beta`, (C,).
+        mean: :math:`\mu`, (C,), a running mean.
+        variance: :math:`v`, (C,), a running variance.
+        epsilon: Added to the variance; positive.
+
+    Returns:
+        (N, ..., C), of the same dtype.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: Shapes don't fit, or ``epsilon`` is not positive.
+
+    Gradient:
+        With :math:`r = (v + \epsilon)^{-1/2}`: :math:`\partial L/\partial x = \gamma r \delta`,
+        :math:`\partial L/\partial\gamma = r \sum \delta (x - \mu)`,
+        :math:`\partial L/\partial\beta = \sum \delta`,
+        :math:`\partial L/\partial\mu = -\gamma r \sum \delta`,
+        :math:`\partial L/\partial v = -\frac{1}{2} \gamma r^3 \sum \delta (x - \mu)`.
+        Kept between the passes: ``x`` and the numbers a channel.
+
+    >>> one = jnp.ones(1)
+    >>> batch_norm_inference(jnp.array([[3.0]]), one, one, one, 4 * one, epsilon=1e-12)
+    Array([[2.]], dtype=float32)
+    """
+    op = "batch_norm_inference"
+    x, scale, offset, mean, variance = floating(
+        op, x=x, scale=scale, offset=offset, mean=mean, variance=variance
+    )
+    _check_channels(op, x, epsilon, scale=scale, offset=offset, mean=mean, variance=variance)
+    return _batch_norm_inference(float(epsilon), x, scale, offset, mean, variance)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _batch_norm_inference(
+    epsilon: float,
+    x: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+) -> jax.Array:
+    return (x - mean) * (scale * lax.rsqrt(variance + epsilon)) + offset
+
+
+def _batch_norm_inference_fwd(
+    epsilon: float,
+    x: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    y = _batch_norm_inference(epsilon, x, scale, offset, mean, variance)
+    return y, (x, scale, mean, variance)
+
+
+def _batch_norm_inference_bwd(
+    epsilon: float, residuals: tuple[jax.Array, ...], dy: jax.Array
+) -> tuple[jax.Array, ...]:
+    x, scale, mean, variance = residuals
+    axes = tuple(range(x.ndim - 1))
+    rate = lax.rsqrt(variance + epsilon)
+    doffset = dy.sum(axis=axes)
+    centred = (dy * (x - mean)).sum(axis=axes)
+    dx = scale * rate * dy
+    return dx, rate * centred, doffset, -scale * rate * doffset, -0.5 * scale * rate**3 * centred
+
+
+_batch_norm_inference.defvjp(_batch_norm_inference_fwd, _batch_norm_inference_bwd)
+
+
+def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) -> None:
+    if not epsilon > 0:
+        raise ValueError(f"{op}: epsilon must be positive, found {epsilon}")
+    if x.ndim < 2:
+        raise ValueError(f"{op}: x must be (N, ..., C), found {x.shape}")
+    for name, a in arrays.items():
+        if a.shape != x.shape[-1:]:
+            raise ValueError(f"{op}: {name} must be {x.shape[-1:]}, found {a.shape}")
+
+
+def local_response_norm(
+    x: ArrayLike,
+    *,
+    size: int = 5,
+    offset: float = 2.0,
+    scale: float = 1e-4,
+    power: float = 0.75,
+) -> jax.Array:
+    r"""Divide each activation by those of neighbouring channels at the same place.
+
+    .. math:: y_c = \frac{x_c}{s_c^{\beta}}, \qquad
+        s_c = k + \alpha \sum_{c'=c-\lfloor (n-1)/2 \rfloor}^{c+\lfloor n/2 \rfloor} x_{c'}^2
+
+    with Krizhevsky's :math:`n = 5, k = 2, \alpha = 10^{-4}, \beta = 0.75` (the sum is not divided
+    by :math:`n`, as some frameworks do).
+
+    Args:
+        x: (..., C), floating point.
+        size: :math:`n`, channels in a neighbourhood; those outside count as zero.
+        offset: :math:`k`, positive.
+        scale: :math:`\alpha`, not negative.
+        power: :math:`\beta`.
+
+    Returns:
+        Same shape and dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``size`` is less than 1, ``offset`` not positive or ``scale`` negative.
+
+    Gradient:
+        .. math:: \partial L/\partial x_c = \delta_c s_c^{-\beta} - 2 \alpha \beta \, x_c
+            \sum_{c' : c \in \text{neighbourhood of } c'} \delta_{c'} x_{c'} s_{c'}^{-\beta - 1}
+
+        Kept between the passes: ``x``.
+
+    >>> local_response_norm(jnp.array([[1.0, 2.0]]), size=1, offset=1.0, scale=1.0, power=1.0)
+    Array([[0.5, 0.4]], dtype=float32)
+    """
+    (x,) = floating("local_response_norm", x=x)
+    integer("local_response_norm", "size", size, 1)
+    if not (offset > 0 and scale >= 0):
+        raise ValueError(
+            "local_response_norm: offset must be positive and scale not negative, "
+            f"found {offset} and {scale}"
+        )
+    return _local_response_norm((size, float(offset), float(scale), float(power)), x)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _local_response_norm(numbers: tuple[int, float, float, float], x: jax.Array) -> jax.Array:
+    size, offset, scale, power = numbers
+    s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
+    return x * s**-power
+
+
+def _local_response_norm_fwd(
+    numbers: tuple[int, float, float, float], x: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return _local_response_norm(numbers, x), x
+
+
+def _local_response_norm_bwd(
+    numbers: tuple[int, float, float, float], x: jax.Array, dy: jax.Array
+) -> tuple[jax.Array]:
+    size, offset, scale, power = numbers
+    s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
+    shrunk = s**-power
+    # the channels that c is a neighbour of: the neighbourhood mirrored
+    crossed = _neighbours(dy * x * shrunk / s, size // 2, (size - 1) // 2)
+    return (dy * shrunk - 2 * scale * power * x * crossed,)
+
+
+_local_response_norm.defvjp(_local_response_norm_fwd, _local_response_norm_bwd)
+
+
+def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:
+    """Sum each channel with those ``before`` and ``after`` it."""
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    channels = x.shape[-1]
+    shifted = (padded[..., k : k + channels] for k in range(before + after + 1))
+    return sum(shifted, jnp.zeros_like(x))

@@ -1,0 +1,202 @@
+r"""Average, squared and decimation pooling [L "Other types of pooling"].
+
+But for the square they are linear, so that each one's gradient is its adjoint.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jcnn import lowering
+from jcnn.lowering.geometry import Geometry
+from jcnn.ops.adjoint import adjoint_pair
+from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
+
+_window_sum, _window_spread = adjoint_pair(lowering.window_sum, lowering.window_spread)
+
+
+def average_pool(
+    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+) -> jax.Array:
+    r"""Average each window.
+
+    .. math:: a[m] = \frac{1}{M} \sum_{m'} z[s m + m']
+
+    over the :math:`M` elements of a window; padding counts as zeros, so the divisor is the same
+    everywhere.
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+        window: See :func:`jcnn.ops.max_pool`.
+        strides: See :func:`jcnn.ops.max_pool`.
+        padding: See :func:`jcnn.ops.max_pool`.
+
+    Returns:
+        (N, *output, C), of the same dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: The window doesn't fit, or padding alone fills one.
+
+    Gradient:
+        :math:`\partial L/\partial z[n] = \frac{1}{M} \sum_{m : n \in \text{window } m} \delta[m]`
+        [from L "Other types of pooling"]. Nothing is kept between the passes.
+
+    >>> import jax.numpy as jnp
+    >>> average_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
+    Array([ 2. , -1.5], dtype=float32)
+    """
+    (x,) = floating("average_pool", x=x)
+    resolved = pool_geometry("average_pool", x, window, strides, padding)
+    return _window_average(resolved, x)
+
+
+def _averages(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return lowering.window_sum(geometry, x) / geometry.taps
+
+
+def _shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(geometry, dy / geometry.taps)
+
+
+_window_average, _ = adjoint_pair(_averages, _shares)
+
+
+def square_pool(
+    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+) -> jax.Array:
+    r"""Add up the squares in each window, as the outputs of the TDNN of 1988 do over time.
+
+    .. math:: a[m] = \sum_{m'} z[s m + m']^2
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+        window: See :func:`jcnn.ops.max_pool`.
+        strides: See :func:`jcnn.ops.max_pool`.
+        padding: See :func:`jcnn.ops.max_pool`.
+
+    Returns:
+        (N, *output, C), of the same dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: The window doesn't fit, or padding alone fills one.
+
+    Gradient:
+        :math:`\partial L/\partial z[n] = 2 z[n] \sum_{m : n \in \text{window } m} \delta[m]`.
+        Kept between the passes: ``x``.
+
+    >>> import jax.numpy as jnp
+    >>> square_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
+    Array([10.,  5.], dtype=float32)
+    """
+    (x,) = floating("square_pool", x=x)
+    return _square_pool(pool_geometry("square_pool", x, window, strides, padding), x)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return _window_sum(geometry, x * x)
+
+
+def _square_pool_fwd(geometry: Geometry, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _square_pool(geometry, x), x
+
+
+def _square_pool_bwd(geometry: Geometry, x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    return (2 * x * _window_spread(geometry, dy),)
+
+
+_square_pool.defvjp(_square_pool_fwd, _square_pool_bwd)
+
+
+def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
+    r"""Keep every ``factor``-th element of each spatial axis, from the first.
+
+    .. math:: a[m] = z[M m]
+
+    [L "Decimation pooling"], the lecture's ReLU apart.
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+        factor: :math:`M`; one integer or one a spatial axis.
+
+    Returns:
+        (N, *ceil(size / factor), C), of the same dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point, or ``factor`` not an integer.
+        ValueError: ``factor`` is less than one, or has another number of axes.
+
+    Gradient:
+        :math:`\partial L/\partial z[n] = \delta[n / M]` where :math:`M` divides :math:`n`, else 0.
+        Nothing is kept between the passes.
+
+    >>> import jax.numpy as jnp
+    >>> decimate(jnp.arange(5.0).reshape(1, 5, 1), 2).ravel()
+    Array([0., 2., 4.], dtype=float32)
+    """
+    (x,) = floating("decimate", x=x)
+    size = spatial_size("decimate", x)
+    return _take((size, per_axis("decimate", "factor", factor, len(size))), x)
+
+
+def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax.Array:
+    _, factor = static
+    return lax.slice(x, (0,) * x.ndim, x.shape, (1, *factor, 1))
+
+
+def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
+    size, factor = static
+    edges = [
+        (0, n - ((m - 1) * f + 1), f - 1)
+        for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
+    ]
+    return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+_take, _ = adjoint_pair(_every, _between_zeros)
+
+
+def global_average_pool(x: ArrayLike) -> jax.Array:
+    r"""Average over all spatial axes: :math:`a = \frac{1}{M} \sum_n z[n]`.
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+
+    Returns:
+        (N, C), of the same dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has no spatial axis.
+
+    Gradient:
+        :math:`\partial L/\partial z[n] = \delta / M`. Nothing is kept between the passes.
+
+    >>> import jax.numpy as jnp
+    >>> global_average_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1))
+    Array([[0.25]], dtype=float32)
+    """
+    (x,) = floating("global_average_pool", x=x)
+    return _mean(spatial_size("global_average_pool", x), x)
+
+
+def _average(size: tuple[int, ...], x: jax.Array) -> jax.Array:
+    return x.mean(axis=tuple(range(1, 1 + len(size))))
+
+
+def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
+    share = dy / math.prod(size)
+    return jnp.broadcast_to(
+        jnp.expand_dims(share, tuple(range(1, 1 + len(size)))), (dy.shape[0], *size, dy.shape[-1])
+    )
+
+
+_mean, _ = adjoint_pair(_average, _spread_evenly)

@@ -1,0 +1,89 @@
+r"""The closed triple: correlation, its input gradient and its kernel gradient.
+
+Correlation is bilinear in the image and the kernel:
+
+.. math:: y[m, d] = \sum_k \sum_c w[k, c, d] \, x[s m + k, c]  \qquad F(x, w)
+
+and so are its two gradients, for a cotangent :math:`\delta = \partial L / \partial y`:
+
+.. math::
+    \partial L / \partial x [n, c] &= \sum_m \sum_d w[n - s m, c, d] \, \delta[m, d]
+    \qquad X(\delta, w) \\
+    \partial L / \partial w [k, c, d] &= \sum_m \delta[m, d] \, x[s m + k, c]
+    \qquad W(x, \delta)
+
+Each is linear in both of its arguments, and its two derivatives are the other two functions:
+
+======================= ====================== ======================
+function                in the first argument  in the second
+======================= ====================== ======================
+:math:`F(x, w)`         :math:`X(\delta, w)`   :math:`W(x, \delta)`
+:math:`X(\delta, w)`    :math:`F(dx, w)`       :math:`W(dx, \delta)`
+:math:`W(x, \delta)`    :math:`X(\delta, dw)`  :math:`F(x, dw)`
+======================= ====================== ======================
+
+Three rules that name each other are therefore closed under reverse-mode differentiation to any
+order. Between the passes each keeps its two arguments, nothing else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TypeAlias
+
+import jax
+
+from jcnn import lowering
+from jcnn.lowering.geometry import Geometry
+
+Pair: TypeAlias = tuple[jax.Array, jax.Array]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def correlation(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """F: correlate ``x`` (N, *size, C) with ``w`` (*window, C/G, D) to (N, *output, D)."""
+    return lowering.correlate(geometry, x, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """X: carry ``dy`` (N, *output, D) back to the input (N, *size, C)."""
+    return lowering.input_gradient(geometry, dy, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """W: correlate ``x`` (N, *size, C) with ``dy`` (N, *output, D) to (*window, C/G, D)."""
+    return lowering.kernel_gradient(geometry, x, dy)
+
+
+def _correlation_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
+    return correlation(geometry, x, w), (x, w)
+
+
+def _correlation_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
+    x, w = residuals
+    return input_gradient(geometry, dy, w), kernel_gradient(geometry, x, dy)
+
+
+def _input_gradient_fwd(geometry: Geometry, dy: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
+    return input_gradient(geometry, dy, w), (dy, w)
+
+
+def _input_gradient_bwd(geometry: Geometry, residuals: Pair, dx: jax.Array) -> Pair:
+    dy, w = residuals
+    return correlation(geometry, dx, w), kernel_gradient(geometry, dx, dy)
+
+
+def _kernel_gradient_fwd(geometry: Geometry, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, Pair]:
+    return kernel_gradient(geometry, x, dy), (x, dy)
+
+
+def _kernel_gradient_bwd(geometry: Geometry, residuals: Pair, dw: jax.Array) -> Pair:
+    x, dy = residuals
+    return input_gradient(geometry, dy, dw), correlation(geometry, x, dw)
+
+
+correlation.defvjp(_correlation_fwd, _correlation_bwd)
+input_gradient.defvjp(_input_gradient_fwd, _input_gradient_bwd)
+kernel_gradient.defvjp(_kernel_gradient_fwd, _kernel_gradient_bwd)

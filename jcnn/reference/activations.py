@@ -1,0 +1,51 @@
+"""Activations on plain JAX; see :mod:`jcnn.ops.activations` for what each computes."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def relu(x: jax.Array) -> jax.Array:
+    """Rectify."""
+    return jax.nn.relu(x)
+
+
+def leaky_relu(x: jax.Array, slope: float = 0.01) -> jax.Array:
+    """Rectify with a leak; at 0 on the leak's side."""
+    return jnp.where(x > 0, x, slope * x)
+
+
+def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    """Rectify with a learned leak."""
+    return jnp.where(x > 0, x, slope * x)
+
+
+def sigmoid(x: jax.Array) -> jax.Array:
+    """Apply the logistic sigmoid."""
+    return jax.nn.sigmoid(x)
+
+
+def tanh(x: jax.Array) -> jax.Array:
+    """Apply the hyperbolic tangent."""
+    return jnp.tanh(x)
+
+
+def scaled_tanh(x: jax.Array, *, amplitude: float = 1.7159, rate: float = 2 / 3) -> jax.Array:
+    """Apply ``amplitude * tanh(rate * x)``."""
+    return amplitude * jnp.tanh(rate * x)
+
+
+def softmax(x: jax.Array) -> jax.Array:
+    """Normalise exponentials along the last axis."""
+    return jax.nn.softmax(x, axis=-1)
+
+
+def unit_step(x: jax.Array) -> jax.Array:
+    """Return 1 where positive, else 0."""
+    return jnp.where(x > 0, jnp.ones_like(x), jnp.zeros_like(x))
+
+
+def signum(x: jax.Array) -> jax.Array:
+    """Return the sign."""
+    return jnp.sign(x)
