@@ -1,5 +1,7 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
+from jcnn.lowering.choice import Choice, choose, forced, minimal_filtering
+from jcnn.lowering.correlations import correlate, explain, input_gradient, kernel_gradient
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.pools import (
     gather,
@@ -9,16 +11,20 @@ from jcnn.lowering.pools import (
     window_spread,
     window_sum,
 )
-from jcnn.lowering.xla import correlate, input_gradient, kernel_gradient
 
 __all__ = [
+    "Choice",
     "Geometry",
+    "choose",
     "correlate",
+    "explain",
+    "forced",
     "gather",
     "input_gradient",
     "kernel_gradient",
     "max_pool",
     "max_pool_values",
+    "minimal_filtering",
     "scatter",
     "window_spread",
     "window_sum",

@@ -2,6 +2,8 @@ r"""The fully connected layer: :math:`a = z \cdot W + b` [T]."""
 
 from __future__ import annotations
 
+import math
+
 import jax
 from jax.typing import ArrayLike
 
@@ -59,8 +61,9 @@ def _multiply_bwd(
 ) -> tuple[jax.Array, jax.Array]:
     x, w = residuals
     dx = _multiply(dy, w.T)
-    rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    return dx, _multiply(rows[0].T, rows[1])
+    rows = math.prod(x.shape[:-1])
+    dw = _multiply(x.reshape(rows, x.shape[-1]).T, dy.reshape(rows, dy.shape[-1]))
+    return dx, dw
 
 
 _multiply.defvjp(_multiply_fwd, _multiply_bwd)

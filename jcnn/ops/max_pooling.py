@@ -7,6 +7,7 @@ is therefore not the input but which element won.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -138,8 +139,8 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     Array([[3.]], dtype=float32)
     """
     (x,) = floating("global_max_pool", x=x)
-    spatial_size("global_max_pool", x)
-    return _global_max(x.reshape(x.shape[0], -1, x.shape[-1]))[0]
+    length = math.prod(spatial_size("global_max_pool", x))
+    return _global_max(x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 
 @jax.custom_vjp

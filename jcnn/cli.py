@@ -1,0 +1,241 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jcnn import process
+from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from jcnn.experiment import Experiment
+
+app = typer.Typer(
+    help="Convolutional networks in JAX through explicit, proved gradients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Get data sets and check them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment's TOML file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the experiment; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 2 for what the user can mend.
+
+    Args:
+        arguments: The words after ``jcnn``; where not given, those of this process, which may then
+            start itself again with another allocator.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+        process.tune_allocator(arguments)
+    try:
+        app(args=list(arguments), prog_name="jcnn")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"'{error.filename}': {error.strerror}")
+    return 0
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out (or the run CONFIG names).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train an experiment and write a run's folder."""
+    if resume and out is None and config.is_dir():
+        out = config
+        config = out / "experiment.toml"
+    if resume and out is None:
+        raise UserError("--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`")
+    experiment = _load(config, overrides)
+    from jcnn import training
+
+    out = out or training.unused_folder(experiment.name)
+    training.enable_compilation_cache()
+    progress = training.choose_progress(sys.stderr if as_json else sys.stdout)
+    try:
+        summary = training.train(experiment, out, resume=resume, progress=progress)
+    except training.Interrupted as interrupted:
+        _say(f"{interrupted}; continue with: jcnn train {out} --resume", error=True)
+        raise typer.Exit(128 + interrupted.signal_number) from None
+    if as_json:
+        _print_json({**summary, "run": str(out)})
+    else:
+        test = summary["test"]
+        _say(
+            f"test accuracy {test['accuracy']:.2%} in {summary['seconds']:.1f} s "
+            f"({summary['compile_seconds']:.1f} s of it compiling); run in {out}"
+        )
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    split: Annotated[str, typer.Option("--split", help="test or train.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Measure a run's network."""
+    if split not in ("train", "test"):
+        raise UserError(f"--split is '{split}'; expected 'test' or 'train'")
+    from jcnn import training
+
+    training.enable_compilation_cache()
+    result = training.evaluate(run, split)
+    if as_json:
+        _print_json(result)
+    else:
+        _say(
+            f"{result['split']} loss {result['loss']:.4f}  accuracy {result['accuracy']:.2%}  "
+            f"(step {result['step']})"
+        )
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or recordings.")],
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Exchange black and white first.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Name the class of each file."""
+    from jcnn import training
+
+    training.enable_compilation_cache()
+    results = training.predict(run, files, invert=invert)
+    if as_json:
+        _print_json({"predictions": results})
+        return
+    for result in results:
+        _say(f"{result['file']}  {result['class']}  {result['probability']:.2%}")
+
+
+@app.command()
+def summary(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show layers, shapes and what they cost."""
+    experiment = _load(config, overrides)
+    from jcnn.inspection.summary import print_summary, summarize
+
+    summarized = summarize(experiment)
+    if as_json:
+        _print_json(summarized)
+    else:
+        print_summary(summarized)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+    ],
+    overrides: Overrides = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples.")] = 4,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Elements a tensor to difference.")
+    ] = 1000,
+    random_batch: Annotated[
+        bool, typer.Option("--random-batch", help="Noise instead of examples: needs no data.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every gradient: against jax.grad, finite differences and second order, in float64."""
+    from jcnn import inspection, training
+
+    params, state = None, None
+    if target.is_dir():
+        if overrides:
+            raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
+        trained = training.load_trained(target)
+        experiment, params, state = trained.experiment, trained.state.params, trained.state.state
+    else:
+        experiment = _load(target, overrides)
+    choose = inspection.random_batch if random_batch else inspection.real_batch
+    result = inspection.check_model(
+        experiment,
+        *choose(experiment, batch_size),
+        params=params,
+        state=state,
+        samples=samples,
+        report=lambda line: _say(f"checking {line}", error=True),
+    )
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        inspection.print_check(result)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@data_app.command("fetch")
+def fetch_data(name: DataName) -> None:
+    """Download a data set, or what is missing of it."""
+    from jcnn.data.fetch import fetch
+
+    for verdict in fetch(name, report=_say):
+        _say(f"{verdict.file}: {verdict.verdict}")
+
+
+@data_app.command("verify")
+def verify_data(name: DataName) -> None:
+    """Compare a data set's files with what was published."""
+    from jcnn.data.fetch import verify
+
+    verdicts = verify(name)
+    for verdict in verdicts:
+        _say(f"{verdict.file}: {verdict.verdict}")
+    wrong = sum(not verdict.intact for verdict in verdicts)
+    if wrong:
+        raise UserError(
+            f"{wrong} of {len(verdicts)} files of data set '{name}' are not as published; "
+            f"`jcnn data fetch {name}` downloads them again"
+        )
+
+
+def _load(config: Path, overrides: Sequence[str] | None) -> Experiment:
+    from jcnn.experiment import load_experiment, parse_override
+
+    return load_experiment(config, dict(parse_override(text) for text in overrides or ()))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _say(line: str, *, error: bool = False) -> None:
+    print(line, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def _fail(message: str) -> int:
+    _say(f"jcnn: {' '.join(message.split())}", error=True)
+    return 2

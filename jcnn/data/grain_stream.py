@@ -1,0 +1,143 @@
+"""Batches of images that Grain prepares in worker processes, resumable to the exact image."""
+
+from __future__ import annotations
+
+import signal
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jcnn.data.base import Batch
+from jcnn.data.folder_scan import ImageList
+from jcnn.data.preparation import Evaluation, ImagePreparation
+from jcnn.errors import UserError
+
+THREADS = 2  # in each process, a batch each: decoding happens outside the interpreter's lock
+BUFFERED_BATCHES = 2  # in each process
+
+
+@dataclass(frozen=True, eq=False)
+class GrainStream:
+    """A :class:`jcnn.data.base.StreamingDataset` of images.
+
+    Attributes:
+        train: the training images.
+        test: the test images.
+        classes: the name of each class.
+        preparation: how an image becomes an example.
+        worker_count: processes that prepare them; 0 stands for threads of this one.
+    """
+
+    train: ImageList
+    test: ImageList
+    classes: tuple[str, ...]
+    preparation: ImagePreparation
+    worker_count: int
+
+    @property
+    def train_count(self) -> int:
+        """How many training images one epoch has."""
+        return len(self.train)
+
+    @property
+    def test_count(self) -> int:
+        """How many test images there are."""
+        return len(self.test)
+
+    def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
+        """Yield training batches without end; see :class:`jcnn.data.base.StreamingDataset`."""
+        if batch_size > len(self.train):
+            raise UserError(
+                f"training.batch_size is {batch_size}, but there are only {len(self.train)} "
+                "training images"
+            )
+        dataset = _indices(self.train).seed(seed % 2**32).shuffle()
+        dataset = dataset.random_map(_PrepareForTraining(self.train, self.preparation))
+        # batches before epochs: an epoch has whole batches, and each epoch shuffles anew
+        dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=_stack).repeat()
+        return _Batches(self._open(dataset[start_step:]))
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield every test image once; see :class:`jcnn.data.base.StreamingDataset`."""
+        dataset = _indices(self.test).map(_PrepareForTest(self.test, self.preparation.evaluation))
+        return _Batches(self._open(dataset.batch(batch_size, batch_fn=_stack)))
+
+    def _open(self, dataset: Any) -> Any:
+        import grain
+        from absl import flags
+
+        # Grain asks absl for a flag of its own; absl wants to be told that nobody parses any
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        # more workers than batches would have nothing to do, and Grain refuses some of them
+        workers = min(self.worker_count, len(dataset))
+        batches = dataset.to_iter_dataset(
+            grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=BUFFERED_BATCHES)
+        )
+        if workers:
+            batches = batches.mp_prefetch(
+                grain.MultiprocessingOptions(
+                    num_workers=workers, per_worker_buffer_size=BUFFERED_BATCHES
+                ),
+                worker_init_fn=_ignore_interrupts,
+            )
+        return iter(batches)
+
+
+def _ignore_interrupts(worker: int, count: int) -> None:
+    """Leave Ctrl-C to the parent, which ends the workers when it is ready to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Batches(Iterator[Batch]):
+    """Plain arrays out of Grain's iterator, which ends with this one, with close(), or with Python.
+
+    Grain's own clean-up fails when Python has begun to end: hence before, through the finalizer.
+    """
+
+    def __init__(self, iterator: Any) -> None:
+        self._open = [iterator]
+        self.close = weakref.finalize(self, _close, self._open)
+
+    def __next__(self) -> Batch:
+        if not self._open:
+            raise StopIteration
+        x, y = next(self._open[0])
+        # copies: Grain's arrays lie in memory shared with a worker, which it reuses
+        return np.array(x), np.array(y)
+
+
+def _close(open_iterators: list[Any]) -> None:
+    while open_iterators:
+        open_iterators.pop().close()
+
+
+@dataclass(frozen=True, eq=False)
+class _PrepareForTraining:
+    images: ImageList
+    preparation: ImagePreparation
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.int32]:
+        return self.preparation.read(self.images.path(index), rng), self.images.labels[index]
+
+
+@dataclass(frozen=True, eq=False)
+class _PrepareForTest:
+    images: ImageList
+    evaluation: Evaluation
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.int32]:
+        return self.evaluation.read(self.images.path(index)), self.images.labels[index]
+
+
+def _indices(images: ImageList) -> Any:
+    import grain
+
+    return grain.MapDataset.range(len(images))
+
+
+def _stack(examples: Any) -> Batch:
+    return np.stack([x for x, _ in examples]), np.array([y for _, y in examples], np.int32)

@@ -1,0 +1,248 @@
+"""Every gradient of an experiment's model, held against three oracles in float64.
+
+First each operation that the model calls, alone, on random arguments of the model's shapes; then
+the gradient of the loss with respect to each parameter and the input, through the whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn import ops, reference
+from jcnn.experiment import Experiment
+from jcnn.inspection.comparison import Report, Row, compare
+from jcnn.inspection.differences import central_differences, sample
+from jcnn.inspection.recording import Call, Recorder
+from jcnn.inspection.rules import DIFFERENCES, GRADIENT, check_rule
+
+SAMPLES_AN_OPERATION = 100
+# Real images have flat regions, whose windows tie; noise breaks ties, where no gradient is unique.
+DITHER = 1e-3
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What :func:`check_model` found.
+
+    Attributes:
+        operations: A report for each call that the model makes, in the order of forward propagation.
+        model: The report on the whole model's gradients, a tensor at a time.
+    """
+
+    operations: tuple[tuple[Call, Report], ...]
+    model: Report
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything agrees."""
+        return self.model.passed and self.wrong is None
+
+    @property
+    def wrong(self) -> Call | None:
+        """The first call whose rule disagrees with its oracles."""
+        return next((call for call, report in self.operations if not report), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``passed``, ``wrong`` (an operation's name or None) and all ``rows``."""
+        rows = [
+            {"operation": str(call), **asdict(row)}
+            for call, report in self.operations
+            for row in report.rows
+        ]
+        rows += [{"operation": None, **asdict(row)} for row in self.model.rows]
+        wrong = self.wrong
+        return {"passed": self.passed, "wrong": wrong.op if wrong else None, "rows": rows}
+
+
+def check_model(
+    experiment: Experiment,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    params: Any = None,
+    state: Any = None,
+    samples: int = 1000,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda line: None,
+) -> ModelCheck:
+    """Check every gradient of an experiment's model.
+
+    Args:
+        experiment: The model, the loss and the seed of the parameters.
+        x: A batch, (N, *input_shape); a little noise is added, so that no windows tie.
+        y: Its labels, (N,).
+        params: Parameters to check at; the seed's initial ones if None.
+        state: The state that belongs to ``params``.
+        samples: How many elements of each tensor to difference, where it has more.
+        seed: For the noise, the directions and the samples.
+        report: Told what is being checked.
+
+    Returns:
+        A :class:`ModelCheck`.
+    """
+    with jax.enable_x64(True):
+        generator = np.random.default_rng(seed)
+        if params is None:
+            key = jax.random.key(experiment.seed)
+            params, state = experiment.model.init(key, experiment.input_shape)
+        params, state = (_double(tree) for tree in (params, state))
+        batch = jnp.asarray(np.asarray(x, np.float64) + DITHER * generator.standard_normal(x.shape))
+        problem = _Problem(experiment, params, state, batch, jnp.asarray(y, jnp.int32))
+        operations = []
+        for call in problem.calls():
+            report(str(call))
+            operations.append((call, _check_call(call, samples, generator)))
+        rows = _compare_gradients(problem, generator, report)
+        rows += _compare_differences(problem, samples, generator, report)
+        return ModelCheck(tuple(operations), Report(tuple(rows)))
+
+
+def _double(tree: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
+
+
+def _check_call(call: Call, samples: int, generator: np.random.Generator) -> Report:
+    return check_rule(
+        call.function(ops),
+        call.function(reference),
+        *call.draw(generator),
+        names=[name for name, _, _ in call.arrays],
+        samples=min(samples, SAMPLES_AN_OPERATION),
+        seed=int(generator.integers(2**31)),
+    )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The mean loss of a batch, as a function of the parameters and the input."""
+
+    experiment: Experiment
+    params: Any
+    state: Any
+    x: jax.Array
+    y: jax.Array
+
+    @property
+    def key(self) -> jax.Array:
+        return jax.random.key(self.experiment.seed)
+
+    def loss(self, params: Any, x: jax.Array, namespace: Any, start: int = 0) -> jax.Array:
+        """Return the loss; ``x`` is the input of the layer at position ``start``."""
+        steps = self.experiment.model.steps(
+            params, self.state, x, training=True, key=self.key, ops=namespace, start=start
+        )
+        for _, output, _ in steps:
+            x = output
+        return self.experiment.loss.per_example(x, self.y, namespace).mean()
+
+    def calls(self) -> list[Call]:
+        """Return the operations that the loss calls, each set of shapes once."""
+        recorder = Recorder()
+        jax.eval_shape(lambda params, x: self.loss(params, x, recorder), self.params, self.x)
+        return list(recorder.calls)
+
+    def inputs(self) -> list[jax.Array]:
+        """Return the input of each layer."""
+        model = self.experiment.model
+        steps = model.steps(
+            self.params, self.state, self.x, training=True, key=self.key, ops=ops
+        )
+        return [self.x, *(output for _, output, _ in steps)][:-1]
+
+
+def _names(params: Any) -> list[str]:
+    paths = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [".".join(str(getattr(k, "key", k)) for k in path) for path, _ in paths]
+
+
+def _compare_gradients(
+    problem: _Problem, generator: np.random.Generator, report: Callable[[str], None]
+) -> list[Row]:
+    """Compare gradients and Hessian-vector products with the reference's."""
+    primals = (problem.params, problem.x)
+    v = jax.tree.map(lambda a: jnp.asarray(generator.standard_normal(a.shape)), primals)
+
+    def derivatives(namespace: Any) -> tuple[list[Any], list[Any]]:
+        def gradient(primals: Any) -> Any:
+            return jax.grad(lambda p: problem.loss(*p, namespace))(primals)
+
+        def along_v(primals: Any) -> jax.Array:
+            products = jax.tree.map(jnp.vdot, gradient(primals), v)
+            return sum(jax.tree.leaves(products), start=jnp.zeros(()))
+
+        both = jax.jit(lambda primals: (gradient(primals), jax.grad(along_v)(primals)))(primals)
+        return jax.tree.leaves(both[0]), jax.tree.leaves(both[1])
+
+    report("the whole model, against jax.grad of the reference")
+    found, expected = derivatives(ops), derivatives(reference)
+    names = [*_names(problem.params), INPUT]
+    return [
+        compare(name, against, a, b, **GRADIENT)
+        for against, mine, theirs in zip(
+            ("jax.grad", "second order"), found, expected, strict=True
+        )
+        for name, a, b in zip(names, mine, theirs, strict=True)
+    ]
+
+
+def _compare_differences(
+    problem: _Problem,
+    samples: int,
+    generator: np.random.Generator,
+    report: Callable[[str], None],
+) -> list[Row]:
+    """Compare gradients with differences; what lies before a parameter's layer is computed once."""
+    gradients = jax.jit(jax.grad(lambda p: problem.loss(*p, ops)))((problem.params, problem.x))
+    rows = []
+    for position, (name, x) in enumerate(
+        zip(problem.experiment.model.names, problem.inputs(), strict=True)
+    ):
+        own = problem.params.get(name, {})
+        leaves, structure = jax.tree.flatten(own)
+        for k, leaf in enumerate(leaves):
+
+            def along(a: jax.Array, k: int = k) -> jax.Array:
+                changed = jax.tree.unflatten(structure, [*leaves[:k], a, *leaves[k + 1 :]])
+                return problem.loss({**problem.params, name: changed}, x, ops, position)
+
+            label = f"{name}.{_names(own)[k]}"
+            report(f"{label}, against differences")
+            gradient = jax.tree.leaves(gradients[0][name])[k]
+            rows.append(_difference_row(label, along, leaf, gradient, samples, generator))
+    report(f"{INPUT}, against differences")
+    whole = _difference_row(
+        INPUT,
+        lambda a: problem.loss(problem.params, a, ops),
+        problem.x,
+        gradients[1],
+        samples,
+        generator,
+    )
+    return [*rows, whole]
+
+
+def _difference_row(
+    label: str,
+    function: Callable[[jax.Array], jax.Array],
+    a: jax.Array,
+    gradient: jax.Array,
+    samples: int,
+    generator: np.random.Generator,
+) -> Row:
+    at = sample(a.size, samples, generator)
+    return compare(
+        label,
+        "differences",
+        np.asarray(gradient).ravel()[at],
+        central_differences(function, a, at),
+        **DIFFERENCES,
+        places=[tuple(map(int, np.unravel_index(i, a.shape))) for i in at],
+        shape=a.shape,
+    )

@@ -1,0 +1,50 @@
+"""The table that ``jcnn check`` prints."""
+
+from __future__ import annotations
+
+from jcnn.inspection.check import ModelCheck
+from jcnn.inspection.comparison import Row
+
+
+def print_check(check: ModelCheck) -> None:
+    """Print a row for each tensor and oracle, and the verdict."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("", "tensor", "shape", "against"):
+        table.add_column(column)
+    for column in ("elements", "absolute", "relative", "worst at"):
+        table.add_column(column, justify="right")
+    for call, report in check.operations:
+        table.add_section()
+        table.add_row("", f"[bold]{call.op}[/bold]", end_section=False)
+        for row in report.rows:
+            table.add_row(*_cells(row))
+    table.add_section()
+    table.add_row("", "[bold]the whole model[/bold]")
+    for row in check.model.rows:
+        table.add_row(*_cells(row))
+    console = Console()
+    console.width = max(console.width, 110)  # a narrow terminal may break lines, not cut figures
+    console.print(table)
+    if check.passed:
+        console.print("every gradient agrees with every oracle", style="green")
+    elif check.wrong is not None:
+        console.print(f"the rule of {check.wrong.op} is wrong: {check.wrong}", style="red")
+    else:
+        console.print("gradients disagree, though each operation alone is right", style="red")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        "ok" if row.passed else "[red]FAIL[/red]",
+        row.tensor,
+        "x".join(map(str, row.shape)) or "scalar",
+        row.against,
+        f"{row.elements:,}",
+        f"{row.absolute_error:.1e}",
+        f"{row.relative_error:.1e}",
+        ",".join(map(str, row.worst)),
+    )

@@ -1,0 +1,117 @@
+"""Two arrays held against each other, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor against one oracle.
+
+    Attributes:
+        tensor: What was compared, for example ``conv_1.w``.
+        against: The oracle: "value", "jax.grad", "differences" or "second order".
+        shape: The tensor's shape.
+        elements: How many of its elements were compared.
+        absolute_error: The largest absolute difference.
+        relative_error: The largest difference relative to the expected element.
+        worst: Where the element stands whose error is largest in units of its tolerance.
+        found: That element.
+        expected: What the oracle says of it.
+        passed: Whether every element is within tolerance.
+    """
+
+    tensor: str
+    against: str
+    shape: tuple[int, ...]
+    elements: int
+    absolute_error: float
+    relative_error: float
+    worst: tuple[int, ...]
+    found: float
+    expected: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows of a check; true if every one passed."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every row passed; a report without rows has shown nothing."""
+        return bool(self.rows) and all(row.passed for row in self.rows)
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'ok  ' if row.passed else 'FAIL'} {row.tensor} against {row.against}: "
+            f"{row.elements} of {row.shape}, largest error {row.absolute_error:.2e} absolute, "
+            f"{row.relative_error:.2e} relative; at {row.worst} found {row.found:.12g}, "
+            f"expected {row.expected:.12g}"
+            for row in self.rows
+        ]
+        return "\n".join(lines)
+
+
+def compare(
+    tensor: str,
+    against: str,
+    found: np.ndarray,
+    expected: np.ndarray,
+    *,
+    rtol: float,
+    atol: float,
+    places: Iterable[tuple[int, ...]] | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Row:
+    """Compare each element: ``|found - expected| <= atol + rtol * |expected|``.
+
+    The bound is the element's own; nothing in it grows with the array. A NaN or infinity on
+    either side fails unless both sides hold the same.
+
+    Args:
+        tensor: The name to report.
+        against: The oracle's name.
+        found: The array under test.
+        expected: The oracle's, of the same shape.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        places: Where the elements stand in the whole tensor, if they are a sample of it.
+        shape: The whole tensor's shape, if they are a sample of it.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    found, expected = (np.asarray(a, dtype=np.float64) for a in (found, expected))
+    if found.shape != expected.shape:
+        raise ValueError(f"{tensor}: shape {found.shape} against {against}'s {expected.shape}")
+    if not found.size:
+        return Row(tensor, against, shape or found.shape, 0, 0.0, 0.0, (), 0.0, 0.0, True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.where(found == expected, 0.0, np.abs(found - expected))
+        relative = np.where(error == 0, 0.0, error / np.abs(expected))
+        excess = error / (atol + rtol * np.abs(expected))
+    outside = ~(excess <= 1)
+    flat = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
+    index = tuple(int(i) for i in np.unravel_index(flat, found.shape))
+    return Row(
+        tensor=tensor,
+        against=against,
+        shape=shape or found.shape,
+        elements=found.size,
+        absolute_error=float(error.max()),
+        relative_error=float(relative.max()),
+        worst=list(places)[flat] if places is not None else index,
+        found=float(found.flat[flat]),
+        expected=float(expected.flat[flat]),
+        passed=not outside.any(),
+    )

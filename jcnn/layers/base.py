@@ -1,0 +1,122 @@
+"""What every layer is: a frozen, typed object that knows its shape, its parameters and its cost.
+
+A layer holds what the configuration file says and nothing else. Parameters and state are plain
+dicts that live outside it, so that one layer object can be applied to any number of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Annotated, Any
+
+from jax import Array
+from pydantic import BaseModel, ConfigDict, Field
+
+Shape = tuple[int, ...]
+Params = dict[str, Any]
+State = dict[str, Any]
+
+# Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
+Count = Annotated[int, Field(strict=True, gt=0)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer costs an example.
+
+    Attributes:
+        parameters: Free numbers that training adjusts; a kernel shared by all positions counts
+            once, and a weight that a connection table leaves out counts not at all.
+        connections: Inputs that the units multiply by a weight, the bias being one of them and
+            padding included: the counting of LeCun et al., 1989. Only layers of weighted sums
+            (convolution, dense) have connections and units.
+        units: Weighted sums that the layer computes.
+        flops: Two for each multiply-add of those sums without their biases, forward only;
+            batch normalisation counts one multiply-add a value.
+
+    >>> Cost(parameters=5) + Cost(parameters=2, units=1)
+    Cost(parameters=7, connections=0, units=1, flops=0)
+    """
+
+    parameters: int = 0
+    connections: int = 0
+    units: int = 0
+    flops: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Add the costs, field by field."""
+        return Cost(
+            self.parameters + other.parameters,
+            self.connections + other.connections,
+            self.units + other.units,
+            self.flops + other.flops,
+        )
+
+
+class Layer(BaseModel):
+    """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
+
+    The defaults below are those of a layer without parameters that keeps its input's shape.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one example's output.
+
+        Args:
+            input_shape: Shape of one example's input, channels last, without the batch axis.
+
+        Raises:
+            UserError: The input does not fit; the message says what came in and what is needed.
+        """
+        return input_shape
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """Draw the layer's float32 parameters and its initial state."""
+        return {}, {}
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """Compute the layer's output in the dtype of ``x``, and its next state.
+
+        Args:
+            params: What :meth:`init` gave, or its trained successor.
+            state: Likewise.
+            x: Input of shape ``(N, *input_shape)``.
+            training: Whether batch statistics and dropout are in force.
+            key: Source of randomness, needed by dropout in training.
+            ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
+        """
+        raise NotImplementedError
+
+    def cost(self, input_shape: Shape) -> Cost:
+        """Count parameters, connections, units and operations."""
+        return Cost()
+
+
+def by(shape: Shape) -> str:
+    """Write a shape as people say it.
+
+    >>> by((28, 28, 1)), by((10,))
+    ('28x28x1', '10')
+    """
+    return "x".join(str(n) for n in shape)
+
+
+def fully_connected_parameters(input_shape: Shape, output_shape: Shape) -> int:
+    """Parameters of a dense layer between these shapes, biases included.
+
+    >>> fully_connected_parameters((28, 28, 1), (24, 24, 32))
+    14469120
+    """
+    return (prod(input_shape) + 1) * prod(output_shape)

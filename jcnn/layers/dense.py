@@ -1,0 +1,64 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jax import Array
+
+from jcnn.errors import UserError
+from jcnn.layers.base import Cost, Count, Flag, Layer, Params, Real, Shape, State, by
+from jcnn.layers.initializers import AnyInitializer, HeNormal
+
+
+class Dense(Layer):
+    """``dense``: every output reads every input, ``a = z · W + b``.
+
+    Attributes:
+        features: Number of outputs.
+        bias: Whether there is one a output.
+        bias_value: What the biases begin with.
+        initializer: How the weights begin.
+
+    >>> layer = Dense(features=10)
+    >>> layer.output_shape((192,)), layer.cost((192,)).parameters
+    ((10,), 1930)
+    """
+
+    type: Literal["dense"] = "dense"
+    features: Count
+    bias: Flag = True
+    bias_value: Real = 0.0
+    initializer: AnyInitializer = HeNormal()
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        if len(input_shape) != 1:
+            raise UserError(
+                f"it needs a flat input, and its input is {by(input_shape)}: "
+                "put a 'flatten' layer before it"
+            )
+        return (self.features,)
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """See :meth:`Layer.init`."""
+        (fan_in,) = input_shape
+        shape = (fan_in, self.features)
+        params: Params = {"w": self.initializer.draw(key, shape, fan_in, self.features)}
+        if self.bias:
+            params["b"] = jnp.full((self.features,), self.bias_value, jnp.float32)
+        return params, {}
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        b = params["b"].astype(x.dtype) if self.bias else None
+        return ops.dense(x, params["w"].astype(x.dtype), b), state
+
+    def cost(self, input_shape: Shape) -> Cost:
+        """See :meth:`Layer.cost`."""
+        weights = input_shape[0] * self.features
+        with_biases = weights + self.features * self.bias
+        return Cost(with_biases, with_biases, self.features, 2 * weights)

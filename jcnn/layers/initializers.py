@@ -1,0 +1,121 @@
+"""How the weights of a layer begin.
+
+An initializer is named by a string, or by a table where it has arguments::
+
+    initializer = "glorot_uniform"
+    initializer = {name = "uniform_fan_in", gain = 2.4}
+
+``fan_in`` is the number of inputs a unit reads, its bias not counted; ``fan_out`` the number of
+units that read an input. With a connection table, ``fan_in`` is the unit's own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from jcnn.layers.base import PositiveReal, Shape
+
+Fan = int | np.ndarray
+
+
+class Initializer(BaseModel):
+    """The base of every initializer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """Draw float32 weights of ``shape``; ``fan_in`` may be an array, one entry a unit."""
+        raise NotImplementedError
+
+
+def _normal(key: Array, shape: Shape, std: Any) -> Array:
+    return jax.random.normal(key, shape, jnp.float32) * jnp.asarray(std, jnp.float32)
+
+
+def _uniform(key: Array, shape: Shape, bound: Any) -> Array:
+    unit = jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
+    return unit * jnp.asarray(bound, jnp.float32)
+
+
+class HeNormal(Initializer):
+    """Gaussian with variance 2 / fan_in (He et al., 2015): the default, made for ReLU."""
+
+    name: Literal["he_normal"] = "he_normal"
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _normal(key, shape, np.sqrt(2.0 / fan_in))
+
+
+class LecunNormal(Initializer):
+    """Gaussian with variance 1 / fan_in: keeps the variance through a linear layer."""
+
+    name: Literal["lecun_normal"] = "lecun_normal"
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _normal(key, shape, np.sqrt(1.0 / fan_in))
+
+
+class GlorotUniform(Initializer):
+    """Uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+
+    name: Literal["glorot_uniform"] = "glorot_uniform"
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _uniform(key, shape, np.sqrt(6.0 / (fan_in + fan_out)))
+
+
+class UniformFanIn(Initializer):
+    """Uniform between ± gain / fan_in (LeCun et al., 1989, with gain 2.4)."""
+
+    name: Literal["uniform_fan_in"] = "uniform_fan_in"
+    gain: PositiveReal = 2.4
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _uniform(key, shape, self.gain / fan_in)
+
+
+class UniformRootFanIn(Initializer):
+    """Uniform between ± gain / √fan_in: the other reading of LeCun et al., 1989."""
+
+    name: Literal["uniform_root_fan_in"] = "uniform_root_fan_in"
+    gain: PositiveReal = 2.4
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _uniform(key, shape, self.gain / np.sqrt(fan_in))
+
+
+class Gaussian(Initializer):
+    """Gaussian with a fixed standard deviation (Krizhevsky et al., 2012, with 0.01)."""
+
+    name: Literal["gaussian"] = "gaussian"
+    std: PositiveReal = 0.01
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        return _normal(key, shape, self.std)
+
+
+def _table(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+AnyInitializer = Annotated[
+    Annotated[
+        HeNormal | LecunNormal | GlorotUniform | UniformFanIn | UniformRootFanIn | Gaussian,
+        Field(discriminator="name"),
+    ],
+    BeforeValidator(_table),
+]

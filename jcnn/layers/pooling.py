@@ -1,0 +1,130 @@
+"""Pools: one value for each window and channel, without parameters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from jax import Array
+
+from jcnn.errors import UserError
+from jcnn.layers.base import Layer, Params, Shape, State, by
+from jcnn.layers.window import Padding, PerAxis, geometry, per_axis, spatial
+from jcnn.lowering.geometry import Geometry
+
+
+class WindowPool(Layer):
+    """A pool over windows; ``type`` is the name of its operation.
+
+    Attributes:
+        window: Size of the windows, an integer or a list of one a spatial axis.
+        strides: Step between neighbouring windows; the window itself where not given.
+        padding: As in ``conv``; padding never wins a max pool.
+    """
+
+    window: PerAxis
+    strides: PerAxis | None = None
+    padding: Padding = "VALID"
+
+    def _geometry(self, input_shape: Shape) -> Geometry:
+        strides = self.window if self.strides is None else self.strides
+        placed = geometry(input_shape, window=self.window, strides=strides, padding=self.padding)
+        if any(max(pair) >= n for n, pair in zip(placed.window, placed.padding, strict=True)):
+            raise UserError(
+                f"padding {[list(pair) for pair in placed.padding]} is not smaller than the window "
+                f"{by(placed.window)}, so that padding alone would fill one"
+            )
+        return placed
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        return (*self._geometry(input_shape).output, input_shape[-1])
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        placed = self._geometry(x.shape[1:])
+        pool = getattr(ops, self.type)
+        return pool(x, placed.window, strides=placed.strides, padding=placed.padding), state
+
+
+class MaxPool(WindowPool):
+    """``max_pool``: the largest value of each window.
+
+    >>> MaxPool(window=3, strides=2).output_shape((55, 55, 96))
+    (27, 27, 96)
+    """
+
+    type: Literal["max_pool"] = "max_pool"
+
+
+class ReluMaxPool(WindowPool):
+    """``relu_max_pool``: ReLU and max pool in one, which keeps one byte a pooled value."""
+
+    type: Literal["relu_max_pool"] = "relu_max_pool"
+
+
+class AveragePool(WindowPool):
+    """``average_pool``: the mean of each window, padding counted as zeros."""
+
+    type: Literal["average_pool"] = "average_pool"
+
+
+class SquarePool(WindowPool):
+    """``square_pool``: the sum of the squares in each window (Waibel et al., 1988)."""
+
+    type: Literal["square_pool"] = "square_pool"
+
+
+class Decimate(Layer):
+    """``decimate``: keep the first of every ``factor`` elements along each spatial axis.
+
+    >>> Decimate(factor=2).output_shape((5, 6, 3))
+    (3, 3, 3)
+    """
+
+    type: Literal["decimate"] = "decimate"
+    factor: PerAxis
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        size = spatial(input_shape)
+        factor = per_axis("factor", self.factor, size)
+        return (*(-(-n // f) for n, f in zip(size, factor, strict=True)), input_shape[-1])
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        return ops.decimate(x, per_axis("factor", self.factor, x.shape[1:-1])), state
+
+
+class GlobalPool(Layer):
+    """A pool over all positions; ``type`` is the name of its operation."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        spatial(input_shape)
+        return input_shape[-1:]
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        return getattr(ops, self.type)(x), state
+
+
+class GlobalMaxPool(GlobalPool):
+    """``global_max_pool``: the largest value of each channel.
+
+    >>> GlobalMaxPool().output_shape((7, 7, 64))
+    (64,)
+    """
+
+    type: Literal["global_max_pool"] = "global_max_pool"
+
+
+class GlobalAveragePool(GlobalPool):
+    """``global_average_pool``: the mean of each channel."""
+
+    type: Literal["global_average_pool"] = "global_average_pool"

@@ -1,0 +1,96 @@
+"""Layers that move values without changing them."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+from jax import Array, lax
+from pydantic import Field
+
+from jcnn.errors import UserError
+from jcnn.layers.base import Count, Layer, Params, Real, Shape, State, by
+from jcnn.layers.window import Padding, explicit_padding, spatial
+
+
+class Pad(Layer):
+    """``pad``: surround the spatial axes with a value.
+
+    Attributes:
+        padding: An integer, or a list of integers or [before, after] pairs, one a spatial axis.
+        value: What to surround with; -1 is the background of the 1989 zip codes.
+
+    >>> Pad(padding=2, value=-1.0).output_shape((16, 16, 1))
+    (20, 20, 1)
+    """
+
+    type: Literal["pad"] = "pad"
+    padding: Padding
+    value: Real = 0.0
+
+    def _pairs(self, size: Shape) -> tuple[tuple[int, int], ...]:
+        if isinstance(self.padding, str):
+            raise UserError(f"padding must be integers here, and it is '{self.padding}'")
+        return explicit_padding("padding", self.padding, size)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        size = spatial(input_shape)
+        pairs = self._pairs(size)
+        return (*(n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)), input_shape[-1])
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        pairs = ((0, 0), *self._pairs(x.shape[1:-1]), (0, 0))
+        value = jnp.asarray(self.value, x.dtype)
+        return lax.pad(x, value, [(lo, hi, 0) for lo, hi in pairs]), state
+
+
+class Flatten(Layer):
+    """``flatten``: all axes into one, the channels running fastest.
+
+    >>> Flatten().output_shape((4, 4, 12))
+    (192,)
+    """
+
+    type: Literal["flatten"] = "flatten"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        return (prod(input_shape),)
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        # The size is spelled out, since -1 has no meaning in an empty batch.
+        return x.reshape(x.shape[0], prod(x.shape[1:])), state
+
+
+class Reshape(Layer):
+    """``reshape``: the same values, in order, under another shape.
+
+    >>> Reshape(shape=(4, 4, 12)).output_shape((192,))
+    (4, 4, 12)
+    """
+
+    type: Literal["reshape"] = "reshape"
+    shape: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        if prod(self.shape) != prod(input_shape):
+            raise UserError(
+                f"shape {by(self.shape)} holds {prod(self.shape)} values, "
+                f"and its input {by(input_shape)} holds {prod(input_shape)}"
+            )
+        return self.shape
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        return x.reshape(x.shape[0], *self.shape), state

@@ -1,0 +1,141 @@
+"""Residual blocks, which nest layers, and the union of all layers that they may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import jax
+from jax import Array
+from pydantic import Field
+
+from jcnn.errors import UserError
+from jcnn.layers.activations import (
+    LeakyRelu,
+    Prelu,
+    Relu,
+    ScaledTanh,
+    Sigmoid,
+    Signum,
+    Softmax,
+    Tanh,
+    UnitStep,
+)
+from jcnn.layers.base import Cost, Layer, Params, Shape, State, by
+from jcnn.layers.convolution import Conv, ConvTranspose
+from jcnn.layers.dense import Dense
+from jcnn.layers.normalization import BatchNorm, Dropout, LocalResponseNorm
+from jcnn.layers.pooling import (
+    AveragePool,
+    Decimate,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    ReluMaxPool,
+    SquarePool,
+)
+from jcnn.layers.rearrangement import Flatten, Pad, Reshape
+from jcnn.layers.sequence import Sequence
+
+
+class Residual(Layer):
+    """``residual``: the sum of its layers' output and of its input, or of a shortcut's output.
+
+    Parameters and state are ``{"layers": …, "shortcut": …}``, each keyed by layer.
+
+    Attributes:
+        layers: The block's layers.
+        shortcut: Layers that the input passes through before it is added, where shapes differ.
+
+    >>> from jcnn.layers import Conv, Relu
+    >>> body = (Conv(features=8, window=3, padding="SAME"), Relu())
+    >>> Residual(layers=body).output_shape((32, 32, 8))
+    (32, 32, 8)
+    """
+
+    type: Literal["residual"] = "residual"
+    layers: Annotated[tuple[AnyLayer, ...], Field(min_length=1)]
+    shortcut: tuple[AnyLayer, ...] = ()
+
+    def branches(self) -> dict[str, Sequence]:
+        """The two paths, by name; an empty shortcut passes its input on."""
+        return {"layers": Sequence(self.layers), "shortcut": Sequence(self.shortcut)}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        body, shortcut = (path.output_shape(input_shape) for path in self.branches().values())
+        if body != shortcut:
+            raise UserError(
+                f"its layers give {by(body)} and its shortcut gives {by(shortcut)}; "
+                "both must be equal to be added"
+            )
+        return body
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """See :meth:`Layer.init`."""
+        params: Params = {}
+        state: State = {}
+        for position, (name, path) in enumerate(self.branches().items()):
+            path_params, path_state = path.init(jax.random.fold_in(key, position), input_shape)
+            if path_params:
+                params[name] = path_params
+            if path_state:
+                state[name] = path_state
+        return params, state
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        outputs: list[Array] = []
+        next_state: State = {}
+        for position, (name, path) in enumerate(self.branches().items()):
+            y, path_state = path.apply(
+                params.get(name, {}),
+                state.get(name, {}),
+                x,
+                training=training,
+                key=None if key is None else jax.random.fold_in(key, position),
+                ops=ops,
+            )
+            outputs.append(y)
+            if path_state:
+                next_state[name] = path_state
+        return outputs[0] + outputs[1], next_state
+
+    def cost(self, input_shape: Shape) -> Cost:
+        """See :meth:`Layer.cost`."""
+        return sum((path.cost(input_shape) for path in self.branches().values()), Cost())
+
+
+AnyLayer = Annotated[
+    Conv
+    | ConvTranspose
+    | Dense
+    | Relu
+    | LeakyRelu
+    | Prelu
+    | Sigmoid
+    | Tanh
+    | ScaledTanh
+    | Softmax
+    | UnitStep
+    | Signum
+    | MaxPool
+    | ReluMaxPool
+    | AveragePool
+    | SquarePool
+    | Decimate
+    | GlobalMaxPool
+    | GlobalAveragePool
+    | Pad
+    | Flatten
+    | Reshape
+    | Dropout
+    | BatchNorm
+    | LocalResponseNorm
+    | Residual,
+    Field(discriminator="type"),
+]
+
+# The block holds layers of any kind, its own among them, so its fields resolve only now.
+Residual.model_rebuild()

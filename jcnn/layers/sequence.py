@@ -1,0 +1,126 @@
+"""Layers one after the other: what a model is, and each branch of a residual block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax import Array
+
+from jcnn.errors import UserError
+from jcnn.layers.base import Cost, Layer, Params, Shape, State
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Layers applied in their order; each one's parameters and state lie under its name."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two layers of one name."""
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                raise UserError(f"{count} layers have the name '{name}', and names must differ")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each layer's own name, or its type and its number among the layers of that type."""
+        seen: Counter[str] = Counter()
+        names = []
+        for layer in self.layers:
+            seen[layer.type] += 1
+            names.append(layer.name or f"{layer.type}_{seen[layer.type]}")
+        return tuple(names)
+
+    def shapes(self, input_shape: Shape) -> list[Shape]:
+        """Shape of each layer's output, for one example.
+
+        Raises:
+            UserError: A layer does not fit; the message names it, numbered from 1.
+        """
+        return [output for _, _, _, output in self.walk(input_shape)]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the last layer's output."""
+        shapes = self.shapes(input_shape)
+        return shapes[-1] if shapes else input_shape
+
+    def walk(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
+        """Yield each layer's name, the layer, and the shapes of its input and output."""
+        shape = input_shape
+        for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True), 1):
+            try:
+                output = layer.output_shape(shape)
+            except UserError as error:
+                place = f"layer {position} '{name}' ({layer.type})"
+                raise UserError(f"{place}: {error}") from None
+            yield name, layer, shape, output
+            shape = output
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """Draw parameters and state, two dicts keyed by layer; those that have none are absent."""
+        params: Params = {}
+        state: State = {}
+        for position, (name, layer, shape, _) in enumerate(self.walk(input_shape)):
+            own_params, own_state = layer.init(jax.random.fold_in(key, position), shape)
+            if own_params:
+                params[name] = own_params
+            if own_state:
+                state[name] = own_state
+        return params, state
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """Apply every layer in turn; returns the last output and the next state."""
+        next_state: State = {}
+        steps = self.steps(params, state, x, training=training, key=key, ops=ops)
+        for name, x, own_state in steps:
+            if own_state:
+                next_state[name] = own_state
+        return x, next_state
+
+    def steps(
+        self,
+        params: Params,
+        state: State,
+        x: Array,
+        *,
+        training: bool,
+        key: Array | None,
+        ops: Any,
+        start: int = 0,
+    ) -> Iterator[tuple[str, Array, State]]:
+        """Yield each layer's name, output and next state, from layer ``start`` on.
+
+        Args:
+            params: See :meth:`Model.apply`.
+            state: See :meth:`Model.apply`.
+            x: Input of layer ``start``.
+            training: See :meth:`Model.apply`.
+            key: See :meth:`Model.apply`.
+            ops: See :meth:`Model.apply`.
+            start: Position of the first layer to apply, from 0.
+        """
+        for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+            if position < start:
+                continue
+            own_key = None if key is None else jax.random.fold_in(key, position)
+            x, own_state = layer.apply(
+                params.get(name, {}),
+                state.get(name, {}),
+                x,
+                training=training,
+                key=own_key,
+                ops=ops,
+            )
+            yield name, x, own_state
+
+    def cost(self, input_shape: Shape) -> Cost:
+        """Sum of the layers' costs."""
+        costs = (layer.cost(shape) for _, layer, shape, _ in self.walk(input_shape))
+        return sum(costs, Cost())

@@ -1,0 +1,42 @@
+"""A function of a batch, computed a few images at a time so that what it builds stays in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# Patches of one block: measured best between 1 and 4 MB on cores with 1 MiB of L2 cache and 32 MiB of L3.
+BLOCK_BYTES = 3 << 20
+
+
+def block_size(batch: int, image_bytes: int) -> int:
+    """Images a block: as many as fit, evened out over the blocks."""
+    most = max(1, BLOCK_BYTES // max(image_bytes, 1))
+    blocks = -(-batch // most)
+    return -(-batch // blocks) if blocks else 0
+
+
+def map_blocks(f: Callable[..., jax.Array], size: int, x: jax.Array) -> jax.Array:
+    """f(x), for an f that treats each image alone."""
+    batch = x.shape[0]
+    if size >= batch:
+        return f(x)
+    whole = batch - batch % size
+    y = lax.map(f, x[:whole].reshape(-1, size, *x.shape[1:]))
+    y = lax.collapse(y, 0, 2)
+    return y if whole == batch else jnp.concatenate([y, f(x[whole:])])
+
+
+def sum_blocks(f: Callable[..., jax.Array], size: int, *arrays: jax.Array) -> jax.Array:
+    """f(*arrays), for an f that sums over the images."""
+    batch = arrays[0].shape[0]
+    if size >= batch:
+        return f(*arrays)
+    whole = batch - batch % size
+    blocks = tuple(a[:whole].reshape(-1, size, *a.shape[1:]) for a in arrays)
+    like = jax.eval_shape(f, *(a[0] for a in blocks))
+    start = jnp.zeros(like.shape, like.dtype) if whole == batch else f(*(a[whole:] for a in arrays))
+    return lax.scan(lambda total, block: (total + f(*block), None), start, blocks)[0]

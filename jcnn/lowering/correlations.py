@@ -1,0 +1,93 @@
+"""The three correlations: chosen lowerings behind one signature each.
+
+The platform is the one the program runs on: off the CPU, XLA's own convolution. ``forced`` and
+``minimal_filtering`` act when these functions are called, that is, when their caller is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jcnn.lowering import direct, fold, overlap_add, patches, winograd, xla
+from jcnn.lowering.choice import Choice, choose
+from jcnn.lowering.geometry import Geometry
+
+
+def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """The correlation y[m] = sum_k w[k] x[s m + d k - lo], (N, *output, D).
+
+    x is (N, *size, C), w is (*window, C / groups, D).
+    """
+    return _run("correlate", g, x.shape[-1], w.shape[-1], x, w)
+
+
+def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """Its adjoint in x, (N, *size, C): also the transposed convolution of dy."""
+    return _run("input_gradient", g, w.shape[-2] * g.groups, w.shape[-1], dy, w)
+
+
+def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """Its adjoint in w, (*window, C / groups, D)."""
+    return _run("kernel_gradient", g, x.shape[-1], dy.shape[-1], x, dy)
+
+
+def explain(operation: str, g: Geometry, channels: int, features: int, **where: str) -> Choice:
+    """The lowering an operation would take, and why."""
+    return choose(operation, g, channels, features, **where)
+
+
+def _run(
+    operation: str, g: Geometry, channels: int, features: int, a: jax.Array, b: jax.Array
+) -> jax.Array:
+    if a.shape[0] == 0 or (operation == "kernel_gradient" and b.shape[0] == 0):
+        return _empty(operation, g, channels, features, a.dtype)
+    on_cpu = _lowering(operation, choose(operation, g, channels, features).name)
+    elsewhere = _lowering(operation, choose(operation, g, channels, features, platform="gpu").name)
+    if on_cpu is elsewhere:
+        return on_cpu(g, a, b)
+    return lax.platform_dependent(a, b, cpu=partial(on_cpu, g), default=partial(elsewhere, g))
+
+
+def _empty(operation: str, g: Geometry, channels: int, features: int, dtype) -> jax.Array:
+    shapes = {
+        "correlate": (0, *g.output, features),
+        "input_gradient": (0, *g.size, channels),
+        "kernel_gradient": (*g.window, channels // g.groups, features),
+    }
+    return jnp.zeros(shapes[operation], dtype)
+
+
+def _grouped(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Each group by itself."""
+    public = {
+        "correlate": correlate,
+        "input_gradient": input_gradient,
+        "kernel_gradient": kernel_gradient,
+    }[operation]
+    one = replace(g, groups=1)
+    # A kernel's input channels are those of one group already.
+    pairs = zip(
+        jnp.split(a, g.groups, axis=-1),
+        jnp.split(b, g.groups, axis=-1),
+        strict=True,
+    )
+    return jnp.concatenate([public(one, a, b) for a, b in pairs], axis=-1)
+
+
+_MODULES = {"xla": xla, "patches": patches, "overlap_add": overlap_add, "direct": direct,
+            "winograd": winograd}
+_BASES = {"fold": patches, "fold_xla": xla, "fold_overlap_add": overlap_add}
+
+
+def _lowering(operation: str, name: str) -> Callable[..., jax.Array]:
+    if name == "grouped":
+        return partial(_grouped, operation)
+    if name in _BASES:
+        return partial(getattr(fold, operation), base=getattr(_BASES[name], operation))
+    return getattr(_MODULES[name], operation)

@@ -1,0 +1,65 @@
+"""Sums of shifted products, y = sum_k x[. + k] w[k], one fused loop: for groups of very few channels.
+
+With one channel a group (depthwise) there is no matrix product to be had: XLA's own convolution takes
+one group at a time, these loops run over all channels as vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.products import accumulator
+from jcnn.lowering.windows import adjoint, flipped, overlap_add, pad, views
+
+
+def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """Each channel c of the groups, spread over the features that read it, times its row of w."""
+    sums = accumulator(x)
+    taps = w.astype(sums).reshape(g.taps, *w.shape[-2:])
+    y = jnp.zeros((), sums)
+    for c, channel in enumerate(_channels(g, x, w.shape[-1])):
+        for k, view in enumerate(views(g, pad(g, channel))):
+            y = y + view.astype(sums) * taps[k, c]
+    return y.astype(x.dtype)
+
+
+def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """At stride 1 the correlation with the flipped kernel, else the adjoint of the views."""
+    if max(g.strides) == 1:
+        return correlate(adjoint(g), dy, flipped(g, w))
+    c, d = w.shape[-2], w.shape[-1]
+    taps = w.reshape(g.taps, c, d)
+    grouped = (*dy.shape[:-1], g.groups, d // g.groups)
+    parts = (
+        jnp.stack([(dy * tap[i]).reshape(grouped).sum(-1) for i in range(c)], -1) for tap in taps
+    )
+    return lax.collapse(overlap_add_channels(g, parts), g.rank + 1)
+
+
+def overlap_add_channels(g: Geometry, parts: Iterator[jax.Array]) -> jax.Array:
+    """overlap_add for parts with two channel axes."""
+    flat = (lax.collapse(part, g.rank + 1) for part in parts)
+    dx = overlap_add(g, flat)
+    return dx.reshape(*dx.shape[:-1], g.groups, -1)
+
+
+def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """One sum over all positions for each element of the window and channel of the groups."""
+    space = tuple(range(g.rank + 1))
+    dw = [
+        [jnp.sum(view * dy, space) for view in views(g, pad(g, channel))]
+        for channel in _channels(g, x, dy.shape[-1])
+    ]
+    return jnp.stack([jnp.stack(taps) for taps in dw], 1).reshape(*g.window, len(dw), -1)
+
+
+def _channels(g: Geometry, x: jax.Array, features: int) -> Iterator[jax.Array]:
+    """For each channel of a group: its image, once for every feature of the group."""
+    grouped = x.reshape(*x.shape[:-1], g.groups, -1)
+    for c in range(grouped.shape[-1]):
+        yield jnp.repeat(grouped[..., c], features // g.groups, axis=-1)

@@ -1,0 +1,49 @@
+"""Patches of a few images at a time and one matrix product: y = P(x) W, dW = P(x)' dy.
+
+P(x) has one row a window, (N * positions, taps * C). For a whole batch it would be written to memory and
+read back; for a block of images it stays in cache. Matrix products keep their speed inside XLA's loops.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
+from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.products import matmul
+from jcnn.lowering.windows import adjoint, flipped, pad, patches
+
+
+def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """y = P(x) W."""
+    matrix = lax.collapse(w, 0, g.rank + 1)
+
+    def block(x: jax.Array) -> jax.Array:
+        return matmul(patches(g, pad(g, x)), matrix)
+
+    return map_blocks(block, _images_a_block(g, x), x)
+
+
+def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """At stride 1, the correlation of dy with the flipped kernel."""
+    assert max(g.strides) == 1, g
+    return correlate(adjoint(g), dy, flipped(g, w))
+
+
+def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """dW' = dy' P(x): so turned, only the narrower factor, dy, is transposed."""
+    def block(x: jax.Array, dy: jax.Array) -> jax.Array:
+        rows = lax.collapse(patches(g, pad(g, x)), 0, g.rank + 1)
+        return matmul(lax.collapse(dy, 0, g.rank + 1).T, rows)
+
+    dw = sum_blocks(block, _images_a_block(g, x), x, dy)
+    return dw.T.reshape(*g.window, x.shape[-1], dy.shape[-1])
+
+
+def _images_a_block(g: Geometry, x: jax.Array) -> int:
+    positions = 1
+    for m in g.output:
+        positions *= m
+    return block_size(x.shape[0], positions * g.taps * x.shape[-1] * x.dtype.itemsize)

@@ -1,0 +1,75 @@
+"""Views of an array through a sliding window, and sums of them: what the lowerings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jcnn.lowering.geometry import Geometry
+
+
+def pad(g: Geometry, x: jax.Array, value: float = 0) -> jax.Array:
+    """The input with its padding; negative padding crops."""
+    edges = [(lo, hi, 0) for lo, hi in g.padding]
+    return lax.pad(x, jnp.asarray(value, x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def views(g: Geometry, x: jax.Array) -> Iterator[jax.Array]:
+    """The padded input as each element of the windows sees it, in row-major order."""
+    for k in product(*map(range, g.window)):
+        start = [d * i for d, i in zip(g.dilation, k, strict=True)]
+        limit = [i + (m - 1) * s + 1 for i, m, s in zip(start, g.output, g.strides, strict=True)]
+        yield lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *g.strides, 1))
+
+
+def overlap_add(g: Geometry, parts: Iterable[jax.Array]) -> jax.Array:
+    """Adjoint of the views and the padding: adds each part where its view was taken."""
+    dx = None
+    for k, part in zip(product(*map(range, g.window)), parts, strict=True):
+        spread = [
+            (d * i - lo, size + lo - d * i - (m - 1) * s - 1, s - 1)
+            for d, i, (lo, _), size, m, s in zip(
+                g.dilation, k, g.padding, g.size, g.output, g.strides, strict=True
+            )
+        ]
+        part = lax.pad(part, jnp.zeros((), part.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
+        dx = part if dx is None else dx + part
+    assert dx is not None
+    return dx
+
+
+def patches(g: Geometry, x: jax.Array) -> jax.Array:
+    """Each window of the padded input as one row, (N, *output, taps * C), built axis by axis.
+
+    Axis by axis takes k1 + k2 copies in place of k1 * k2, with longer runs.
+    """
+    for axis in reversed(range(g.rank)):
+        k, m, s, d = g.window[axis], g.output[axis], g.strides[axis], g.dilation[axis]
+        x = lax.concatenate(
+            [
+                lax.slice_in_dim(x, d * i, d * i + (m - 1) * s + 1, s, axis=axis + 1)
+                for i in range(k)
+            ],
+            g.rank + 1,
+        )
+    return x
+
+
+def adjoint(g: Geometry) -> Geometry:
+    """The correlation of dy with the flipped kernel that is the input gradient at stride 1."""
+    padding = tuple(
+        (span - 1 - lo, span - 1 - hi) for span, (lo, hi) in zip(g.span, g.padding, strict=True)
+    )
+    return Geometry(g.output, g.window, (1,) * g.rank, padding, g.dilation, g.groups)
+
+
+def flipped(g: Geometry, w: jax.Array) -> jax.Array:
+    """The kernel of the adjoint: flipped in space, channels exchanged, (*window, D/G, C)."""
+    c, d = w.shape[-2:]
+    w = lax.rev(w, tuple(range(g.rank))).reshape(*g.window, c, g.groups, d // g.groups)
+    w = lax.transpose(w, (*range(g.rank), g.rank + 2, g.rank + 1, g.rank))
+    return lax.collapse(w, g.rank + 1)

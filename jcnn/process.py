@@ -1,0 +1,73 @@
+"""What the command sets right for its own process before JAX starts.
+
+glibc's allocator gives large freed buffers back to the kernel, so that a training step whose
+temporaries are large faults the same pages in again, step after step; the faults cost more than
+the arithmetic. Its settings are read once, when a process starts. So the command starts itself
+again, once, with settings that keep freed memory and ask for huge pages.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+SWITCH = "JCNN_ALLOCATOR"
+COMMANDS = ("train", "bench")
+TUNABLES = ":".join(
+    (
+        "glibc.malloc.hugetlb=1",
+        "glibc.malloc.mmap_max=0",
+        f"glibc.malloc.trim_threshold={16 << 30}",
+        f"glibc.malloc.top_pad={256 << 20}",
+    )
+)
+_ACCELERATORS = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "libtpu")
+
+
+def tune_allocator(arguments: Sequence[str]) -> None:
+    """Start this process again under :data:`TUNABLES` where that helps; does not return then."""
+    environment = tuned_environment(arguments, os.environ)
+    if environment is None:
+        return
+    print(
+        "jcnn: keeps freed memory for the next step, through GLIBC_TUNABLES "
+        f"({SWITCH}=system leaves the allocator alone)",
+        file=sys.stderr,
+        flush=True,
+    )
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def tuned_environment(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the environment to start again with, or None where this process is right as it is.
+
+    The switch is set in what is returned, so that the second process does not start a third.
+    """
+    if not arguments or arguments[0] not in COMMANDS or "--help" in arguments:
+        return None
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    if SWITCH in environment or "glibc.malloc." in tunables:
+        return None
+    if not _is_glibc() or _expects_accelerator(environment) or not sys.executable:
+        return None
+    joined = f"{tunables}:{TUNABLES}" if tunables else TUNABLES
+    return {**environment, "GLIBC_TUNABLES": joined, SWITCH: "tuned"}
+
+
+def _is_glibc() -> bool:
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
+def _expects_accelerator(environment: Mapping[str, str]) -> bool:
+    """Whether JAX will probably compute elsewhere; asking JAX itself would start it."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    if platforms:
+        return platforms != "cpu"
+    return any(importlib.util.find_spec(name) for name in _ACCELERATORS)

@@ -1,0 +1,135 @@
+"""How training examples reach the step: from the device, or from a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jcnn.data import Batch, Split, StreamingDataset
+from jcnn.errors import UserError
+from jcnn.experiment import Experiment
+from jcnn.training import keys
+from jcnn.training.state import Totals, TrainState
+from jcnn.training.step import Step
+
+Progressed = tuple[TrainState, Totals]
+
+
+class Feed(Protocol):
+    """Takes the training state forward. The last, partial batch of an epoch is left out."""
+
+    steps_per_epoch: int
+
+    def compile(self, state: TrainState, totals: Totals) -> None:
+        """Compile for arguments like these (arrays or their shapes)."""
+        ...
+
+    def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
+        """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``."""
+        ...
+
+
+def whole_batches(experiment: Experiment, examples: int) -> int:
+    """Return how many whole batches an epoch has.
+
+    Raises:
+        UserError: Not one.
+    """
+    batch_size = experiment.training.batch_size
+    if batch_size > examples:
+        raise UserError(
+            f"training.batch_size is {batch_size}, but data set '{experiment.data.name}' has only "
+            f"{examples} training examples"
+        )
+    return examples // batch_size
+
+
+class DeviceFeed:
+    """Examples that live on the device; many steps a dispatch.
+
+    The trip count of the loop is an argument of the compiled program: one compilation serves any
+    number of steps, and their number changes no bit of the result.
+    """
+
+    def __init__(self, experiment: Experiment, train: Split, step: Step) -> None:
+        """Put the examples on the device."""
+        self.steps_per_epoch = whole_batches(experiment, len(train))
+        self._seed = experiment.seed
+        self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
+        self._jitted = self._program = jax.jit(_make_loop(experiment, step), donate_argnums=0)
+        self._order: tuple[int, Array] | None = None
+
+    def compile(self, state: TrainState, totals: Totals) -> None:
+        """Compile the loop over the steps."""
+        arguments = (self._x, self._y, self._shuffled(0), np.int32(0), np.int32(0))
+        self._program = self._jitted.lower(state, totals, *arguments).compile()
+
+    def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
+        """Dispatch ``count`` steps as one program."""
+        epoch, first = divmod(step, self.steps_per_epoch)
+        bounds = np.int32(first), np.int32(first + count)
+        return self._program(state, totals, self._x, self._y, self._shuffled(epoch), *bounds)
+
+    def _shuffled(self, epoch: int) -> Array:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, jnp.asarray(keys.shuffled(self._seed, epoch, len(self._y)))
+        return self._order[1]
+
+
+def _make_loop(experiment: Experiment, step: Step):
+    batch_size, seed = experiment.training.batch_size, experiment.seed
+
+    def loop(state, totals, x, y, order, first, last):
+        def body(index, progressed):
+            state, totals = progressed
+            rows = lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
+            some_x, some_y = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
+            state, batch_totals = step(state, some_x, some_y, keys.step_key(seed, state.step))
+            return state, jax.tree.map(jnp.add, totals, batch_totals)
+
+        return lax.fori_loop(first, last, body, (state, totals))
+
+    return loop
+
+
+class StreamFeed:
+    """Examples that are read while they are used; one step a dispatch."""
+
+    def __init__(self, experiment: Experiment, stream: StreamingDataset, step: Step) -> None:
+        """Read nothing yet."""
+        self.steps_per_epoch = whole_batches(experiment, stream.train_count)
+        self._batch_size, self._seed = experiment.training.batch_size, experiment.seed
+        self._shape = (self._batch_size, *experiment.input_shape)
+        self._stream = stream
+        self._batches: Iterator[Batch] | None = None
+        self._jitted = self._program = jax.jit(_make_single(experiment, step), donate_argnums=0)
+
+    def compile(self, state: TrainState, totals: Totals) -> None:
+        """Compile one step."""
+        x = jax.ShapeDtypeStruct(self._shape, jnp.float32)
+        y = jax.ShapeDtypeStruct(self._shape[:1], jnp.int32)
+        self._program = self._jitted.lower(state, totals, x, y).compile()
+
+    def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
+        """Read and dispatch ``count`` batches; the device works while the next one is read."""
+        if self._batches is None:
+            self._batches = self._stream.train_batches(
+                self._batch_size, seed=self._seed, start_step=step
+            )
+        for _ in range(count):
+            x, y = next(self._batches)
+            state, totals = self._program(state, totals, jnp.asarray(x), jnp.asarray(y))
+        return state, totals
+
+
+def _make_single(experiment: Experiment, step: Step):
+    def single(state, totals, x, y):
+        state, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
+        return state, jax.tree.map(jnp.add, totals, batch_totals)
+
+    return single

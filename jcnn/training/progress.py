@@ -1,0 +1,120 @@
+"""What a person sees while training runs: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from jcnn.experiment import Experiment
+
+Means = Mapping[str, float]
+
+
+class Silent:
+    """Shows nothing; the other kinds of progress answer to the same calls."""
+
+    def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Training is about to compile and then to go from ``step`` to ``steps``."""
+
+    def compiled(self, seconds: float) -> None:
+        """The programs are ready."""
+
+    def stepped(self, step: int, means: Means, images_per_second: float) -> None:
+        """``step`` steps are done; ``means`` are those since the last evaluation."""
+
+    def evaluated(self, epoch: int, step: int, test: Means, train: Means, seconds: float) -> None:
+        """An evaluation is done."""
+
+    def end(self) -> None:
+        """Training has ended, whichever way."""
+
+
+class Lines(Silent):
+    """A plain line for what happens, one an evaluation: for log files and pipes."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        """Write to ``stream``."""
+        self._stream = stream
+        self._epochs = 0
+
+    def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Say what is trained, and how long."""
+        self._epochs = experiment.training.epochs
+        start = f", from step {step}" if step else ""
+        self._say(
+            f"{experiment.name}: {self._epochs} epochs of {steps_per_epoch} steps{start}, "
+            f"seed {experiment.seed}"
+        )
+
+    def compiled(self, seconds: float) -> None:
+        """Say what compilation took."""
+        self._say(f"compiled in {seconds:.1f} s")
+
+    def evaluated(self, epoch: int, step: int, test: Means, train: Means, seconds: float) -> None:
+        """Say how good the network is."""
+        self._say(
+            f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}  step {step}  "
+            f"train loss {train['loss']:.4f}  test loss {test['loss']:.4f}  "
+            f"test accuracy {test['accuracy']:.2%}  {seconds:.1f} s"
+        )
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class Live(Lines):
+    """The same lines, over a bar with step, loss, accuracy, images a second and the time left."""
+
+    def __init__(self, console: Any) -> None:
+        """Draw on a Rich console."""
+        super().__init__(console.file)
+        self._console = console
+        self._bar: Any = None
+
+    def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Show the bar."""
+        from rich import progress
+
+        columns = (
+            progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            progress.BarColumn(),
+            progress.TextColumn("step {task.completed}/{task.total}  {task.fields[metrics]}"),
+            progress.TimeRemainingColumn(),
+        )
+        self._steps_per_epoch = steps_per_epoch
+        self._bar = progress.Progress(*columns, console=self._console, transient=True)
+        fields = {"epoch": step // steps_per_epoch, "epochs": experiment.training.epochs}
+        self._bar.add_task("", total=steps, completed=step, metrics="compiling", **fields)
+        self._bar.start()
+        super().begin(experiment, step=step, steps=steps, steps_per_epoch=steps_per_epoch)
+
+    def compiled(self, seconds: float) -> None:
+        """Say what compilation took; the time left counts from here."""
+        super().compiled(seconds)
+        self._bar.update(0, metrics="")
+
+    def stepped(self, step: int, means: Means, images_per_second: float) -> None:
+        """Move the bar."""
+        metrics = (
+            f"loss {means['loss']:.4f}  accuracy {means['accuracy']:.2%}  "
+            f"{images_per_second:,.0f} images/s"
+        )
+        epoch = -(-step // self._steps_per_epoch)
+        self._bar.update(0, completed=step, epoch=epoch, metrics=metrics)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False)
+
+
+def choose_progress(stream: IO[str]) -> Lines:
+    """Return a live bar where ``stream`` is a terminal, else plain lines."""
+    if not stream.isatty():
+        return Lines(stream)
+    from rich.console import Console
+
+    return Live(Console(file=stream))

@@ -1,0 +1,58 @@
+"""One training step, a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jcnn import ops as explicit_ops
+from jcnn.experiment import Experiment
+from jcnn.training.augment import make_augmentation
+from jcnn.training.state import Totals, TrainState
+
+Step = Callable[[TrainState, Array, Array, Array], tuple[TrainState, Totals]]
+
+
+def make_step(
+    experiment: Experiment, ops: ModuleType = explicit_ops, *, steps_per_epoch: int = 1
+) -> Step:
+    """Return the step ``(state, x, y, key) -> (state, totals)`` of an experiment.
+
+    Args:
+        experiment: Model, loss, optimizer, augmentation and precision.
+        ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same step through ``jax.grad`` alone.
+        steps_per_epoch: What a schedule's epochs stand for.
+    """
+    model, training = experiment.model, experiment.training
+    optimizer = experiment.optimizer.build(steps_per_epoch)
+    augmented = make_augmentation(training.augment)
+    compute_dtype = jnp.dtype(training.precision)
+
+    def mean_loss(params, state, x, y, key):
+        prediction, state = model.apply(params, state, x, training=True, key=key, ops=ops)
+        prediction = prediction.astype(jnp.float32)
+        losses = experiment.loss.per_example(prediction, y, ops)
+        correct = (experiment.loss.predict(prediction) == y).sum(dtype=jnp.int32)
+        totals = Totals(losses.sum(), correct, jnp.int32(len(y)))
+        return losses.mean(), (state, totals)
+
+    def step(state: TrainState, x: Array, y: Array, key: Array) -> tuple[TrainState, Totals]:
+        augment_key, model_key = jax.random.split(key)
+        x = augmented(augment_key, x).astype(compute_dtype)
+        gradients, (running, totals) = jax.grad(mean_loss, has_aux=True)(
+            state.params, state.state, x, y, model_key
+        )
+        with jax.numpy_dtype_promotion("standard"):  # Optax's schedules add integers and floats
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if training.average_decay is not None:
+            average = optax.incremental_update(params, average, 1 - training.average_decay)
+        return TrainState(params, running, opt_state, average, state.step + 1), totals
+
+    return step

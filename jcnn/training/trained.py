@@ -1,0 +1,95 @@
+"""What a run has learned: read it back, measure it, ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn.errors import UserError
+from jcnn.experiment import Experiment
+from jcnn.training.evaluation import DeviceEvaluation, StreamEvaluation, make_predict
+from jcnn.training.runs import Run
+from jcnn.training.state import Totals, TrainState, init_state
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An experiment and the state that its newest checkpoint holds."""
+
+    experiment: Experiment
+    state: TrainState
+    step: int
+
+
+def load_trained(folder: Path) -> Trained:
+    """Read the newest checkpoint of a run.
+
+    Raises:
+        UserError: The folder holds no run, or no checkpoint that can be read.
+    """
+    from jcnn.training.checkpoints import Checkpoints
+
+    run = Run.open(folder)
+    experiment = run.experiment()
+    with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
+        steps_per_epoch = checkpoints.record()["steps_per_epoch"]
+        initial = partial(init_state, experiment, steps_per_epoch=steps_per_epoch)
+        like = {"state": jax.eval_shape(initial), "totals": jax.eval_shape(Totals.zero)}
+        state = checkpoints.restore(like)["state"]
+    return Trained(experiment, state, int(state.step))
+
+
+def evaluate(folder: Path, split: Literal["train", "test"] = "test") -> dict[str, Any]:
+    """Measure a run's network on a split of its data, without augmentation.
+
+    Raises:
+        UserError: The folder holds no run, or its data are missing.
+    """
+    trained = load_trained(folder)
+    data = trained.experiment.data
+    stream = data.stream()
+    if stream is None:
+        measure = DeviceEvaluation(trained.experiment, getattr(data.load(), split))
+    elif split == "test":
+        measure = StreamEvaluation(trained.experiment, stream)
+    else:
+        raise UserError(f"data set '{data.name}' is a stream; only its test split is measured")
+    return {"split": split, "step": trained.step, **measure(trained.state)}
+
+
+def predict(folder: Path, files: Sequence[Path], *, invert: bool = False) -> list[dict[str, Any]]:
+    """Return the most probable class of each file, and the probability of every class.
+
+    Args:
+        folder: A run's folder.
+        files: Images (or recordings) of the size that the network was trained on.
+        invert: Exchange black and white first: for dark digits on white paper.
+
+    Raises:
+        UserError: The folder holds no run, or a file can't be read as an example.
+    """
+    trained = load_trained(folder)
+    experiment = trained.experiment
+    examples = [experiment.data.read_example(file, invert=invert) for file in files]
+    prediction = jax.jit(make_predict(experiment))(trained.state, jnp.asarray(np.stack(examples)))
+    names = experiment.data.class_names
+    results = []
+    for file, row in zip(files, np.asarray(experiment.loss.probabilities(prediction)), strict=True):
+        best = int(row.argmax())
+        by_class = {name: float(value) for name, value in zip(names, row, strict=True)}
+        results.append(
+            {
+                "file": str(file),
+                "class": names[best],
+                "probability": float(row[best]),
+                "probabilities": by_class,
+            }
+        )
+    return results

@@ -1,0 +1,25 @@
+"""What all tests share: strict dtypes, and where real data is found."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def data_folder(monkeypatch):
+    """The folder with real data sets; tests that need it skip where there is none."""
+    folder = Path(os.environ.get("JCNN_DATA", Path.home() / ".cache" / "jcnn"))
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder}: set JCNN_DATA, or run `jcnn data fetch NAME`")
+    return folder
+
+
+@pytest.fixture
+def x64():
+    """Run the test in double precision."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from jcnn.data import AnyData, Digits, Fsdd, data_folder
+
+ANY = TypeAdapter(AnyData)
+MINIMAL = {"image_folder": {"folder": "x", "classes": 3}}
+NAMES = ["digits", "mnist", "usps", "fsdd", "cifar10", "image_folder"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_data_set_is_chosen_by_its_name_and_its_keys_go_round(name):
+    config = ANY.validate_python({"name": name, **MINIMAL.get(name, {})})
+    assert config.name == name
+    assert ANY.validate_python(config.model_dump()) == config
+    assert next(iter(config.model_dump())) == "name"
+    assert all(isinstance(n, int) for n in config.input_shape)
+    assert len(config.class_names) > 1
+
+
+def test_keys_come_out_of_toml():
+    text = 'name = "fsdd"\nheld_out_speaker = "theo"\n[front_end]\nframe_count = 48\n'
+    config = ANY.validate_python(tomllib.loads(text))
+    assert isinstance(config, Fsdd)
+    assert config.input_shape == (48, 16)
+
+
+@pytest.mark.parametrize("keys", [{"name": "minst"}, {"name": "mnist", "fold": "x"}, {}])
+def test_unknown_names_and_keys_are_refused(keys):
+    with pytest.raises(ValidationError):
+        ANY.validate_python(keys)
+
+
+def test_a_configuration_does_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Digits().mean = 1.0  # pyright: ignore
+
+
+def test_the_data_folder_is_named_or_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+    monkeypatch.delenv("JCNN_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_folder() == tmp_path / ".cache" / "jcnn"
+
+
+def test_describing_data_imports_nothing_heavy():
+    code = (
+        "import sys; sys.modules['jcnn'] = type(sys)('jcnn'); "
+        "sys.modules['jcnn'].__path__ = ['jcnn']; import jcnn.data, jcnn.data.fetch; "
+        "heavy = {'jax', 'scipy', 'sklearn', 'PIL', 'grain', 'pooch', 'requests', 'absl'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,113 @@
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jcnn.data import Cifar10, Digits, Mnist, Usps
+from jcnn.data.image import read_pixels
+from jcnn.errors import UserError
+
+GRAY = (4, 3, 1)
+
+
+def save(path, pixels, mode=None):
+    Image.fromarray(pixels, mode).save(path) if mode else Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def ramp():
+    return np.arange(12, dtype=np.uint8).reshape(4, 3) * 20
+
+
+def test_gray_pixels_go_from_0_to_1(tmp_path, ramp):
+    pixels = read_pixels(save(tmp_path / "a.png", ramp), GRAY)
+    assert pixels.dtype == np.float32
+    np.testing.assert_allclose(pixels[..., 0], ramp / 255, rtol=1e-6)
+
+
+def test_inverting_exchanges_black_and_white(tmp_path, ramp):
+    path = save(tmp_path / "a.png", ramp)
+    np.testing.assert_allclose(
+        read_pixels(path, GRAY, invert=True), 1 - read_pixels(path, GRAY), rtol=1e-6
+    )
+
+
+def test_colour_becomes_gray_by_luma(tmp_path):
+    red = np.zeros((4, 3, 3), np.uint8)
+    red[..., 0] = 255
+    pixels = read_pixels(save(tmp_path / "a.png", red), GRAY)
+    np.testing.assert_allclose(pixels, 0.299, atol=2e-3)
+
+
+def test_gray_becomes_three_equal_channels(tmp_path, ramp):
+    pixels = read_pixels(save(tmp_path / "a.png", ramp), (4, 3, 3))
+    np.testing.assert_allclose(pixels, np.repeat(ramp[..., None] / 255, 3, axis=2), rtol=1e-6)
+
+
+def test_16_bits_become_8(tmp_path, ramp):
+    pixels = read_pixels(save(tmp_path / "a.png", ramp.astype(np.uint16) * 257), GRAY)
+    np.testing.assert_allclose(pixels[..., 0], ramp / 255, rtol=1e-6)
+
+
+def test_transparent_becomes_black(tmp_path):
+    white = np.full((4, 3, 4), 255, np.uint8)
+    white[0, :, 3] = 0
+    pixels = read_pixels(save(tmp_path / "a.png", white), GRAY)
+    assert (pixels[0] == 0).all()
+    assert (pixels[1:] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "black", "white"),
+    [
+        (Digits(), 8, 0, 1),
+        (Usps(), 16, -1, 1),
+        (Mnist(), 28, -0.1307 / 0.3081, 0.8693 / 0.3081),
+    ],
+)
+def test_an_example_is_normalised_as_the_training_data(tmp_path, config, size, black, white):
+    pixels = np.zeros((size, size), np.uint8)
+    pixels[0] = 255
+    example = config.read_example(save(tmp_path / "a.png", pixels))
+    assert example.shape == config.input_shape
+    np.testing.assert_allclose(example[0], white, rtol=1e-5)
+    np.testing.assert_allclose(example[1:], black, rtol=1e-5)
+
+
+def test_a_colour_example_keeps_its_channels(tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[..., 2] = 255
+    example = Cifar10().read_example(save(tmp_path / "a.png", pixels))
+    expected = (np.array([0, 0, 1]) - Cifar10().mean) / Cifar10().standard_deviation
+    np.testing.assert_allclose(example[5, 6], expected, rtol=1e-5)
+
+
+def test_another_size_names_both(tmp_path, ramp):
+    with pytest.raises(UserError, match=r"a\.png is an image of 3x4 pixels: expected 28x28"):
+        Mnist().read_example(save(tmp_path / "a.png", ramp))
+
+
+def test_what_is_no_image_is_named(tmp_path, ramp):
+    text = tmp_path / "notes.png"
+    text.write_text("not an image")
+    broken = save(tmp_path / "broken.png", np.random.default_rng(0).bytes(784) and ramp)
+    broken.write_bytes(broken.read_bytes()[:45])
+    for path, message in (
+        (text, "is not an image"),
+        (broken, "is a broken image"),
+        (tmp_path / "none.png", "does not exist"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(UserError, match=message) as raised:
+            read_pixels(path, GRAY)
+        assert str(path) in str(raised.value)
+
+
+def test_an_enormous_image_is_refused_without_a_warning(tmp_path, ramp, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="far too large"):
+            read_pixels(save(tmp_path / "a.png", ramp), GRAY)

@@ -1,0 +1,39 @@
+"""Every page: its Python blocks run and give the outputs shown, and its links lead somewhere."""
+
+import pytest
+
+from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
+
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_blocks_run_as_shown(page):
+    run(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_prompts_stand_in_python_blocks(page):
+    outside = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    assert ">>>" not in outside, "an example outside ```python is never run"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_to_files(page):
+    missing = [
+        link for link in local_links(page) if not (page.parent / link.partition("#")[0]).exists()
+    ]
+    assert not missing
+
+
+def test_a_wrong_output_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\n>>> 1 + 1\n3\n```\n")
+    with pytest.raises(AssertionError, match="Expected"):
+        run(page)
+
+
+def test_blocks_share_a_namespace(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\na = 1\n```\n\n```python\n>>> a + 1\n2\n>>> b = 3\n```\n")
+    assert run(page)["b"] == 3

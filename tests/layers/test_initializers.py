@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from jcnn.layers.initializers import AnyInitializer
+
+FAN_IN, FAN_OUT = 50, 200
+
+
+def _draw(written):
+    initializer = TypeAdapter(AnyInitializer).validate_python(written)
+    return initializer.draw(jax.random.key(0), (200, 500), FAN_IN, FAN_OUT)
+
+
+@pytest.mark.parametrize(
+    ("written", "std"),
+    [
+        ("he_normal", np.sqrt(2 / FAN_IN)),
+        ("lecun_normal", np.sqrt(1 / FAN_IN)),
+        ({"name": "gaussian", "std": 0.3}, 0.3),
+        ("glorot_uniform", np.sqrt(2 / (FAN_IN + FAN_OUT))),
+        ("uniform_fan_in", 2.4 / FAN_IN / np.sqrt(3)),
+        ({"name": "uniform_root_fan_in", "gain": 1.0}, 1 / np.sqrt(FAN_IN) / np.sqrt(3)),
+    ],
+)
+def test_deviation_is_the_stated_one(written, std):
+    w = _draw(written)
+    assert w.dtype == jnp.float32
+    assert float(w.std()) == pytest.approx(std, rel=0.02)
+    assert abs(float(w.mean())) < 0.02 * std
+
+
+def test_uniform_stays_within_its_bound_and_reaches_it():
+    largest = float(abs(_draw({"name": "uniform_fan_in", "gain": 2.4})).max())
+    assert 0.99 * 2.4 / FAN_IN < largest <= 2.4 / FAN_IN
+
+
+def test_same_key_same_weights():
+    assert jnp.array_equal(_draw("he_normal"), _draw("he_normal"))

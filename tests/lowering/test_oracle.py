@@ -1,0 +1,93 @@
+"""Every public lowering against NumPy loops."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from jcnn import lowering
+from jcnn.lowering import Geometry
+from tests.lowering import loops
+
+GEOMETRIES = {
+    "1d": Geometry((9,), (3,), (1,), ((0, 0),), (1,)),
+    "1d stride over window": Geometry((11,), (2,), (3,), ((1, 2),), (1,)),
+    "2d": Geometry((7, 6), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "2d same": Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "2d stride 2": Geometry((8, 7), (3, 3), (2, 2), ((1, 1), (0, 1)), (1, 1)),
+    "2d disjoint": Geometry((8, 7), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    "2d dilated": Geometry((9, 8), (3, 2), (2, 1), ((1, 0), (2, 1)), (2, 3)),
+    "2d 1x1": Geometry((4, 5), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "2d 1x1 stride 2 padded": Geometry((5, 4), (1, 1), (2, 2), ((1, 0), (0, 1)), (1, 1)),
+    "2d full": Geometry((4, 3), (3, 4), (1, 1), ((2, 2), (3, 3)), (1, 1)),
+    "2d whole": Geometry((4, 5), (4, 5), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "2d groups": Geometry((5, 6), (3, 3), (2, 1), ((1, 1), (1, 0)), (1, 1), groups=2),
+    "2d depthwise": Geometry((5, 6), (3, 3), (1, 2), ((1, 1), (1, 1)), (1, 1), groups=4),
+    "3d": Geometry((4, 3, 5), (2, 2, 3), (1, 2, 2), ((0, 1), (0, 0), (1, 1)), (1, 1, 1)),
+}
+BATCHES = [0, 3]
+
+
+@pytest.fixture(params=GEOMETRIES.values(), ids=GEOMETRIES.keys())
+def g(request) -> Geometry:
+    return request.param
+
+
+@pytest.fixture(params=BATCHES, ids=lambda n: f"batch {n}")
+def arrays(request, g):
+    rng = np.random.default_rng(0)
+    n, channels, features = request.param, 4, 8
+    return (
+        rng.normal(size=(n, *g.size, channels)),
+        rng.normal(size=(*g.window, channels // g.groups, features)),
+        rng.normal(size=(n, *g.output, features)),
+    )
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("operation", ["correlate", "input_gradient", "kernel_gradient"])
+def test_correlations_equal_loops(operation, g, arrays):
+    x, w, dy = arrays
+    a, b = {"correlate": (x, w), "input_gradient": (dy, w), "kernel_gradient": (x, dy)}[operation]
+    got = jax.jit(getattr(lowering, operation), static_argnums=0)(g, a, b)
+    np.testing.assert_allclose(got, getattr(loops, operation)(g, a, b), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("floor", [None, 0.0])
+def test_max_pool_equals_loops_with_ties_to_the_first(floor, g, arrays):
+    x = np.round(arrays[0])
+    y, winner = jax.jit(lowering.max_pool, static_argnums=(0, 2))(g, x, floor)
+    expected, where = loops.max_pool(g, x, floor)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(winner, where)
+    assert winner.dtype == np.uint8
+    np.testing.assert_array_equal(lowering.max_pool_values(g, x, floor), expected)
+
+
+def test_gather_scatter_and_sums_equal_loops(g, arrays):
+    x, _, _ = arrays
+    dy = np.random.default_rng(1).normal(size=(x.shape[0], *g.output, x.shape[-1]))
+    winner = loops.max_pool(g, x, 0.3)[1].astype(np.uint8)
+    for name, args in {
+        "gather": (x, winner),
+        "scatter": (dy, winner),
+        "window_sum": (x,),
+        "window_spread": (dy,),
+    }.items():
+        got = jax.jit(getattr(lowering, name), static_argnums=0)(g, *args)
+        np.testing.assert_allclose(
+            got, getattr(loops, name)(g, *args), rtol=1e-12, atol=1e-12, err_msg=name
+        )
+
+
+def test_windows_of_many_elements_have_wider_winners():
+    g = Geometry((256,), (256,), (1,), ((0, 0),), (1,))
+    x = np.arange(256.0).reshape(1, 256, 1)
+    y, winner = lowering.max_pool(g, x)
+    assert winner.dtype == np.uint16 and winner.item() == 255 and y.item() == 255

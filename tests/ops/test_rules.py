@@ -1,0 +1,21 @@
+"""Every rule, on every case: against ``jax.grad`` of the reference, differences, second order."""
+
+import pytest
+
+from jcnn import ops, reference
+from jcnn.inspection.rules import check_rule
+from tests.cases import CASES
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_rule_agrees_with_every_oracle(case):
+    report = check_rule(case.function(ops), case.function(reference), *case.arguments())
+    assert report, str(report)
+
+
+def test_every_public_operation_has_cases():
+    assert {case.op for case in CASES} == set(ops.__all__)
+
+
+def test_reference_has_the_names_of_ops():
+    assert reference.__all__ == ops.__all__

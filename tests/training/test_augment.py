@@ -1,0 +1,82 @@
+"""Augmentation: random changes that keep what they must keep."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn.augmentation import Affine, Cutout, Flip, Shift
+from jcnn.training import make_augmentation
+from jcnn.training.augment import affine, cutout, flip, shift
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture
+def images():
+    return jnp.asarray(np.random.default_rng(0).uniform(1, 2, (50, 6, 7, 2)).astype(np.float32))
+
+
+def test_shift_moves_whole_images_and_fills(images):
+    shifted = np.asarray(shift(KEY, images, pixels=2, fill=-1.0))
+    seen = set()
+    for image, moved in zip(np.asarray(images), shifted, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), constant_values=-1.0)
+        places = {
+            (i - 2, j - 2): padded[4 - i : 10 - i, 4 - j : 11 - j]
+            for i in range(5)
+            for j in range(5)
+        }
+        found = [place for place, image in places.items() if np.array_equal(image, moved)]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len(seen) > 10
+
+
+def test_flip_mirrors_with_its_probability(images):
+    assert np.array_equal(flip(KEY, images, probability=1.0), images[:, :, ::-1])
+    assert np.array_equal(flip(KEY, images, probability=0.0), images)
+    mirrored = (np.asarray(flip(KEY, images)) != np.asarray(images)).any(axis=(1, 2, 3))
+    assert 10 < mirrored.sum() < 40
+
+
+def test_cutout_covers_one_square(images):
+    covered = np.asarray(cutout(KEY, images, size=3, fill=9.0))[..., 0] == 9.0
+    assert covered.sum(axis=(1, 2)).max() == 9
+    assert covered.sum(axis=(1, 2)).min() >= 4  # a corner: the centre lies in the image
+    for mask in covered:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert mask.sum() == len(rows) * len(columns)
+
+
+def test_affine_of_nothing_is_the_image(images):
+    np.testing.assert_array_equal(affine(KEY, images), images)
+
+
+def test_affine_by_quarter_turn_is_a_rotation(monkeypatch):
+    image = jnp.arange(25, dtype=jnp.float32).reshape(1, 5, 5, 1)
+    monkeypatch.setattr(jax.random, "uniform", lambda *_: jnp.ones((4, 1), jnp.float32))
+    turned = affine(KEY, image, degrees=90.0)
+    expected = [np.rot90(image[0], turns) for turns in (1, 3)]
+    assert any(np.allclose(turned[0], one, atol=1e-4) for one in expected)
+
+
+def test_affine_fills_from_outside(images):
+    moved = np.asarray(affine(KEY, images, pixels=30.0, fill=5.0))
+    assert (moved == 5.0).all(axis=(1, 2, 3)).any()
+    assert moved.max() <= 5.0 + 1e-5
+
+
+def test_a_list_is_applied_in_its_order_and_by_its_key(images):
+    augment = make_augmentation([Shift(pixels=1), Flip(), Cutout(size=2), Affine(degrees=5.0)])
+    again, other = augment(KEY, images), augment(jax.random.key(4), images)
+    assert np.array_equal(augment(KEY, images), again)
+    assert not np.array_equal(again, other)
+    assert again.shape == images.shape
+    assert again.dtype == images.dtype
+
+
+def test_an_empty_list_changes_nothing(images):
+    assert make_augmentation([])(KEY, images) is images

@@ -1,0 +1,177 @@
+"""Training leaves a whole run, and the same bits whichever way it went there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jcnn.errors import UserError
+from jcnn.training import Interrupted, Run, evaluate, load_trained, train
+from jcnn.training import loop as loop_module
+from jcnn.training.progress import Silent
+
+# What the clock says is no part of the result.
+CLOCKS = ("seconds", "compile_seconds", "sessions")
+
+
+def bits(folder: Path) -> list[bytes]:
+    state = load_trained(folder).state
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in Run(folder).metrics()]
+
+
+class At(Silent):
+    """Does something when a step is reached."""
+
+    def __init__(self, step: int, action: Any) -> None:
+        self._step, self._action = step, action
+
+    def stepped(self, step: int, means: Any, images_per_second: float) -> None:
+        if step >= self._step:
+            self._action()
+
+
+def interrupt(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+def crash() -> None:
+    raise RuntimeError("power cut")
+
+
+def test_a_run_holds_what_the_contract_names(tiny, tmp_path):
+    summary = train(tiny({"training.epochs": 2}), tmp_path / "run")
+    written = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert written == summary
+    assert summary["steps"] == 2 * (300 // 32)
+    assert summary["parameters"] == 64 * 10 + 10
+    assert summary["test"]["accuracy"] > 0.5
+    assert 0 < summary["compile_seconds"] < summary["seconds"]
+    assert Run(tmp_path / "run").experiment() == tiny({"training.epochs": 2})
+    assert [(row["epoch"], row["split"]) for row in rows(tmp_path / "run")] == [
+        (1, "train"),
+        (1, "test"),
+        (2, "train"),
+        (2, "test"),
+    ]
+    assert list((tmp_path / "run" / "events").iterdir())
+
+
+def test_evaluation_repeats_the_summary(lively, tmp_path):
+    summary = train(lively({"training.epochs": 1}), tmp_path / "run")
+    measured = evaluate(tmp_path / "run")
+    assert {name: measured[name] for name in summary["test"]} == summary["test"]
+
+
+def test_evaluates_every_few_epochs_and_at_the_end(tiny, tmp_path):
+    experiment = tiny({"training.epochs": 3, "training.evaluate_every_epochs": 2})
+    train(experiment, tmp_path / "run")
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == [2, 2, 3, 3]
+
+
+def test_same_seed_same_bits_and_another_seed_others(lively, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(lively({"training.epochs": 1, "seed": seed}), tmp_path / name)
+    assert bits(tmp_path / "a") == bits(tmp_path / "b")
+    assert bits(tmp_path / "a") != bits(tmp_path / "c")
+
+
+@pytest.mark.parametrize("steps", [1, 4, 1000])
+def test_steps_a_dispatch_change_no_bit(lively, whole, tmp_path, steps):
+    train(lively({"training.steps_per_dispatch": steps}), tmp_path / "run")
+    assert bits(tmp_path / "run") == bits(whole)
+    assert rows(tmp_path / "run") == rows(whole)
+
+
+@pytest.mark.parametrize("step", [1, 9, 14, 27])
+def test_interrupted_and_resumed_gives_the_same_bits(lively, whole, tmp_path, step):
+    one_by_one = lively({"training.steps_per_dispatch": 1})
+    with pytest.raises(Interrupted) as stopped:
+        train(one_by_one, tmp_path / "run", progress=At(step, interrupt))
+    assert step <= stopped.value.step <= step + 2
+    assert stopped.value.signal_number == signal.SIGINT
+    assert not (tmp_path / "run" / "summary.json").exists()
+    summary = train(lively(), tmp_path / "run", resume=True)
+    assert summary["sessions"] == 2
+    assert bits(tmp_path / "run") == bits(whole)
+    assert rows(tmp_path / "run") == rows(whole)
+
+
+def test_killed_and_resumed_gives_the_same_bits(lively, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(lively(), tmp_path / "run", progress=At(20, crash))
+    with Run(tmp_path / "run").metrics_file.open("a") as stream:
+        stream.write('{"step": 99, "split": "test"}\n{"step": 1')  # after the checkpoint; cut short
+    train(lively(), tmp_path / "run", resume=True)
+    assert bits(tmp_path / "run") == bits(whole)
+    assert rows(tmp_path / "run") == rows(whole)
+
+
+def test_killed_before_any_checkpoint_starts_again(tiny, tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(tiny(), tmp_path / "run", progress=At(1, crash))
+    train(tiny(), tmp_path / "whole")
+    train(tiny(), tmp_path / "run", resume=True)
+    assert bits(tmp_path / "run") == bits(tmp_path / "whole")
+
+
+def test_a_finished_run_can_be_given_more_epochs(tiny, tmp_path):
+    train(tiny({"training.epochs": 1}), tmp_path / "run")
+    train(tiny({"training.epochs": 2}), tmp_path / "run", resume=True)
+    train(tiny({"training.epochs": 2}), tmp_path / "whole")
+    assert bits(tmp_path / "run") == bits(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny, tmp_path):
+    before = train(tiny({"training.epochs": 1}), tmp_path / "run")
+    after = train(tiny({"training.epochs": 1}), tmp_path / "run", resume=True)
+    assert after["test"] == before["test"]
+    assert after["steps"] == before["steps"]
+
+
+def test_refuses_to_resume_with_another_experiment(tiny, tmp_path):
+    train(tiny({"training.epochs": 1}), tmp_path / "run")
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate"):
+        train(tiny({"optimizer.learning_rate": 0.2}), tmp_path / "run", resume=True)
+
+
+def test_refuses_a_folder_that_holds_a_run(tiny, tmp_path):
+    train(tiny({"training.epochs": 1}), tmp_path / "run")
+    with pytest.raises(UserError, match="already holds a run"):
+        train(tiny(), tmp_path / "run")
+
+
+def test_refuses_a_batch_larger_than_the_data(tiny, tmp_path):
+    with pytest.raises(UserError, match=r"training\.batch_size is 301.* only 300"):
+        train(tiny({"training.batch_size": 301}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bfloat16_keeps_float32_parameters(lively, tmp_path):
+    summary = train(
+        lively({"training.precision": "bfloat16", "training.epochs": 2}), tmp_path / "run"
+    )
+    state = load_trained(tmp_path / "run").state
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+    assert summary["test"]["accuracy"] > 0.2
+
+
+def test_a_loss_that_is_no_number_is_null_in_the_files(tiny, tmp_path):
+    train(
+        tiny({"optimizer": {"name": "sgd", "learning_rate": 1e38}, "training.epochs": 1}),
+        tmp_path / "run",
+    )
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["loss"] is None
