@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcnn import ops, reference
+from jcnn import ops as explicit_ops
+from jcnn import reference
 from jcnn.experiment import Experiment
 from jcnn.inspection.comparison import Report, Row, compare
 from jcnn.inspection.differences import central_differences, sample
@@ -32,7 +33,7 @@ class ModelCheck:
     """What :func:`check_model` found.
 
     Attributes:
-        operations: A report for each call that the model makes, in the order of forward propagation.
+        operations: A report for each call that the model makes, in forward propagation's order.
         model: The report on the whole model's gradients, a tensor at a time.
     """
 
@@ -68,6 +69,7 @@ def check_model(
     *,
     params: Any = None,
     state: Any = None,
+    ops: Any = explicit_ops,
     samples: int = 1000,
     seed: int = 0,
     report: Callable[[str], None] = lambda line: None,
@@ -80,6 +82,7 @@ def check_model(
         y: Its labels, (N,).
         params: Parameters to check at; the seed's initial ones if None.
         state: The state that belongs to ``params``.
+        ops: The operations under test, if not :mod:`jcnn.ops`.
         samples: How many elements of each tensor to difference, where it has more.
         seed: For the noise, the directions and the samples.
         report: Told what is being checked.
@@ -94,11 +97,11 @@ def check_model(
             params, state = experiment.model.init(key, experiment.input_shape)
         params, state = (_double(tree) for tree in (params, state))
         batch = jnp.asarray(np.asarray(x, np.float64) + DITHER * generator.standard_normal(x.shape))
-        problem = _Problem(experiment, params, state, batch, jnp.asarray(y, jnp.int32))
+        problem = _Problem(experiment, params, state, batch, jnp.asarray(y, jnp.int32), ops)
         operations = []
         for call in problem.calls():
             report(str(call))
-            operations.append((call, _check_call(call, samples, generator)))
+            operations.append((call, _check_call(call, ops, samples, generator)))
         rows = _compare_gradients(problem, generator, report)
         rows += _compare_differences(problem, samples, generator, report)
         return ModelCheck(tuple(operations), Report(tuple(rows)))
@@ -108,7 +111,7 @@ def _double(tree: Any) -> Any:
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
 
 
-def _check_call(call: Call, samples: int, generator: np.random.Generator) -> Report:
+def _check_call(call: Call, ops: Any, samples: int, generator: np.random.Generator) -> Report:
     return check_rule(
         call.function(ops),
         call.function(reference),
@@ -128,6 +131,7 @@ class _Problem:
     state: Any
     x: jax.Array
     y: jax.Array
+    ops: Any
 
     @property
     def key(self) -> jax.Array:
@@ -152,7 +156,7 @@ class _Problem:
         """Return the input of each layer."""
         model = self.experiment.model
         steps = model.steps(
-            self.params, self.state, self.x, training=True, key=self.key, ops=ops
+            self.params, self.state, self.x, training=True, key=self.key, ops=self.ops
         )
         return [self.x, *(output for _, output, _ in steps)][:-1]
 
@@ -181,13 +185,11 @@ def _compare_gradients(
         return jax.tree.leaves(both[0]), jax.tree.leaves(both[1])
 
     report("the whole model, against jax.grad of the reference")
-    found, expected = derivatives(ops), derivatives(reference)
+    found, expected = derivatives(problem.ops), derivatives(reference)
     names = [*_names(problem.params), INPUT]
     return [
         compare(name, against, a, b, **GRADIENT)
-        for against, mine, theirs in zip(
-            ("jax.grad", "second order"), found, expected, strict=True
-        )
+        for against, mine, theirs in zip(("jax.grad", "second order"), found, expected, strict=True)
         for name, a, b in zip(names, mine, theirs, strict=True)
     ]
 
@@ -199,18 +201,16 @@ def _compare_differences(
     report: Callable[[str], None],
 ) -> list[Row]:
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
-    gradients = jax.jit(jax.grad(lambda p: problem.loss(*p, ops)))((problem.params, problem.x))
+    gradients = jax.jit(jax.grad(lambda p: problem.loss(*p, problem.ops)))(
+        (problem.params, problem.x)
+    )
     rows = []
     for position, (name, x) in enumerate(
         zip(problem.experiment.model.names, problem.inputs(), strict=True)
     ):
         own = problem.params.get(name, {})
-        leaves, structure = jax.tree.flatten(own)
-        for k, leaf in enumerate(leaves):
-
-            def along(a: jax.Array, k: int = k) -> jax.Array:
-                changed = jax.tree.unflatten(structure, [*leaves[:k], a, *leaves[k + 1 :]])
-                return problem.loss({**problem.params, name: changed}, x, ops, position)
+        for k, leaf in enumerate(jax.tree.leaves(own)):
+            along = _along(problem, name, position, k, x)
 
             label = f"{name}.{_names(own)[k]}"
             report(f"{label}, against differences")
@@ -219,13 +219,26 @@ def _compare_differences(
     report(f"{INPUT}, against differences")
     whole = _difference_row(
         INPUT,
-        lambda a: problem.loss(problem.params, a, ops),
+        lambda a: problem.loss(problem.params, a, problem.ops),
         problem.x,
         gradients[1],
         samples,
         generator,
     )
     return [*rows, whole]
+
+
+def _along(
+    problem: _Problem, name: str, position: int, k: int, x: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """Return the loss as a function of the ``k``-th parameter of a layer, whose input is ``x``."""
+    leaves, structure = jax.tree.flatten(problem.params[name])
+
+    def along(a: jax.Array) -> jax.Array:
+        own = jax.tree.unflatten(structure, [*leaves[:k], a, *leaves[k + 1 :]])
+        return problem.loss({**problem.params, name: own}, x, problem.ops, position)
+
+    return along
 
 
 def _difference_row(

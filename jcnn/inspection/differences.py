@@ -30,9 +30,9 @@ def central_differences(
     places: np.ndarray,
     step: float = 1e-6,
 ) -> np.ndarray:
-    """Return d function / d x.flat[place] for each place.
+    r"""Return d function / d x.flat[place] for each place.
 
-    .. math:: \\frac{f(x + h e_i) - f(x - h e_i)}{2 h}
+    .. math:: \frac{f(x + h e_i) - f(x - h e_i)}{2 h}
 
     Args:
         function: From ``x`` to an array; called under ``jit`` and ``vmap``.

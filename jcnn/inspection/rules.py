@@ -118,7 +118,7 @@ def _scalar(output: Scalar, cotangent: jax.Array) -> Scalar:
 def _derivatives(
     output: Scalar, cotangent: jax.Array, v: list[jax.Array], second_order: bool
 ) -> Callable[..., tuple[Any, ...]]:
-    """Return value, gradients and (reverse over reverse) Hessian-vector products, as one program."""
+    """Return value, gradients and Hessian-vector products (reverse over reverse) in one program."""
 
     def gradients(*free: jax.Array) -> tuple[jax.Array, ...]:
         return jax.grad(_scalar(output, cotangent), argnums=tuple(range(len(v))))(*free)

@@ -1,7 +1,7 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
 from jcnn.lowering.choice import Choice, choose, forced, minimal_filtering
-from jcnn.lowering.correlations import correlate, explain, input_gradient, kernel_gradient
+from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.pools import (
     gather,
@@ -17,7 +17,6 @@ __all__ = [
     "Geometry",
     "choose",
     "correlate",
-    "explain",
     "forced",
     "gather",
     "input_gradient",

@@ -12,8 +12,14 @@ from jax import lax
 BLOCK_BYTES = 3 << 20
 
 
+# Up to here one block: in the last level of cache, without a loop, and spread over all cores.
+WHOLE_BYTES = 8 << 20
+
+
 def block_size(batch: int, image_bytes: int) -> int:
     """Images a block: as many as fit, evened out over the blocks."""
+    if batch * image_bytes <= WHOLE_BYTES:
+        return batch
     most = max(1, BLOCK_BYTES // max(image_bytes, 1))
     blocks = -(-batch // most)
     return -(-batch // blocks) if blocks else 0

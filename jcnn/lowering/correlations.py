@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering import direct, fold, overlap_add, patches, winograd, xla
-from jcnn.lowering.choice import Choice, choose
+from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
+from jcnn.lowering.choice import choose
 from jcnn.lowering.geometry import Geometry
 
 
@@ -37,21 +37,19 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     return _run("kernel_gradient", g, x.shape[-1], dy.shape[-1], x, dy)
 
 
-def explain(operation: str, g: Geometry, channels: int, features: int, **where: str) -> Choice:
-    """The lowering an operation would take, and why."""
-    return choose(operation, g, channels, features, **where)
-
-
 def _run(
     operation: str, g: Geometry, channels: int, features: int, a: jax.Array, b: jax.Array
 ) -> jax.Array:
-    if a.shape[0] == 0 or (operation == "kernel_gradient" and b.shape[0] == 0):
+    if a.shape[0] == 0:
         return _empty(operation, g, channels, features, a.dtype)
-    on_cpu = _lowering(operation, choose(operation, g, channels, features).name)
-    elsewhere = _lowering(operation, choose(operation, g, channels, features, platform="gpu").name)
-    if on_cpu is elsewhere:
-        return on_cpu(g, a, b)
-    return lax.platform_dependent(a, b, cpu=partial(on_cpu, g), default=partial(elsewhere, g))
+    names = [
+        choose(operation, g, channels, features, batch=a.shape[0], platform=platform).name
+        for platform in ("cpu", "gpu")
+    ]
+    on_cpu, elsewhere = (partial(_lowering(operation, name), g) for name in names)
+    if names[0] == names[1]:
+        return on_cpu(a, b)
+    return lax.platform_dependent(a, b, cpu=on_cpu, default=elsewhere)
 
 
 def _empty(operation: str, g: Geometry, channels: int, features: int, dtype) -> jax.Array:
@@ -80,8 +78,14 @@ def _grouped(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Arr
     return jnp.concatenate([public(one, a, b) for a, b in pairs], axis=-1)
 
 
-_MODULES = {"xla": xla, "patches": patches, "overlap_add": overlap_add, "direct": direct,
-            "winograd": winograd}
+_MODULES = {
+    "xla": xla,
+    "patches": patches,
+    "transposed": transposed,
+    "overlap_add": overlap_add,
+    "direct": direct,
+    "winograd": winograd,
+}
 _BASES = {"fold": patches, "fold_xla": xla, "fold_overlap_add": overlap_add}
 
 

@@ -70,6 +70,6 @@ def adjoint(g: Geometry) -> Geometry:
 def flipped(g: Geometry, w: jax.Array) -> jax.Array:
     """The kernel of the adjoint: flipped in space, channels exchanged, (*window, D/G, C)."""
     c, d = w.shape[-2:]
-    w = lax.rev(w, tuple(range(g.rank))).reshape(*g.window, c, g.groups, d // g.groups)
+    w = w.reshape(*g.window, c, g.groups, d // g.groups)
     w = lax.transpose(w, (*range(g.rank), g.rank + 2, g.rank + 1, g.rank))
-    return lax.collapse(w, g.rank + 1)
+    return lax.rev(lax.collapse(w, g.rank + 1), tuple(range(g.rank)))

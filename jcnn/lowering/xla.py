@@ -10,6 +10,7 @@ import jax
 from jax import lax
 
 from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.windows import flipped
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -20,7 +21,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
         window_strides=g.strides,
         padding=g.padding,
         rhs_dilation=g.dilation,
-        dimension_numbers=_images(g),
+        dimension_numbers=images(g),
         feature_group_count=g.groups,
     )
 
@@ -29,7 +30,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """Its adjoint in x: dy, spread by the strides, meets the flipped kernel with its channels exchanged."""
     return lax.conv_general_dilated(
         dy,
-        lax.rev(_exchange_channels(g, w), tuple(range(g.rank))),
+        flipped(g, w),
         window_strides=(1,) * g.rank,
         padding=[
             (span - 1 - lo, size + lo - 1 - (m - 1) * stride)
@@ -39,7 +40,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
         ],
         lhs_dilation=g.strides,
         rhs_dilation=g.dilation,
-        dimension_numbers=_images(g),
+        dimension_numbers=images(g),
         feature_group_count=g.groups,
     )
 
@@ -52,12 +53,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         x,
         dy,
         window_strides=g.dilation,
-        padding=[
-            (lo, (k - 1) * d + (m - 1) * stride + 1 - size - lo)
-            for (lo, _), k, d, m, stride, size in zip(
-                g.padding, g.window, g.dilation, g.output, g.strides, g.size, strict=True
-            )
-        ],
+        padding=kernel_gradient_padding(g),
         rhs_dilation=g.strides,
         dimension_numbers=lax.ConvDimensionNumbers(
             channels_as_batch, channels_as_batch, (g.rank, g.rank + 1, *range(g.rank))
@@ -66,14 +62,17 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     )
 
 
-def _images(g: Geometry) -> lax.ConvDimensionNumbers:
+def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
+    """Padding of x under the kernel dy, such that the output has the size of the window."""
+    return [
+        (lo, (k - 1) * d + (m - 1) * stride + 1 - size - lo)
+        for (lo, _), k, d, m, stride, size in zip(
+            g.padding, g.window, g.dilation, g.output, g.strides, g.size, strict=True
+        )
+    ]
+
+
+def images(g: Geometry) -> lax.ConvDimensionNumbers:
     """Images (N, *size, C), kernels (*window, C, D)."""
     image = (0, g.rank + 1, *range(1, g.rank + 1))
     return lax.ConvDimensionNumbers(image, (g.rank + 1, g.rank, *range(g.rank)), image)
-
-
-def _exchange_channels(g: Geometry, w: jax.Array) -> jax.Array:
-    """(*window, C/G, D) to (*window, D/G, C)."""
-    c, d = w.shape[-2:]
-    w = w.reshape(*g.window, c, g.groups, d // g.groups)
-    return lax.collapse(lax.transpose(w, (*range(g.rank), g.rank + 2, g.rank + 1, g.rank)), g.rank + 1)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.lowering.geometry import Geometry
@@ -141,7 +142,7 @@ def _times(size: Sequence[int]) -> str:
 
 
 def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
-    """Convert to JAX arrays of one floating dtype; leave out what is None."""
+    """Convert to JAX arrays of one floating dtype, alike varying; leave out what is None."""
     converted = {name: jnp.asarray(a) for name, a in arrays.items() if a is not None}
     for name, a in converted.items():
         if not jnp.issubdtype(a.dtype, jnp.floating):
@@ -150,7 +151,22 @@ def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
     if len(dtypes) > 1:
         found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
         raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
-    return list(converted.values())
+    return alike(*converted.values())
+
+
+def alike(*arrays: jax.Array) -> list[jax.Array]:
+    """Let every array vary over the mesh axes that one of them varies over.
+
+    Inside ``jax.shard_map`` a sharded image meets a replicated kernel, whose gradient is then the
+    sum over the devices. JAX's own operations cast their arguments so, and sum in the cast's
+    transpose; a ``custom_vjp`` has to be given arguments that are cast. Elsewhere nothing changes.
+    """
+    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
+    union = frozenset().union(*varying)
+    return [
+        lax.pcast(a, tuple(union - axes), to="varying")
+        for a, axes in zip(arrays, varying, strict=True)
+    ]
 
 
 def spatial_size(op: str, x: jax.Array) -> tuple[int, ...]:

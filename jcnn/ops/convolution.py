@@ -4,8 +4,8 @@ r"""Convolution, correlation and transposed convolution over any number of spati
 does not, as NumPy and SciPy do (and most deep-learning frameworks don't):
 
 .. math::
-    (w * a)[m] = \sum_{m'} w[m - m'] \, a[m'] \qquad
-    (w \star a)[m'] = \sum_m w[m - m'] \, a[m]
+    (a * w)[m] = \sum_{m'} w[m - m'] \, a[m'] \qquad
+    (a \star w)[m'] = \sum_m w[m - m'] \, a[m]
 
 "Convolution forward, correlation backward" [L]: the input gradient of a convolution correlates the
 cotangent with the same kernel, and the gradient of the kernel correlates cotangent and input.
@@ -121,8 +121,9 @@ def convolve(
         ValueError: Shapes don't fit, or the window is larger than the padded input.
 
     Gradient:
-        :math:`\partial L/\partial a = w \star \delta` [L "The Back-Prop of Convolution is
-        Correlation"]; :math:`\partial L/\partial w = \delta \star a` [L "Weight gradient"];
+        :math:`\partial L/\partial a [m'] = \sum_m w[m - m'] \, \delta[m]`, a correlation [L "The
+        Back-Prop of Convolution is Correlation"]; :math:`\partial L/\partial w [k] = \sum_m
+        \delta[m] \, a[m - k]`, a correlation too [L "Weight gradient"];
         :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x`` and ``w``.
 
     >>> import jax.numpy as jnp

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import alike, floating
 
 
 def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
@@ -40,7 +40,7 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     (x,) = floating("dropout", x=x)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
-    return _dropout(float(drop_rate), x, key)
+    return _dropout(float(drop_rate), *alike(x, key))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import alike, floating
 
 
 def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
@@ -161,7 +161,7 @@ def softmax_cross_entropy(
             f"{op}: labels of dtype {labels.dtype} must be {expected} for logits {logits.shape}, "
             f"found {labels.shape}"
         )
-    return _softmax_cross_entropy(float(label_smoothing), logits, labels)
+    return _softmax_cross_entropy(float(label_smoothing), *alike(logits, labels))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -132,7 +132,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     Gradient:
         :math:`\delta` goes to the arg max, at a tie to the first element in row-major order
         [L "Back-Prop for Max Pooling", "Written Example"]. Kept between the passes: the winner's
-        index, four bytes a channel.
+        index, one integer a channel.
 
     >>> import jax.numpy as jnp
     >>> global_max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1))

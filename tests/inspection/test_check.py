@@ -1,0 +1,129 @@
+"""``jcnn check``: passes on right rules, and names the operation on wrong ones."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jcnn import cli
+from jcnn.experiment import load_experiment
+from jcnn.inspection import check_model, random_batch, real_batch
+from tests.mutants import MUTANTS, mutated
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+LINEAR = """
+[data]
+name = "digits"
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+SMALL = """
+[data]
+name = "digits"
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[[layers]]
+type = "conv"
+features = 2
+window = 3
+[[layers]]
+type = "relu_max_pool"
+window = 2
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return load_experiment(path)
+
+
+def check(experiment, **options):
+    return check_model(experiment, *random_batch(experiment, 2), samples=8, **options)
+
+
+def test_every_tensor_meets_every_oracle(experiment):
+    result = check(experiment)
+    assert result.passed, str(result.model)
+    tensors = ["conv_1.b", "conv_1.w", "dense_1.b", "dense_1.w", "input"]
+    assert {(row.tensor, row.against) for row in result.model.rows} == {
+        (tensor, against)
+        for tensor in tensors
+        for against in ("jax.grad", "second order", "differences")
+    }
+    called = [call.op for call, _ in result.operations]
+    assert called == ["convolve", "relu_max_pool", "dense", "softmax_cross_entropy"]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "op"),
+    [
+        ("convolve dw: missing flip", "convolve"),
+        ("max pools: scaled by 1.01", "relu_max_pool"),
+    ],
+)
+def test_a_wrong_rule_is_named(experiment, mutant, op):
+    chosen = next(m for m in MUTANTS if m.name == mutant)
+    with mutated(chosen) as ops:
+        result = check(experiment, ops=ops)
+    assert not result.passed
+    assert result.wrong is not None
+    assert result.wrong.op == op
+    assert result.to_dict()["wrong"] == op
+
+
+def test_a_real_batch_is_chosen_by_the_seed(experiment):
+    first, again = real_batch(experiment, 3), real_batch(experiment, 3)
+    assert first[0].shape == (3, 8, 8, 1)
+    np.testing.assert_array_equal(first[0], again[0])
+
+
+def test_the_command_prints_one_json_object(tmp_path, capsys):
+    path = tmp_path / "small.toml"
+    path.write_text(LINEAR)
+    status = cli.main(["check", str(path), "--json", "--samples", "2", "--batch-size", "1"])
+    printed = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert printed["passed"] is True
+    assert {"tensor", "against", "absolute_error", "worst", "passed"} <= printed["rows"][0].keys()
+
+
+def test_the_command_ends_with_one_when_a_gradient_is_wrong(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "small.toml"
+    path.write_text(LINEAR)
+    ordinary = jax.nn.one_hot
+
+    def wrong(labels, classes, **options):  # the reference's labels, moved on by one
+        return ordinary((labels + 1) % classes, classes, **options)
+
+    monkeypatch.setattr("jcnn.reference.losses.jax.nn.one_hot", wrong)
+    monkeypatch.setattr("jcnn.ops.losses._target", lambda smoothing, logits, labels: ordinary(
+        labels, logits.shape[-1], dtype=logits.dtype))  # fmt: skip
+    status = cli.main(["check", str(path), "--samples", "1", "--batch-size", "1"])
+    assert status == 1
+    assert "the rule of softmax_cross_entropy is wrong" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_passes(path):
+    experiment = load_experiment(path)
+    if experiment.model.cost(experiment.input_shape).flops > 1e9:
+        pytest.skip("too large for a test: run `jcnn check --random-batch --samples 20` on it")
+    result = check_model(experiment, *random_batch(experiment, 2), samples=4)
+    assert result.passed, str(result.wrong or result.model)

@@ -1,0 +1,89 @@
+"""``check_rule`` as a user meets it: with a rule of their own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn.inspection import check_rule
+
+X = np.linspace(-2.0, 2.0, 12).reshape(3, 4)
+
+
+def rule_for_swish(gradient):
+    @jax.custom_vjp
+    def swish(x, b):
+        return x * jax.nn.sigmoid(b * x)
+
+    swish.defvjp(lambda x, b: (swish(x, b), (x, b)), lambda kept, dy: gradient(*kept, dy))
+    return swish
+
+
+def right(x, b, dy):
+    s = jax.nn.sigmoid(b * x)
+    slope = s * (1 - s)
+    return dy * (s + b * x * slope), (dy * x * x * slope).sum()
+
+
+def reference(x, b):
+    return x * jax.nn.sigmoid(b * x)
+
+
+def test_a_right_rule_passes_every_oracle():
+    report = check_rule(rule_for_swish(right), reference, X, np.float32(1.5), names=["x", "b"])
+    assert report, str(report)
+    oracles = {(row.tensor, row.against) for row in report.rows}
+    assert oracles == {("output", "value")} | {
+        (tensor, against)
+        for tensor in ("x", "b")
+        for against in ("jax.grad", "second order", "differences")
+    }
+
+
+@pytest.mark.parametrize("factor", [1.01, -1.0, 1 + 1e-8])
+def test_a_factor_is_noticed_in_the_argument_that_has_it(factor):
+    def gradient(x, b, dy):
+        dx, db = right(x, b, dy)
+        return dx, factor * db
+
+    report = check_rule(rule_for_swish(gradient), reference, X, 1.5, names=["x", "b"])
+    failed = {(row.tensor, row.against) for row in report.rows if not row.passed}
+    assert ("b", "jax.grad") in failed
+    assert ("x", "jax.grad") not in failed
+
+
+def test_differences_alone_notice_a_mistake_that_both_share():
+    def shared(x):
+        return jax.lax.stop_gradient(x) * x
+
+    report = check_rule(shared, shared, X)
+    assert {row.against for row in report.rows if not row.passed} == {"differences"}
+
+
+def test_second_order_notices_a_rule_that_hides_its_residuals():
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (cube(x), x), lambda x, dy: (3 * jax.lax.stop_gradient(x) ** 2 * dy,))
+    report = check_rule(cube, lambda x: x**3, X)
+    assert {row.against for row in report.rows if not row.passed} == {"second order"}
+
+
+def test_a_wrong_value_is_noticed():
+    report = check_rule(lambda x: x + 1e-6, lambda x: x, X)
+    assert not report.rows[0].passed
+
+
+def test_trees_of_outputs_and_arguments_that_are_not_differentiated_pass_through():
+    def pick(x, index):
+        return {"row": x[index], "sum": x.sum()}
+
+    assert check_rule(pick, pick, X, np.int32(1))
+
+
+def test_many_elements_are_sampled_evenly():
+    report = check_rule(jnp.sin, jnp.sin, np.linspace(0, 1, 5000), samples=10)
+    row = next(row for row in report.rows if row.against == "differences")
+    assert row.elements == 10
+    assert row.shape == (5000,)

@@ -1,0 +1,77 @@
+"""A data set that is read while it is used trains as one that lives on the device."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jcnn.data import Digits, Split
+from jcnn.training import Interrupted, evaluate, load_trained, train
+from jcnn.training.keys import shuffled
+from jcnn.training.progress import Silent
+
+
+class Stream:
+    """The digits, in the very order in which the device would take them."""
+
+    def __init__(self, train: Split, test: Split) -> None:
+        self._train, self._test = train, test
+        self.classes = tuple("0123456789")
+        self.train_count, self.test_count = len(train), len(test)
+
+    def train_batches(self, batch_size, *, seed, start_step=0):
+        steps, step = self.train_count // batch_size, start_step
+        while True:
+            epoch, place = divmod(step, steps)
+            order = shuffled(seed, epoch, self.train_count)
+            rows = order[place * batch_size : (place + 1) * batch_size]
+            yield self._train.x[rows], self._train.y[rows]
+            step += 1
+
+    def test_batches(self, batch_size):
+        for first in range(0, self.test_count, batch_size):
+            rows = slice(first, first + batch_size)
+            yield self._test.x[rows], self._test.y[rows]
+
+
+@pytest.fixture
+def streaming(monkeypatch):
+    def stream(data: Digits) -> Stream:
+        loaded = data.load()
+        return Stream(loaded.train, loaded.test)
+
+    return lambda: monkeypatch.setattr(Digits, "stream", stream)
+
+
+class StopAt(Silent):
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def stepped(self, step, means, images_per_second):
+        if step >= self._step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def params(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(load_trained(folder).state.params)]
+
+
+def test_streamed_resumed_and_resident_training_agree(tiny, tmp_path, streaming):
+    resident = train(tiny(), tmp_path / "resident")
+    streaming()
+    one_by_one = tiny({"training.steps_per_dispatch": 1})
+    with pytest.raises(Interrupted):
+        train(one_by_one, tmp_path / "run", progress=StopAt(13))
+    streamed = train(one_by_one, tmp_path / "run", resume=True)
+    train(tiny(), tmp_path / "whole")
+    for one, two in zip(params(tmp_path / "run"), params(tmp_path / "whole"), strict=True):
+        np.testing.assert_array_equal(one, two)
+    for one, two in zip(params(tmp_path / "run"), params(tmp_path / "resident"), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert streamed["test"]["loss"] == pytest.approx(resident["test"]["loss"], rel=1e-4)
+    assert evaluate(tmp_path / "run")["loss"] == streamed["test"]["loss"]
