@@ -25,7 +25,11 @@ __all__ = [
     "reference",
 ]
 
-_HOMES = {"Experiment": "jcnn.experiment", "load_experiment": "jcnn.experiment", "Model": "jcnn.model"}
+_HOMES = {
+    "Experiment": "jcnn.experiment",
+    "load_experiment": "jcnn.experiment",
+    "Model": "jcnn.model",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 TOLERANCES: dict[str, tuple[float, float]] = {
     "float64": (1e-10, 1e-12),
-    "float32": (1e-5, 1e-5),
-    "bfloat16": (2e-2, 5e-2),
+    "float32": (2e-6, 2e-6),
+    "bfloat16": (1e-2, 2e-2),
 }
 
 

@@ -175,7 +175,7 @@ def _compare_gradients(
 
     def derivatives(namespace: Any) -> tuple[list[Any], list[Any]]:
         def gradient(primals: Any) -> Any:
-            return jax.grad(lambda p: problem.loss(*p, namespace))(primals)
+            return jax.grad(lambda p: problem.loss(p[0], p[1], namespace))(primals)
 
         def along_v(primals: Any) -> jax.Array:
             products = jax.tree.map(jnp.vdot, gradient(primals), v)
@@ -188,7 +188,7 @@ def _compare_gradients(
     found, expected = derivatives(problem.ops), derivatives(reference)
     names = [*_names(problem.params), INPUT]
     return [
-        compare(name, against, a, b, **GRADIENT)
+        compare(name, against, a, b, GRADIENT)
         for against, mine, theirs in zip(("jax.grad", "second order"), found, expected, strict=True)
         for name, a, b in zip(names, mine, theirs, strict=True)
     ]
@@ -201,7 +201,7 @@ def _compare_differences(
     report: Callable[[str], None],
 ) -> list[Row]:
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
-    gradients = jax.jit(jax.grad(lambda p: problem.loss(*p, problem.ops)))(
+    gradients = jax.jit(jax.grad(lambda p: problem.loss(p[0], p[1], problem.ops)))(
         (problem.params, problem.x)
     )
     rows = []
@@ -255,7 +255,7 @@ def _difference_row(
         "differences",
         np.asarray(gradient).ravel()[at],
         central_differences(function, a, at),
-        **DIFFERENCES,
+        DIFFERENCES,
         places=[tuple(map(int, np.unravel_index(i, a.shape))) for i in at],
         shape=a.shape,
     )

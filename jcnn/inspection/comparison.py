@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Tolerance(NamedTuple):
+    """How far an element may be off: ``atol + rtol * |expected|``."""
+
+    rtol: float
+    atol: float
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,8 @@ def compare(
     against: str,
     found: np.ndarray,
     expected: np.ndarray,
+    tolerance: Tolerance,
     *,
-    rtol: float,
-    atol: float,
     places: Iterable[tuple[int, ...]] | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> Row:
@@ -83,8 +90,7 @@ def compare(
         against: The oracle's name.
         found: The array under test.
         expected: The oracle's, of the same shape.
-        rtol: Relative tolerance.
-        atol: Absolute tolerance.
+        tolerance: Relative and absolute tolerance.
         places: Where the elements stand in the whole tensor, if they are a sample of it.
         shape: The whole tensor's shape, if they are a sample of it.
 
@@ -99,7 +105,7 @@ def compare(
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(found == expected, 0.0, np.abs(found - expected))
         relative = np.where(error == 0, 0.0, error / np.abs(expected))
-        excess = error / (atol + rtol * np.abs(expected))
+        excess = error / (tolerance.atol + tolerance.rtol * np.abs(expected))
     outside = ~(excess <= 1)
     flat = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
     index = tuple(int(i) for i in np.unravel_index(flat, found.shape))

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jcnn.inspection.comparison import Report, Row, compare
+from jcnn.inspection.comparison import Report, Row, Tolerance, compare
 from jcnn.inspection.differences import central_differences, sample
 
-GRADIENT = {"rtol": 1e-10, "atol": 1e-12}
-DIFFERENCES = {"rtol": 1e-3, "atol": 1e-5}
+GRADIENT = Tolerance(rtol=1e-10, atol=1e-12)
+DIFFERENCES = Tolerance(rtol=1e-3, atol=1e-5)
 
 
 def check_rule(
@@ -79,10 +79,10 @@ def check_rule(
         found, expected = (
             jax.jit(_derivatives(output, cotangent, v, second_order))(*free) for output in outputs
         )
-        rows = [compare("output", "value", found[0], expected[0], **GRADIENT)]
+        rows = [compare("output", "value", found[0], expected[0], GRADIENT)]
         for against, a, b in zip(ORDERS, found[1:], expected[1:], strict=False):
             pairs = zip(labels, a, b, strict=True)
-            rows += [compare(label, against, x, y, **GRADIENT) for label, x, y in pairs]
+            rows += [compare(label, against, x, y, GRADIENT) for label, x, y in pairs]
         if differences:
             scalar = _scalar(outputs[0], cotangent)
             rows += difference_rows(labels, scalar, free, found[1], samples, generator)
@@ -157,7 +157,7 @@ def difference_rows(
             "differences",
             np.asarray(gradient).ravel()[at],
             part,
-            **DIFFERENCES,
+            DIFFERENCES,
             places=[tuple(map(int, np.unravel_index(i, gradient.shape))) for i in at],
             shape=gradient.shape,
         )

@@ -79,7 +79,8 @@ class Sequence:
         """Apply every layer in turn; returns the last output and the next state."""
         next_state: State = {}
         steps = self.steps(params, state, x, training=training, key=key, ops=ops)
-        for name, x, own_state in steps:
+        for name, output, own_state in steps:
+            x = output
             if own_state:
                 next_state[name] = own_state
         return x, next_state

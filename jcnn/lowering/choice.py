@@ -114,8 +114,8 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if not any(k % s for k, s in zip(g.window, g.strides, strict=True)):
         # 1-D, 513 to 1 channels, window 1024, stride 256: 2 ms against 21.
         return Choice("fold_overlap_add", "strides divide the window: folding wastes nothing")
-    if g.taps > 1 and channels <= 32:
-        # 3x3 stride 2, 16 to 32 channels: 3.2 ms against 7.1; from 64 channels folding loses.
+    if g.taps > 1 and channels <= 16:
+        # 3x3 stride 2, 16 to 32 channels: 3.2 ms against 7.1; from 32 channels folding loses.
         return Choice("fold_xla", "few channels at a stride: XLA would multiply by zeros")
     return Choice("xla", "many channels at a stride")
 
@@ -139,7 +139,7 @@ _RULES = {
 def _narrow(g: Geometry, channels: int, features: int) -> bool:
     """Whether folding several outputs together pays: 1 to 32 channels, 5x5, 1.5 ms against 2.2."""
     return (
-        max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 6 and features <= 32
+        max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4 and features <= 32
     )
 
 

@@ -7,13 +7,13 @@ input: the next layer keeps it anyway, so the activation itself costs no memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating
+from jcnn.ops.rule import custom_vjp
 
 
 def relu(x: ArrayLike) -> jax.Array:
@@ -82,7 +82,7 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
     return _leaky_relu(float(slope), *floating("leaky_relu", x=x))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _leaky_relu(slope: float, x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, slope * x)
 
@@ -236,7 +236,7 @@ def scaled_tanh(x: ArrayLike, *, amplitude: float = 1.7159, rate: float = 2 / 3)
     return _scaled_tanh(float(amplitude), float(rate), *floating("scaled_tanh", x=x))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@custom_vjp(statics=2)
 def _scaled_tanh(amplitude: float, rate: float, x: jax.Array) -> jax.Array:
     return amplitude * jnp.tanh(rate * x)
 
@@ -342,7 +342,7 @@ def _positive(x: jax.Array) -> jax.Array:
     return (x > 0).astype(x.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _flat(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     return function(x)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
+
+from jcnn.ops.rule import custom_vjp
 
 
 def adjoint_pair(
@@ -26,11 +27,11 @@ def adjoint_pair(
         ``fixed`` (winners of a pool, for example), whose gradient is not defined.
     """
 
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @custom_vjp(statics=1)
     def apply(static: Any, x: jax.Array, *fixed: Any) -> jax.Array:
         return forward(static, x, *fixed)
 
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @custom_vjp(statics=1)
     def transpose(static: Any, dy: jax.Array, *fixed: Any) -> jax.Array:
         return backward(static, dy, *fixed)
 

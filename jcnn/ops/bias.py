@@ -2,9 +2,9 @@ r"""The bias, :math:`z + b \cdot \mathbf{1}`, and its gradient, :math:`\sum \del
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
+
+from jcnn.ops.rule import custom_vjp
 
 
 def check_bias(op: str, b: jax.Array | None, full: tuple[int, ...]) -> None:
@@ -25,7 +25,7 @@ def add_bias(z: jax.Array, b: jax.Array | None) -> jax.Array:
     return z if b is None else _add_bias(b.ndim, z, b)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _add_bias(bias_axes: int, z: jax.Array, b: jax.Array) -> jax.Array:
     return z + b
 

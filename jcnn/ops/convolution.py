@@ -17,8 +17,6 @@ All three functions are the closed triple of :mod:`jcnn.ops.triple`, seen from a
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -35,6 +33,7 @@ from jcnn.ops.arguments import (
     spatial_size,
 )
 from jcnn.ops.bias import add_bias, check_bias
+from jcnn.ops.rule import custom_vjp
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
 
@@ -136,7 +135,7 @@ def convolve(
     return add_bias(_convolve(resolved, x, w), b)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return correlation(geometry, x, _flip(w))
 
@@ -214,7 +213,7 @@ def convolve_transpose(
     return add_bias(_convolve_transpose(resolved, x, w), b)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _convolve_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return input_gradient(geometry, x, _exchange_channels(w, geometry.groups))
 

@@ -3,7 +3,6 @@ r"""The fully connected layer: :math:`a = z \cdot W + b` [T]."""
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating
 from jcnn.ops.bias import add_bias, check_bias
+from jcnn.ops.rule import custom_vjp
 
 
 def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
@@ -50,7 +50,7 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
     return add_bias(_multiply(None, x, w), b)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _multiply(sharding: NamedSharding | None, x: jax.Array, w: jax.Array) -> jax.Array:
     return jnp.matmul(x, w, out_sharding=sharding)
 

@@ -2,13 +2,12 @@ r"""Dropout (Krizhevsky et al. 2012): :math:`y = m x / (1 - r)` with a random ma
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import alike, floating
+from jcnn.ops.rule import custom_vjp
 
 
 def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
@@ -43,7 +42,7 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     return _dropout(float(drop_rate), *alike(x, key))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _dropout(drop_rate: float, x: jax.Array, key: jax.Array) -> jax.Array:
     kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
     return jnp.where(kept, x / (1 - drop_rate), 0)

@@ -8,13 +8,13 @@ nothing overflows.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import alike, floating
+from jcnn.ops.rule import custom_vjp
 
 
 def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
@@ -94,9 +94,10 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> jax.Array:
 
 @jax.custom_vjp
 def _binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
-    # ln(1 + e^a) - y a, written so that the exponential is never of a positive number
-    softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return _mean_of_example(softplus - target * logits)
+    # ln(1 + e^a) - y a, written so that the exponential is never of a positive number, and summed
+    # so that for y = 1 a large a cancels exactly
+    linear = jnp.maximum(logits, 0) - target * logits
+    return _mean_of_example(linear + jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 
 def _binary_cross_entropy_fwd(
@@ -130,7 +131,7 @@ def softmax_cross_entropy(
         label_smoothing: :math:`\epsilon`, from 0 to 1.
 
     Returns:
-        (N,), of the logits' dtype. Finite for every finite logit.
+        (N,), of the logits' dtype. Finite where the differences of an example's logits are.
 
     Raises:
         TypeError: ``logits`` is not floating point, or the labels' dtype is neither an integer
@@ -164,7 +165,7 @@ def softmax_cross_entropy(
     return _softmax_cross_entropy(float(label_smoothing), *alike(logits, labels))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _softmax_cross_entropy(smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
     return (_target(smoothing, logits, labels) * -_log_softmax(logits)).sum(axis=-1)
 

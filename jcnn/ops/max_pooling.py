@@ -8,7 +8,6 @@ is therefore not the input but which element won.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
 from jcnn.ops.adjoint import adjoint_pair
 from jcnn.ops.arguments import Axes, Padding, floating, pool_geometry, spatial_size
+from jcnn.ops.rule import custom_vjp
 
 _, _scatter = adjoint_pair(lowering.gather, lowering.scatter)
 
@@ -94,7 +94,7 @@ def relu_max_pool(
     return _max_pool(pool_geometry("relu_max_pool", x, window, strides, padding), 0.0, x)[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@custom_vjp(statics=2)
 def _max_pool(geometry: Geometry, floor: float | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the largest elements and which they were ("none" where not above ``floor``)."""
     return lowering.max_pool(geometry, x, floor)

@@ -2,7 +2,6 @@ r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -11,6 +10,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating, integer
+from jcnn.ops.rule import custom_vjp
 
 Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -59,7 +59,7 @@ def batch_norm(
     return _batch_norm(float(epsilon), x, scale, offset)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Triple:
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axis=axes)
@@ -140,7 +140,7 @@ def batch_norm_inference(
     return _batch_norm_inference(float(epsilon), x, scale, offset, mean, variance)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _batch_norm_inference(
     epsilon: float,
     x: jax.Array,
@@ -238,7 +238,7 @@ def local_response_norm(
     return _local_response_norm((size, float(offset), float(scale), float(power)), x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _local_response_norm(numbers: tuple[int, float, float, float], x: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)

@@ -6,7 +6,6 @@ But for the square they are linear, so that each one's gradient is its adjoint.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
 from jcnn.ops.adjoint import adjoint_pair
 from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
+from jcnn.ops.rule import custom_vjp
 
 _window_sum, _window_spread = adjoint_pair(lowering.window_sum, lowering.window_spread)
 
@@ -100,7 +100,7 @@ def square_pool(
     return _square_pool(pool_geometry("square_pool", x, window, strides, padding), x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(statics=1)
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 

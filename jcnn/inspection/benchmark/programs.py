@@ -43,7 +43,7 @@ def compile_program(
 @contextmanager
 def no_compilation_cache() -> Iterator[None]:
     """Within the context, no compiled program is read from disk or written there."""
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         yield

@@ -69,7 +69,7 @@ class Timing:
         >>> Timing((3.0, 1.0, 2.0)).spread(10)
         {'n': 3, 'min': 10.0, 'q1': 15.0, 'q3': 25.0}
         """
-        q1, q3 = self.samples * 2
+        q1 = q3 = self.samples[0]
         if len(self.samples) > 1:
             q1, _, q3 = statistics.quantiles(self.samples, n=4, method="inclusive")
         return {

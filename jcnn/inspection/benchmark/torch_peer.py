@@ -22,7 +22,7 @@ _WORKER = "jcnn.inspection.benchmark.torch_worker"
 _NOT_INSTALLED = "PyTorch is not installed (the extra 'bench' brings it): no peer."
 
 
-class Unavailable(Exception):
+class PeerError(Exception):
     """PyTorch can't do what was asked; the message says why."""
 
 
@@ -46,7 +46,8 @@ class TorchPeer:
             text=True,
             env={**os.environ, **surroundings},
         )
-        tf32 = jax.config.jax_default_matmul_precision not in ("float32", "highest")
+        precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+        tf32 = precision not in ("float32", "highest")
         answer = self._ask(do="begin", gpu=jax.default_backend() == "gpu", tf32=tf32)
         self.version: str = answer["version"]
         self._layouts: list[str] = answer["layouts"]
@@ -55,7 +56,7 @@ class TorchPeer:
         """Build the experiment's network, in every memory layout.
 
         Raises:
-            Unavailable: A layer, the loss or the optimizer has no counterpart.
+            PeerError: A layer, the loss or the optimizer has no counterpart.
         """
         for layout in self._layouts:
             self._ask(do="build_step", key=layout, layout=layout, experiment=experiment.to_toml())
@@ -83,7 +84,8 @@ class TorchPeer:
         return lambda count: float(self._ask(do="run", key=key, count=count)["seconds"])
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -91,10 +93,10 @@ class TorchPeer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise Unavailable("PyTorch's process ended")
+            raise PeerError("PyTorch's process ended")
         answer = json.loads(line)
         if "error" in answer:
-            raise Unavailable(answer["error"])
+            raise PeerError(answer["error"])
         return answer
 
 
@@ -116,7 +118,7 @@ def open_peer(
             if experiment is not None:
                 peer.build_step(experiment)
             ready, reason = peer, ""
-        except Unavailable as error:
+        except PeerError as error:
             ready, reason = None, f"No PyTorch peer: {error}."
         yield ready, reason
     finally:

@@ -1,0 +1,171 @@
+"""Losses where logits are extreme, labels odd, and where a factor is easily lost."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn import ops
+from tests.cases import CASES
+from tests.tolerances import tolerance
+
+EXTREME = (50.0, 1e4)
+DTYPES = ("float32", "float64")
+LOSSES = ("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy")
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def pulled(loss, first, second, **options):
+    """Values and gradients of one loss an example, as NumPy arrays."""
+    @jax.jit
+    def run(first, second):
+        values, pull = jax.vjp(lambda a: loss(a, second, **options), first)
+        return values, pull(jnp.ones_like(values))[0]
+
+    return tuple(map(np.asarray, run(first, second)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_binary_cross_entropy_of_extreme_logits(dtype):
+    logits = np.array([sign * a for a in EXTREME for sign in (1, -1)], dtype)
+    agree, oppose = (logits > 0).astype(dtype), (logits < 0).astype(dtype)
+    values, gradient = pulled(ops.binary_cross_entropy, logits, agree)
+    small = np.array([math.exp(-50)] * 2 + [0.0] * 2)
+    np.testing.assert_allclose(values, small, rtol=1e-6, atol=0)
+    # sigma(a) - 1 rounds to zero, sigma(-a) does not
+    np.testing.assert_allclose(gradient, [0, math.exp(-50), 0, 0], rtol=1e-5, atol=1e-30)
+
+    values, gradient = pulled(ops.binary_cross_entropy, logits, oppose)
+    assert values.tolist() == [50, 50, 1e4, 1e4]
+    np.testing.assert_allclose(gradient, [1, -1, 1, -1], rtol=0, atol=1e-15)
+    assert values.dtype == gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", EXTREME)
+def test_softmax_cross_entropy_of_extreme_logits(size, dtype, smoothing):
+    """Every pattern of signs on three classes, every label; the limits are plain arithmetic."""
+    signs = np.array(list(itertools.product((-1, 0, 1), repeat=3)), dtype)
+    logits, labels = np.repeat(size * signs, 3, axis=0), np.tile(np.arange(3), len(signs))
+    loss = ops.softmax_cross_entropy
+    values, gradient = pulled(loss, logits, labels, label_smoothing=smoothing)
+
+    largest = logits == logits.max(axis=-1, keepdims=True)
+    share = largest / largest.sum(axis=-1, keepdims=True)
+    target = (1 - smoothing) * np.eye(3)[labels] + smoothing / 3
+    log_softmax = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    log_softmax -= np.log(largest.sum(axis=-1, keepdims=True))
+    expected = -(target * log_softmax).sum(axis=-1)
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-20)
+    np.testing.assert_allclose(gradient, share - target, rtol=1e-6, atol=1e-7)
+    assert values.dtype == gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("size", [1e30, 3e38])
+def test_logits_near_the_largest_number(size):
+    logits = np.array([[size, 0, -size / 4], [-size / 4, 0, size / 2]], np.float32)
+    values, gradient = pulled(ops.softmax_cross_entropy, logits, np.array([0, 2]))
+    assert values.tolist() == [0, 0]
+    assert not gradient.any()
+    values, gradient = pulled(ops.binary_cross_entropy, logits[:, :1], np.ones((2, 1), np.float32))
+    np.testing.assert_allclose(values, [0, size / 4], rtol=1e-6)
+    assert gradient.tolist() == [[0], [-1]]
+
+
+def test_gradients_with_respect_to_targets_stay_finite():
+    logits = np.array([[1e4, -1e4]])
+    target = np.array([[0.5, 0.5]])
+    binary = jax.grad(lambda y: ops.binary_cross_entropy(logits, y).sum())(target)
+    np.testing.assert_allclose(binary, [[-5e3, 5e3]])
+    soft = jax.grad(lambda y: ops.softmax_cross_entropy(logits, y).sum())(target)
+    np.testing.assert_allclose(soft, [[0, 2e4]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("integer", ["int32", "uint8", "int64"])
+def test_integers_and_one_hot_distributions_agree(integer, smoothing):
+    logits = np.random.default_rng(0).standard_normal((4, 3))
+    labels = np.array([2, 0, 1, 2], integer)
+    loss = ops.softmax_cross_entropy
+    found = pulled(loss, logits, labels, label_smoothing=smoothing)
+    expected = pulled(loss, logits, np.eye(3)[labels], label_smoothing=smoothing)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, **tolerance("float64"))
+
+
+@pytest.mark.parametrize("label", [3, -1, 100])
+def test_an_integer_that_is_no_class_counts_nothing(label):
+    logits = np.random.default_rng(0).standard_normal((2, 3))
+    values, gradient = pulled(ops.softmax_cross_entropy, logits, np.array([1, label]))
+    assert values[1] == 0
+    assert not gradient[1].any()
+    alone = pulled(ops.softmax_cross_entropy, logits[:1], np.array([1]))
+    np.testing.assert_allclose(values[0], alone[0][0], **tolerance("float64"))
+    np.testing.assert_allclose(gradient[0], alone[1][0], **tolerance("float64"))
+
+
+def test_smoothing_moves_the_minimum_to_the_smoothed_distribution():
+    target = np.array([[0.8, 0.1, 0.1]])
+    loss = ops.softmax_cross_entropy
+    values, gradient = pulled(loss, np.log(target), np.array([0]), label_smoothing=0.3)
+    np.testing.assert_allclose(values, -(target * np.log(target)).sum(axis=-1), rtol=1e-12)
+    np.testing.assert_allclose(gradient, 0, atol=1e-15)
+
+
+def test_smoothing_altogether_forgets_the_label():
+    logits = np.random.default_rng(0).standard_normal((1, 3))
+    loss = ops.softmax_cross_entropy
+    found = [pulled(loss, logits, np.array([k]), label_smoothing=1.0) for k in range(3)]
+    for values, gradient in found[1:]:
+        assert values == found[0][0]
+        assert (gradient == found[0][1]).all()
+
+
+def test_gradients_are_prediction_minus_target():
+    """No factor but the mean's: 1 / K for outputs of an example, none for its classes."""
+    generator = np.random.default_rng(0)
+    logits, k = generator.standard_normal((5, 4)), 4
+    exact = tolerance("float64")
+
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    p = generator.dirichlet(np.ones(k), 5)
+    np.testing.assert_allclose(pulled(ops.softmax_cross_entropy, logits, p)[1], softmax - p, **exact)
+
+    y, sigmoid = generator.uniform(size=(5, k)), 1 / (1 + np.exp(-logits))
+    found = pulled(ops.binary_cross_entropy, logits, y)[1]
+    np.testing.assert_allclose(found, (sigmoid - y) / k, **exact)
+
+    found = pulled(ops.mean_squared_error, logits, y)[1]
+    np.testing.assert_allclose(found, 2 * (logits - y) / k, **exact)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in LOSSES], ids=lambda case: case.id)
+def test_one_loss_an_example(case):
+    args = case.arguments(np.float32)
+    out = jax.eval_shape(case.function(ops), *args)
+    assert out.shape == args[0].shape[:1]
+    assert out.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_examples_do_not_mix(name):
+    """The gradient of one example's loss is zero for all others, and its own is not averaged."""
+    a = np.random.default_rng(0).standard_normal((3, 2))
+    target = np.array([[0.0, 1.0]] * 3)
+    loss = getattr(ops, name)
+    jacobian = np.asarray(jax.jit(jax.jacrev(loss))(a, target))
+    alone = np.asarray(jax.jit(jax.jacrev(loss))(a[:1], target[:1]))
+    np.testing.assert_allclose(jacobian[0, 0], alone[0, 0], **tolerance("float64"))
+    assert not jacobian[~np.eye(3, dtype=bool)].any()
+
+
+def test_a_confident_right_answer_keeps_its_digits():
+    """In float32 1 + e^-20 is 1, and a loss by way of it would be 0 from a = 17 on."""
+    logits = np.array([5, 20, 40, -5, -20, -40], np.float32)
+    values, _ = pulled(ops.binary_cross_entropy, logits, (logits > 0).astype(np.float32))
+    np.testing.assert_allclose(values, np.log1p(np.exp(-np.abs(logits.astype(float)))), rtol=1e-6)

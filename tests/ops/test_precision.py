@@ -1,0 +1,53 @@
+"""float32 and bfloat16 against float64, on inputs that are the same numbers in both."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn import ops
+from tests.cases import CASES, representative
+from tests.ops.pullbacks import assert_close, cotangents, pullback
+from tests.tolerances import TOLERANCES, tolerance
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+FIRST = {case.op: case for case in reversed(representative())}
+LONG_SUMS = [case for case in CASES if case.name == "2d-many-channels"]
+
+
+@pytest.mark.parametrize("case", [*FIRST.values(), *LONG_SUMS], ids=lambda case: case.id)
+def test_low_precision_agrees_with_float64(case):
+    function = case.function(ops)
+    pulled = jax.jit(pullback(function))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        args = case.arguments(dtype)
+        dy = cotangents(function, args)
+        found = pulled(dy, *args)
+        assert {a.dtype for a in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+        expected = pulled(*jax.tree.map(_double, (dy, *args)))
+        assert_close(found, expected, **tolerance(dtype))
+
+
+def _double(a):
+    return a.astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+
+@pytest.mark.parametrize("size", [4, 64])
+def test_a_gradient_that_is_wrong_by_a_hundredth_is_seen_at_any_size(size):
+    """What a tolerance that grows with the array would let pass."""
+    x = np.random.default_rng(0).standard_normal((1, size, size, 1))
+    w = np.random.default_rng(1).standard_normal((3, 3, 1, 1))
+    dy = cotangents(ops.correlate, (x, w))
+    exact = jax.jit(pullback(ops.correlate))(dy, x, w)
+    for dtype in ("float64", "float32"):
+        wrong = jax.tree.map(lambda a, dtype=dtype: (1.01 * a).astype(dtype), exact)
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            assert_close(wrong, exact, **tolerance(dtype))
+
+
+def test_the_table_has_a_row_for_every_dtype():
+    assert set(TOLERANCES) == {"float64", "float32", "bfloat16"}
+    for rtol, atol in TOLERANCES.values():
+        assert isinstance(rtol, float)
+        assert isinstance(atol, float)
