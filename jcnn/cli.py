@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Get data sets and check them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+weights_app = typer.Typer(help="Weights in PyTorch's names and layout.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment's TOML file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
@@ -33,6 +35,9 @@ Overrides = Annotated[
     typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the experiment; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+WeightFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A .safetensors file, for example alexnet.safetensors.")
+]
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
 
 
@@ -81,6 +86,8 @@ def train(
     experiment = _load(config, overrides)
     from jcnn import training
 
+    if note := process.allocator_note():
+        _say(f"jcnn: {note}", error=True)
     out = out or training.unused_folder(experiment.name)
     training.enable_compilation_cache()
     progress = training.choose_progress(sys.stderr if as_json else sys.stdout)
@@ -103,6 +110,7 @@ def train(
 def evaluate(
     run: RunFolder,
     split: Annotated[str, typer.Option("--split", help="test or train.")] = "test",
+    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run's network."""
@@ -111,7 +119,7 @@ def evaluate(
     from jcnn import training
 
     training.enable_compilation_cache()
-    result = training.evaluate(run, split)
+    result = training.evaluate(run, split, _parsed(overrides))
     if as_json:
         _print_json(result)
     else:
@@ -282,10 +290,48 @@ def verify_data(name: DataName) -> None:
         )
 
 
-def _load(config: Path, overrides: Sequence[str] | None) -> Experiment:
-    from jcnn.experiment import load_experiment, parse_override
+@weights_app.command("save")
+def save_weights(run: RunFolder, file: WeightFile) -> None:
+    """Write a run's weights to a .safetensors file, which PyTorch can load."""
+    from jcnn import training
 
-    return load_experiment(config, dict(parse_override(text) for text in overrides or ()))
+    names = training.save_weights(run, file)
+    _say(f"{file}: {len(names)} tensors, {names[0]} to {names[-1]}")
+
+
+@weights_app.command("load")
+def load_weights(
+    config: Config,
+    file: WeightFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),
+    ] = None,
+) -> None:
+    """Make a run out of a .safetensors file, to evaluate, predict with, or train further."""
+    from jcnn import training
+
+    experiment = _load(config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"])
+    if note := process.allocator_note():
+        _say(f"jcnn: {note}", error=True)
+    out = out or training.unused_folder(experiment.name)
+    training.load_weights(experiment, out)
+    _say(f"run in {out}; train it further with: jcnn train {out} --resume")
+
+
+def _load(config: Path, overrides: Sequence[str] | None) -> Experiment:
+    from jcnn.experiment import load_experiment
+
+    return load_experiment(config, _parsed(overrides))
+
+
+def _parsed(overrides: Sequence[str] | None) -> dict[str, object]:
+    if not overrides:
+        return {}
+    from jcnn.experiment import parse_override
+
+    return dict(parse_override(text) for text in overrides)
 
 
 def _print_json(value: dict[str, Any]) -> None:

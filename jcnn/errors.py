@@ -19,8 +19,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("epoch", ["epochs", "batch_size"])
     " (did you mean 'epochs'?)"
+    >>> nearest("adma", ["adamax", "adam"])
+    " (did you mean 'adam'?)"
     >>> nearest("zzz", ["epochs"])
     ''
     """
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
+    matches = difflib.get_close_matches(word, list(known), n=5)
+    if not matches:
+        return ""
+    # of several, one of the word's own length: a slip of the finger rarely adds letters
+    return f" (did you mean '{min(matches, key=lambda match: abs(len(match) - len(word)))}'?)"

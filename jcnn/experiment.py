@@ -42,6 +42,8 @@ class Training(BaseModel):
         augment: Random changes of the training images, in their order.
         average_decay: Decay a step of a running average of the parameters, which evaluation then
             uses; no average where not given.
+        initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with;
+            random weights where not given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +55,7 @@ class Training(BaseModel):
     steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
     augment: tuple[AnyAugmentation, ...] = ()
     average_decay: Fraction | None = None
+    initial_weights: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Experiment(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import jax
@@ -32,6 +33,10 @@ class Loss(BaseModel):
         """Loss of each example, shape ``(N,)``, from outputs ``(N, K)`` and integer labels."""
         raise NotImplementedError
 
+    def curvature_probe(self, output: Array, key: Array) -> Array:
+        """Random vectors v, shape ``(N, K)``: E[v vᵀ] is the second derivative of each loss."""
+        raise NotImplementedError
+
     def predict(self, output: Array) -> Array:
         """Class of each example, int32."""
         return jnp.argmax(output, axis=-1).astype(jnp.int32)
@@ -55,6 +60,11 @@ class SoftmaxCrossEntropy(Loss):
         """See :meth:`Loss.per_example`."""
         return ops.softmax_cross_entropy(output, labels, label_smoothing=self.label_smoothing)
 
+    def curvature_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.curvature_probe`: softmax less a class that the softmax itself draws."""
+        drawn = jax.random.categorical(key, output)
+        return jax.nn.softmax(output) - jax.nn.one_hot(drawn, output.shape[-1], dtype=output.dtype)
+
 
 class MeanSquaredError(Loss):
     """``mean_squared_error`` against one target value a class.
@@ -71,6 +81,12 @@ class MeanSquaredError(Loss):
         off, on = self.targets
         right = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
         return ops.mean_squared_error(output, off + (on - off) * right)
+
+    def curvature_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.curvature_probe`."""
+        return math.sqrt(2 / output.shape[-1]) * jax.random.rademacher(
+            key, output.shape, output.dtype
+        )
 
     def probabilities(self, output: Array) -> Array:
         """Outputs placed between their targets, cut at 0, and divided by their sum."""
@@ -98,6 +114,12 @@ class BinaryCrossEntropy(Loss):
         else:
             target = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
         return ops.binary_cross_entropy(output, target)
+
+    def curvature_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.curvature_probe`."""
+        right = jax.nn.sigmoid(output)
+        signs = jax.random.rademacher(key, output.shape, output.dtype)
+        return jnp.sqrt(right * (1 - right) / output.shape[-1]) * signs
 
     def predict(self, output: Array) -> Array:
         """See :meth:`Loss.predict`."""

@@ -11,6 +11,8 @@ Optax's own signatures say what may be given, so every one of its optimizers is 
 
 A count of steps may be an integer or a string ``"N epochs"``; a mask is ``"kernels"``, the weights
 without biases, scales and slopes.
+
+One optimizer is jcnn's own, ``"diagonal_levenberg_marquardt"``: see :mod:`jcnn.second_order`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import optax
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from jcnn.errors import nearest
+from jcnn.second_order import diagonal_levenberg_marquardt
 from jcnn.validation import unknown
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
@@ -71,12 +74,15 @@ class Transformation(BaseModel):
         try:
             built = self.build(steps_per_epoch=1000)
             params = {"layer": {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}}
-            jax.eval_shape(lambda p: built.update(p, built.init(p), p), params)
+            jax.eval_shape(
+                lambda p: built.update(p, built.init(p), p, curvature=lambda: p), params
+            )
         except Exception as error:
             reason = str(error).split("\n")[0].rstrip(".")
-            raise ArgumentError((), f"optax.{self.name} refuses its arguments: {reason}") from None
+            name = _full_name(self._known()[self.name])
+            raise ArgumentError((), f"{name} refuses its arguments: {reason}") from None
 
-    def build(self, steps_per_epoch: int) -> optax.GradientTransformation:
+    def build(self, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
         """Call Optax; ``"N epochs"`` becomes ``N · steps_per_epoch``."""
         arguments = {k: _resolve(k, v, steps_per_epoch) for k, v in self.arguments.items()}
         return _with_standard_promotion(self._known()[self.name](**arguments))
@@ -95,7 +101,7 @@ class Optimizer(Transformation):
     def _known(self) -> Mapping[str, Callable[..., Any]]:
         return optimizers()
 
-    def build(self, steps_per_epoch: int) -> optax.GradientTransformation:
+    def build(self, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
         """See :meth:`Transformation.build`."""
         optimizer = super().build(steps_per_epoch)
         if not self.before:
@@ -105,7 +111,7 @@ class Optimizer(Transformation):
 
 @cache
 def optimizers() -> Mapping[str, Callable[..., Any]]:
-    """Optimizers of Optax by name: what takes a learning rate and gives a transformation."""
+    """Optimizers by name: what takes a learning rate and gives a transformation."""
     return {
         name: function
         for name, function in _transformations().items()
@@ -135,12 +141,18 @@ def _transformations() -> dict[str, Callable[..., Any]]:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if "GradientTransformation" in str(inspect.signature(function).return_annotation):
                 found[name] = function
+    found[diagonal_levenberg_marquardt.__name__] = diagonal_levenberg_marquardt
     return found
+
+
+def _full_name(function: Callable[..., Any]) -> str:
+    package = function.__module__.partition(".")[0]
+    return f"{package}.{function.__name__}"
 
 
 def _with_standard_promotion(
     transformation: optax.GradientTransformation,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Let Optax mix step counts with floats also where the program around it is strict."""
     extended = optax.with_extra_args_support(transformation)
 
@@ -170,12 +182,12 @@ def _check_call(
         if key not in parameters:
             raise ArgumentError(
                 (*path, key),
-                f"unknown argument of optax.{function.__name__}{nearest(key, parameters)}",
+                f"unknown argument of {_full_name(function)}{nearest(key, parameters)}",
             )
         _check_value((*path, key), value, parameters[key].default)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
-            raise ArgumentError((*path, key), f"optax.{function.__name__} needs this argument")
+            raise ArgumentError((*path, key), f"{_full_name(function)} needs this argument")
 
 
 def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:

@@ -31,13 +31,17 @@ def tune_allocator(arguments: Sequence[str]) -> None:
     environment = tuned_environment(arguments, os.environ)
     if environment is None:
         return
-    print(
-        "jcnn: keeps freed memory for the next step, through GLIBC_TUNABLES "
-        f"({SWITCH}=system leaves the allocator alone)",
-        file=sys.stderr,
-        flush=True,
-    )
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def allocator_note() -> str | None:
+    """Say what was set right for this process, if anything was."""
+    if os.environ.get(SWITCH) != "tuned":
+        return None
+    return (
+        "freed memory is kept for the next step, through GLIBC_TUNABLES "
+        f"({SWITCH}=system leaves the allocator alone)"
+    )
 
 
 def tuned_environment(

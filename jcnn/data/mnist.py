@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from jcnn.data.base import Dataset, FiniteFloat, PositiveFloat, Shape, Split, check_labels
 from jcnn.data.folder import data_folder, find_file, missing
 from jcnn.data.idx import read_idx
-from jcnn.data.image import GrayImages
+from jcnn.data.image import GrayImages, read_pixels
 from jcnn.errors import UserError
+
+SIDE = 28
+DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (down, right): right, down, left, up
 
 
 class Mnist(GrayImages, frozen=True):
@@ -21,17 +25,33 @@ class Mnist(GrayImages, frozen=True):
         folder: where the four IDX files lie, seen from the data folder; gzipped or not.
         mean: subtracted from pixels in [0, 1]; by default the mean of the training set.
         standard_deviation: what the difference is divided by; by default that of the training set.
+        canvas_size: the side of the black square in whose middle each digit is put.
+        test_shift_pixels: how far each test digit stands from the middle: the first one to the
+            right, the second one below, then to the left, above, to the right again, ...
     """
 
     name: Literal["mnist"] = "mnist"
     folder: str = "mnist"
     mean: FiniteFloat = 0.1307
     standard_deviation: PositiveFloat = 0.3081
+    canvas_size: Annotated[int, Field(ge=SIDE)] = SIDE
+    test_shift_pixels: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check_shift(self) -> Mnist:
+        room = (self.canvas_size - SIDE) // 2
+        if self.test_shift_pixels > room:
+            raise ValueError(
+                f"expected test_shift_pixels <= {room}, the room that canvas_size = "
+                f"{self.canvas_size} leaves around a digit of {SIDE}x{SIDE} pixels, "
+                f"found test_shift_pixels = {self.test_shift_pixels}"
+            )
+        return self
 
     @property
     def input_shape(self) -> Shape:
-        """One gray channel of 28x28 pixels."""
-        return (28, 28, 1)
+        """One gray channel of ``canvas_size`` x ``canvas_size`` pixels."""
+        return (self.canvas_size, self.canvas_size, 1)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -40,16 +60,35 @@ class Mnist(GrayImages, frozen=True):
 
     def load(self) -> Dataset:
         """Read the four IDX files."""
-        return self.select(self._read_split("train"), self._read_split("t10k"))
+        data = self.select(self._read_split("train"), self._read_split("t10k"))
+        test = Split(self._placed(data.test.x, self.test_shift_pixels), data.test.y)
+        return Dataset(Split(self._placed(data.train.x), data.train.y), test, data.classes)
+
+    def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
+        """Read a 28x28 image of a white digit on black (``invert`` for black on white)."""
+        pixels = read_pixels(path, (SIDE, SIDE, 1), invert=invert)
+        return self._placed(self.normalize(pixels)[np.newaxis])[0]
+
+    def _placed(self, x: np.ndarray, shift: int = 0) -> np.ndarray:
+        """Put normalised digits on the canvas, ``shift`` pixels from its middle."""
+        if self.canvas_size == SIDE:
+            return x
+        black = self.normalize(np.zeros((), np.float32))
+        canvas = np.full((len(x), *self.input_shape), black, np.float32)
+        margin = (self.canvas_size - SIDE) // 2
+        for turn, (down, right) in enumerate(DIRECTIONS):
+            top, left = margin + down * shift, margin + right * shift
+            some = slice(turn, None, len(DIRECTIONS))
+            canvas[some, top : top + SIDE, left : left + SIDE] = x[some]
+        return canvas
 
     def _read_split(self, prefix: str) -> Split:
         image_path = self._find(f"{prefix}-images-idx3-ubyte")
         label_path = self._find(f"{prefix}-labels-idx1-ubyte")
         images, labels = read_idx(image_path, rank=3), read_idx(label_path, rank=1)
-        height, width = self.input_shape[:2]
-        if images.shape[1:] != (height, width):
+        if images.shape[1:] != (SIDE, SIDE):
             found = "x".join(map(str, images.shape[1:]))
-            raise UserError(f"{image_path} has images of {found}: expected {height}x{width}")
+            raise UserError(f"{image_path} has images of {found}: expected {SIDE}x{SIDE}")
         if not len(images):
             raise UserError(f"{image_path} holds no image: expected at least one")
         if len(labels) != len(images):

@@ -74,7 +74,7 @@ def choose(
         if channels // g.groups <= 4:
             return Choice("direct", "too few channels a group for a matrix product")
         return Choice("grouped", "each group is a correlation of its own")
-    if _filters(operation, g, min(channels, features), batch):
+    if _filters(g, min(channels, features), batch):
         return Choice("winograd", "a small window at stride 1 over many channels: fewer products")
     return _RULES[operation](g, channels, features)
 
@@ -143,12 +143,12 @@ def _narrow(g: Geometry, channels: int, features: int) -> bool:
     )
 
 
-# The least channels for which F(4, r) was measured faster: forward and input gradient, kernel gradient.
-# r = 3, 128 channels: 19 ms against XLA's 29, and 21 against 64. r = 5, 32: 4 against 9, 4 against 11.
-_FILTERING_CHANNELS = {3: (128, 64), 5: (32, 32)}
+# The least channels for which F(4, r) was measured faster. r = 3, 64 channels: 17 ms forward against
+# XLA's 25, kernel gradient 41 against 87; 128: 12 against 25. r = 5, 32: 3 against 9, 4 against 11.
+_FILTERING_CHANNELS = {3: 64, 5: 32}
 
 
-def _filters(operation: str, g: Geometry, least_channels: int, batch: int) -> bool:
+def _filters(g: Geometry, least_channels: int, batch: int) -> bool:
     on = _filtering.get()
     if on is None:
         on = os.environ.get("JCNN_MINIMAL_FILTERING", "1") != "0"
@@ -159,7 +159,7 @@ def _filters(operation: str, g: Geometry, least_channels: int, batch: int) -> bo
         and set(g.window) == {window}
         and window in _FILTERING_CHANNELS
         and set(g.strides) == set(g.dilation) == {1}
-        and least_channels >= _FILTERING_CHANNELS[window][operation == "kernel_gradient"]
+        and least_channels >= _FILTERING_CHANNELS[window]
         # The kernel's own transform must be a small part of the work.
         and batch * prod(g.output) >= 1024
     )

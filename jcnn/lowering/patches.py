@@ -6,14 +6,18 @@ read back; for a block of images it stays in cache. Matrix products keep their s
 
 from __future__ import annotations
 
+from math import prod
+
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.products import matmul
 from jcnn.lowering.windows import adjoint, flipped, pad, patches
+
+# Patches of one block. Much less, and the loop over blocks costs more than the cache gains.
+BLOCK_BYTES = 2 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -34,6 +38,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """dW' = dy' P(x): so turned, only the narrower factor, dy, is transposed."""
+
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
         rows = lax.collapse(patches(g, pad(g, x)), 0, g.rank + 1)
         return matmul(lax.collapse(dy, 0, g.rank + 1).T, rows)
@@ -43,7 +48,5 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
 
 
 def _images_a_block(g: Geometry, x: jax.Array) -> int:
-    positions = 1
-    for m in g.output:
-        positions *= m
-    return block_size(x.shape[0], positions * g.taps * x.shape[-1] * x.dtype.itemsize)
+    values = prod(g.output) * g.taps * x.shape[-1]
+    return block_size(x.shape[0], values * x.dtype.itemsize, BLOCK_BYTES)

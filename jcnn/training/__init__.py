@@ -9,6 +9,8 @@ from jcnn.training.runs import Run, unused_folder
 from jcnn.training.state import Totals, TrainState, init_state
 from jcnn.training.step import make_step
 from jcnn.training.trained import Trained, evaluate, load_trained, predict
+from jcnn.training.weight_files import load_weights, save_weights
+from jcnn.training.weights import read_weights, write_weights
 
 __all__ = [
     "Interrupted",
@@ -21,10 +23,14 @@ __all__ = [
     "evaluate",
     "init_state",
     "load_trained",
+    "load_weights",
     "make_augmentation",
     "make_step",
     "predict",
     "prepare",
+    "read_weights",
+    "save_weights",
     "train",
     "unused_folder",
+    "write_weights",
 ]

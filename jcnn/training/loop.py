@@ -24,6 +24,7 @@ from jcnn.training.resumption import check_continues
 from jcnn.training.runs import Run
 from jcnn.training.state import Totals, count_parameters, init_state
 from jcnn.training.step import make_step
+from jcnn.training.weights import initial_weights
 
 if TYPE_CHECKING:
     from jcnn.training.checkpoints import Checkpoints
@@ -65,6 +66,7 @@ def train(
         check_continues(run, experiment)
     else:
         run.check_unused()
+        initial_weights(experiment)  # a file that doesn't fit leaves no run behind
     feed, evaluation = prepare(experiment, ops)
     if not resume:
         run.create(experiment)
@@ -153,7 +155,8 @@ class Trainer:
         self._feed.compile(like["state"], like["totals"])
         self._evaluation.compile(like["state"])
         if self.step == 0 and self._checkpoints.latest_step() is None:
-            self._state, self._totals = initial(), Totals.zero()
+            weights = initial_weights(self._experiment)
+            self._state, self._totals = initial(weights), Totals.zero()
         seconds = perf_counter() - before
         self._spent["compile_seconds"] += seconds
         self._progress.compiled(seconds)

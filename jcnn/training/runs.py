@@ -98,9 +98,9 @@ class Run:
         except OSError:
             return False
 
-    def experiment(self) -> Experiment:
-        """Read the resolved experiment."""
-        return load_experiment(self.experiment_file)
+    def experiment(self, overrides: Mapping[str, object] | None = None) -> Experiment:
+        """Read the resolved experiment, with other values for some of its keys."""
+        return load_experiment(self.experiment_file, overrides)
 
     def summary(self) -> dict[str, Any]:
         """Read what came out.

@@ -53,9 +53,20 @@ class Totals(NamedTuple):
         return {"loss": loss / max(examples, 1), "accuracy": correct / max(examples, 1)}
 
 
-def init_state(experiment: Experiment, *, steps_per_epoch: int) -> TrainState:
-    """Return the state before the first step; a pure function of the experiment."""
-    params, state = experiment.model.init(keys.init_key(experiment.seed), experiment.input_shape)
+def init_state(
+    experiment: Experiment, weights: tuple[Any, Any] | None = None, *, steps_per_epoch: int
+) -> TrainState:
+    """Return the state before the first step; a pure function of its arguments.
+
+    Args:
+        experiment: What to train.
+        weights: Parameters and running statistics to begin with; drawn where not given.
+        steps_per_epoch: What a schedule's epochs stand for.
+    """
+    if weights is None:
+        key = keys.init_key(experiment.seed)
+        weights = experiment.model.init(key, experiment.input_shape)
+    params, state = weights
     optimizer = experiment.optimizer.build(steps_per_epoch)
     averaged = experiment.training.average_decay is not None
     average = jax.tree.map(jnp.copy, params) if averaged else None

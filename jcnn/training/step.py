@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 import jax
@@ -14,6 +16,9 @@ from jcnn import ops as explicit_ops
 from jcnn.experiment import Experiment
 from jcnn.training.augment import make_augmentation
 from jcnn.training.state import Totals, TrainState
+
+# Apart from the keys of the layers, which are numbered from 0.
+_PROBE = 2**31
 
 Step = Callable[[TrainState, Array, Array, Array], tuple[TrainState, Totals]]
 
@@ -41,6 +46,18 @@ def make_step(
         totals = Totals(losses.sum(), correct, jnp.int32(len(y)))
         return losses.mean(), (state, totals)
 
+    def curvature(state: TrainState, x, model_key, probe_key):
+        """Estimate the Gauss-Newton diagonal of the mean loss: one backward pass of a probe."""
+
+        def output(params):
+            y, _ = model.apply(params, state.state, x, training=True, key=model_key, ops=ops)
+            return y.astype(jnp.float32)
+
+        prediction, pullback = jax.vjp(output, state.params)
+        probe = experiment.loss.curvature_probe(prediction, probe_key)
+        (projected,) = pullback(probe / math.sqrt(len(x)))
+        return jax.tree.map(jnp.square, projected)
+
     def step(state: TrainState, x: Array, y: Array, key: Array) -> tuple[TrainState, Totals]:
         augment_key, model_key = jax.random.split(key)
         x = augmented(augment_key, x).astype(compute_dtype)
@@ -48,7 +65,14 @@ def make_step(
             state.params, state.state, x, y, model_key
         )
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules add integers and floats
-            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+            updates, opt_state = optimizer.update(
+                gradients,
+                state.opt_state,
+                state.params,
+                curvature=partial(
+                    curvature, state, x, model_key, jax.random.fold_in(model_key, _PROBE)
+                ),
+            )
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if training.average_decay is not None:

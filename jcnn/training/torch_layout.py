@@ -8,19 +8,30 @@ PyTorch flattens the channels slowest. Nothing is computed: every number is only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-from typing import Any
 
+import jax
 import numpy as np
 
 from jcnn.errors import UserError
-from jcnn.layers import BatchNorm, Conv, ConvTranspose, Dense, Layer, Prelu, Residual, Shape
+from jcnn.layers import Conv, ConvTranspose, Dense, Layer, Residual, Shape
 from jcnn.model import Model
 
 Path = tuple[str, ...]
 Row = tuple[str, Layer, Shape, Shape]
+
+NAMES = {
+    "w": "weight",
+    "b": "bias",
+    "slope": "weight",
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
 
 
 @dataclass(frozen=True)
@@ -79,127 +90,139 @@ def model_tensors(model: Model, input_shape: Shape) -> list[Tensor]:
         UserError: A layer has no counterpart whose weights could be named.
 
     >>> from jcnn.layers import Conv, Dense, Flatten, ReluMaxPool
-    >>> convolutional = (Conv(features=4, window=3), ReluMaxPool(window=2), Conv(features=8, window=3))
-    >>> model = Model((*convolutional, Flatten(), Dense(features=10)))
+    >>> pooled = (Conv(features=4, window=3), ReluMaxPool(window=2))
+    >>> model = Model((*pooled, Conv(features=8, window=3), Flatten(), Dense(features=10)))
     >>> [tensor.name for tensor in model_tensors(model, (12, 12, 1)) if "weight" in tensor.name]
     ['features.0.weight', 'features.2.weight', 'classifier.0.weight']
     """
     rows = list(model.walk(input_shape))
-    flat = next((k for k, (*_, before, after) in enumerate(rows) if _flattens(before, after)), None)
-    if flat is None:
-        section = "classifier" if len(input_shape) == 1 else "features"
-        return list(_tensors(rows, section, (), input_shape))
-    shape = rows[flat][2]
-    kept = shape if rows[flat][1].type in ("flatten", "reshape") else rows[flat][3]
-    return [
-        *_tensors(rows[:flat], "features", (), input_shape),
-        *_tensors(rows[flat + 1 :], "classifier", (), kept),
-    ]
+    if len(input_shape) == 1:
+        return _along(rows, "classifier", (), input_shape)[0]
+    cut = next((k for k, (*_, after) in enumerate(rows) if len(after) == 1), len(rows))
+    rest = cut + 1
+    if cut < len(rows) and isinstance(rows[cut][1], Residual):
+        cut = rest  # a block that flattens within has weights of its own
+    features, order = _along(rows[:cut], "features", (), input_shape)
+    for _, layer, _, after in rows[cut:rest]:
+        order = _order_after(layer, after, order)
+    classifier, _ = _along(rows[rest:], "classifier", (), order)
+    return features + classifier
 
 
-def _flattens(before: Shape, after: Shape) -> bool:
-    return len(before) > 1 and len(after) == 1
+def _along(
+    rows: Iterable[Row], prefix: str, path: Path, order: Shape
+) -> tuple[list[Tensor], Shape]:
+    """Name the arrays of layers in a row.
 
+    Args:
+        rows: The layers.
+        prefix: What their names begin with.
+        path: The names of the residual blocks and branches that they are in.
+        order: The shape, channels last, that their input has or, if it is flat, had before.
 
-def _tensors(rows: Iterable[Row], prefix: str, path: Path, order: Shape) -> Iterator[Tensor]:
-    """Walk along layers; ``order`` is the shape, channels last, that a flat input had before."""
+    Returns:
+        The arrays, and the ``order`` of the output.
+    """
+    found: list[Tensor] = []
     number = 0
     for name, layer, before, after in rows:
-        here = prefix, number
-        number += 2 if layer.type == "relu_max_pool" else 1
-        if layer.type == "reshape" and len(after) > 1:
-            raise UserError(
-                f"layer '{name}' (reshape): PyTorch would put the values into another order, so "
-                "the weights of a model that has it can't be named as PyTorch's"
-            )
-        if len(before) > 1 or prod(before) != prod(order):
-            order = before
-        place = f"{here[0]}.{here[1]}"
+        place, own = f"{prefix}.{number}", (*path, name)
         if isinstance(layer, Residual):
-            for branch, inner in layer.branches().items():
-                nested = (*path, name, branch)
-                yield from _tensors(inner.walk(before), f"{place}.{branch}", nested, order)
+            inner, order = _within(layer, before, place, own, order)
+            found += inner
         else:
-            for theirs, (collection, *ours), layout in _arrays(name, layer, before, order):
-                own = (collection, *path, name, *ours)
-                yield Tensor(f"{place}.{theirs}", own, layout)
-        if layer.type == "dense":
-            order = after
+            found += _own(layer, before, place, own, order)
+            order = _order_after(layer, after, order)
+        number += 2 if layer.type == "relu_max_pool" else 1
+    return found, order
 
 
-def _arrays(
-    name: str, layer: Layer, before: Shape, order: Shape
-) -> Iterator[tuple[str, Path, Layout]]:
-    """Yield (PyTorch's name, path, layout) of a layer's own arrays."""
-    # A vector of one number a channel, or a value of a flattened input, which has its order.
-    each = _channels_first(order) if len(before) == 1 else _same(before[-1:])
-    match layer:
-        case Conv():
-            yield "weight", ("params", "w"), _kernel(layer, before)
-            yield from _bias(layer.bias, layer, before)
-        case ConvTranspose():
-            yield "weight", ("params", "w"), _transposed_kernel(layer, before)
-            yield from _bias(layer.bias, layer, before)
-        case Dense():
-            yield "weight", ("params", "w"), _matrix(order, layer.features)
-            if layer.bias:
-                yield "bias", ("params", "b"), _same((layer.features,))
-        case BatchNorm():
-            yield "weight", ("params", "scale"), each
-            yield "bias", ("params", "offset"), each
-            yield "running_mean", ("state", "mean"), each
-            yield "running_var", ("state", "variance"), each
-        case Prelu():
-            yield "weight", ("params", "slope"), each
-        case _ if layer.cost(before).parameters:
-            raise UserError(f"layer '{name}' ({layer.type}): its weights have no name in PyTorch")
+def _within(
+    block: Residual, before: Shape, place: str, path: Path, order: Shape
+) -> tuple[list[Tensor], Shape]:
+    """Name the arrays of a residual block's branches."""
+    found: list[Tensor] = []
+    orders: list[Shape] = []
+    for branch, inner in block.branches().items():
+        rows = inner.walk(before)
+        tensors, after = _along(rows, f"{place}.{branch}", (*path, branch), order)
+        found += tensors
+        orders.append(after)
+    if orders[0] != orders[1]:
+        raise _no_counterpart(path, "its two branches would have their values in two orders")
+    return found, orders[0]
 
 
-def _bias(kind: str, layer: Conv | ConvTranspose, before: Shape) -> Iterator[tuple[Any, ...]]:
-    if kind == "channel":
-        yield "bias", ("params", "b"), _same((layer.features,))
-    elif kind == "position":
-        shape = layer.output_shape(before)
-        order = (len(shape) - 1, *range(len(shape) - 1))
-        theirs = (shape[-1], *shape[:-1])
-        yield "bias", ("params", "b"), Layout(shape, shape, order, (), theirs)
+def _order_after(layer: Layer, after: Shape, order: Shape) -> Shape:
+    """Follow the shape that a flat array had before it was flattened, as far as it matters."""
+    if len(after) > 1:
+        if layer.type == "reshape":
+            raise _no_counterpart(
+                (layer.name or layer.type,), "PyTorch would put its values into another order"
+            )
+        return after
+    changes_nothing = layer.type in ("flatten", "reshape") or prod(order) == prod(after)
+    kept = order if changes_nothing and layer.type != "dense" else after
+    return kept if prod(kept[:-1]) > 1 else after
 
 
-def _same(shape: Shape) -> Layout:
-    return Layout(shape, shape, tuple(range(len(shape))), (), shape)
+def _no_counterpart(path: Path, reason: str) -> UserError:
+    return UserError(f"layer '{'.'.join(path)}' has no counterpart in PyTorch's files: {reason}")
 
 
-def _channels_first(order: Shape) -> Layout:
-    rank, size = len(order), (prod(order),)
-    return Layout(size, order, (rank - 1, *range(rank - 1)), (), size)
+def _own(layer: Layer, before: Shape, place: str, path: Path, order: Shape) -> list[Tensor]:
+    """Name a layer's own arrays."""
+    collections = jax.eval_shape(partial(layer.init, input_shape=before), jax.random.key(0))
+    found = []
+    for collection, arrays in zip(("params", "state"), collections, strict=True):
+        for key, array in arrays.items():
+            if key not in NAMES:
+                raise _no_counterpart(path, f"its array '{key}' has no name there")
+            layout = _layout(layer, key, array.shape, order if len(before) == 1 else before[-1:])
+            found.append(Tensor(f"{place}.{NAMES[key]}", (collection, *path, key), layout))
+    return found
 
 
-def _matrix(order: Shape, features: int) -> Layout:
+def _layout(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
+    match layer, key:
+        case Conv(), "w":
+            return _kernel(shape, flip=not layer.correlate)
+        case ConvTranspose(), "w":
+            return _transposed_kernel(shape, layer.groups)
+        case Dense(), "w":
+            return _matrix(shape, order)
+        case (Conv() | ConvTranspose() | Dense()), _:
+            return _channels_first(shape, shape)
+    # One number a channel, or a value of a flattened input, which has its order.
+    return _channels_first(shape, order)
+
+
+def _channels_first(shape: Shape, split: Shape) -> Layout:
+    """(…, channels) to (channels, …); a flat array stays flat."""
+    last = len(split) - 1
+    theirs = shape if len(shape) == 1 else (shape[-1], *shape[:-1])
+    return Layout(shape, split, (last, *range(last)), (), theirs)
+
+
+def _matrix(shape: Shape, order: Shape) -> Layout:
     """(inputs, features) to (features, inputs), the inputs flattened channels first."""
-    rank, inputs = len(order), prod(order)
-    axes = (rank, rank - 1, *range(rank - 1))
-    return Layout((inputs, features), (*order, features), axes, (), (features, inputs))
+    last = len(order) - 1
+    axes = (last + 1, last, *range(last))
+    return Layout(shape, (*order, shape[1]), axes, (), (shape[1], shape[0]))
 
 
-def _kernel(layer: Conv, before: Shape) -> Layout:
+def _kernel(shape: Shape, *, flip: bool) -> Layout:
     """(*window, channels / groups, features) to (features, channels / groups, *window)."""
-    shape = layer.kernel_shape(before)
-    rank = len(shape) - 2
-    flipped = () if layer.correlate else tuple(range(rank))
-    return Layout(
-        shape, shape, (rank + 1, rank, *range(rank)), flipped, (*shape[:-3:-1], *shape[:rank])
-    )
+    *window, each, features = shape
+    window_axes = tuple(range(len(window)))
+    order = (len(window) + 1, len(window), *window_axes)
+    return Layout(shape, shape, order, window_axes if flip else (), (features, each, *window))
 
 
-def _transposed_kernel(layer: ConvTranspose, before: Shape) -> Layout:
+def _transposed_kernel(shape: Shape, groups: int) -> Layout:
     """(*window, channels / groups, features) to (channels, features / groups, *window)."""
-    *window, each, features = layer.kernel_shape(before)
-    groups, rank = layer.groups, len(window)
+    *window, each, features = shape
+    rank = len(window)
     split = (*window, each, groups, features // groups)
-    return Layout(
-        (*window, each, features),
-        split,
-        (rank + 1, rank, rank + 2, *range(rank)),
-        (),
-        (groups * each, features // groups, *window),
-    )
+    order = (rank + 1, rank, rank + 2, *range(rank))
+    return Layout(shape, split, order, (), (groups * each, features // groups, *window))

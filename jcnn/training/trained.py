@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,12 @@ class Trained:
     step: int
 
 
-def load_trained(folder: Path) -> Trained:
+def load_trained(folder: Path, overrides: Mapping[str, object] | None = None) -> Trained:
     """Read the newest checkpoint of a run.
+
+    Args:
+        folder: A run's folder.
+        overrides: Other values for keys of ``[data]``, by dotted key.
 
     Raises:
         UserError: The folder holds no run, or no checkpoint that can be read.
@@ -37,7 +41,10 @@ def load_trained(folder: Path) -> Trained:
     from jcnn.training.checkpoints import Checkpoints
 
     run = Run.open(folder)
-    experiment = run.experiment()
+    for key in overrides or {}:
+        if not key.startswith("data."):
+            raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
+    experiment = run.experiment(overrides)
     with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
         steps_per_epoch = checkpoints.record()["steps_per_epoch"]
         initial = partial(init_state, experiment, steps_per_epoch=steps_per_epoch)
@@ -46,13 +53,22 @@ def load_trained(folder: Path) -> Trained:
     return Trained(experiment, state, int(state.step))
 
 
-def evaluate(folder: Path, split: Literal["train", "test"] = "test") -> dict[str, Any]:
+def evaluate(
+    folder: Path,
+    split: Literal["train", "test"] = "test",
+    overrides: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
     """Measure a run's network on a split of its data, without augmentation.
+
+    Args:
+        folder: A run's folder.
+        split: Which part of the data.
+        overrides: Other values for keys of ``[data]``: measure on other data than it learned from.
 
     Raises:
         UserError: The folder holds no run, or its data are missing.
     """
-    trained = load_trained(folder)
+    trained = load_trained(folder, overrides)
     data = trained.experiment.data
     stream = data.stream()
     if stream is None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 
 
 @cache
@@ -21,9 +23,13 @@ def run(page: Path) -> dict[str, Any]:
     """Run the page's Python blocks in one namespace, which is returned, from the root folder.
 
     A block with prompts is a doctest, whose outputs are compared; another one is executed. A page
-    may choose JAX's precision as its reader would; the tests' own is restored.
+    may choose JAX's precision as its reader would; the tests' own is restored. Packages that a page
+    needs beyond jcnn's own stand in a comment; without them the test is skipped.
     """
     text = page.read_text(encoding="utf-8")
+    for packages in NEEDS.findall(text):
+        for package in packages.split(", "):
+            pytest.importorskip(package)
     namespace: dict[str, Any] = {"__name__": page.stem}
     precision = jax.config.jax_enable_x64
     try:
@@ -33,7 +39,8 @@ def run(page: Path) -> dict[str, Any]:
                 if ">>>" in block[1]:
                     _run_doctest(block[1], namespace, page, line)
                 else:
-                    exec(compile("\n" * line + block[1], page, "exec"), namespace)
+                    code = compile("\n" * line + block[1], page, "exec", dont_inherit=True)
+                    exec(code, namespace)
     finally:
         jax.config.update("jax_enable_x64", precision)
     return namespace

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jcnn import ops, reference
@@ -71,18 +71,26 @@ def _comparable(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"training": training})
 
 
-@dataclass
 class _StepBench:
-    experiment: Experiment
-    effort: Effort
-    peer: TorchPeer | None
-    report: Report
+    def __init__(
+        self, experiment: Experiment, effort: Effort, peer: TorchPeer | None, report: Report
+    ) -> None:
+        self.experiment, self.effort = experiment, effort
+        self.peer, self.report = peer, report
+        size = experiment.training.batch_size
+        self.xs, self.ys = (
+            a.reshape(_BATCHES, size, *a.shape[1:])
+            for a in random_batch(experiment, _BATCHES * size)
+        )
+        # On the host, since a step consumes the state that it is given.
+        self.state = jax.tree.map(np.asarray, init_state(experiment, steps_per_epoch=1))
+        self.key = jax.random.key(0)
 
     def alone(self) -> list[Row]:
         """The step by itself, and what follows from its time."""
         programs = {name: self._compile_step(ops) for name, ops in NAMESPACES.items()}
         subjects = [self._subject(name, program) for name, program in programs.items()]
-        compile_row = self._compile_times()
+        compile_row = self._compile_times(programs)
         subjects += [*(self.peer.step_subjects() if self.peer else []), _matrix_product()]
         self.report("the training step")
         timings = measure(subjects, self.effort)
@@ -143,11 +151,8 @@ class _StepBench:
         return compile_program(scan, self._arguments(), donate=(0,))
 
     def _arguments(self) -> tuple[Any, Array, Array, Array]:
-        size = self.experiment.training.batch_size
-        x, y = random_batch(self.experiment, _BATCHES * size)
-        xs = jnp.asarray(x).reshape(_BATCHES, size, *x.shape[1:])
-        ys = jnp.asarray(y).reshape(_BATCHES, size)
-        return init_state(self.experiment, steps_per_epoch=1), xs, ys, jax.random.key(0)
+        state, xs, ys = jax.tree.map(jnp.array, (self.state, self.xs, self.ys))
+        return state, xs, ys, self.key
 
     def _subject(self, name: str, program: Program, units: int = 1) -> Subject:
         state, *rest = self._arguments()
@@ -159,9 +164,9 @@ class _StepBench:
 
         return call_subject(name, call, units)
 
-    def _compile_times(self) -> Row:
-        seconds: dict[str, list[float]] = {name: [] for name in NAMESPACES}
-        for _ in range(min(3, self.effort.repeats)):
+    def _compile_times(self, programs: dict[str, Program]) -> Row:
+        seconds = {name: [program.compile_seconds] for name, program in programs.items()}
+        for _ in range(min(3, self.effort.repeats) - 1):
             for name, namespace in NAMESPACES.items():
                 self.report(f"compiling: {name}")
                 seconds[name].append(self._compile_step(namespace).compile_seconds)

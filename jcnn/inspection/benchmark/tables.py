@@ -15,13 +15,13 @@ def print_benchmark(benchmark: Benchmark) -> None:
     from rich.table import Table
 
     table = Table(title=benchmark.name, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("what", overflow="fold")
+    table.add_column("what", min_width=44)
     for column in _headings(benchmark):
         table.add_column(column, justify="right", no_wrap=True)
     for row in benchmark.rows:
         table.add_row(row.what, *_cells(benchmark, row))
     console = Console(highlight=False)
-    console.width = max(console.width, 140)  # a narrow terminal may break lines, not cut figures
+    console.width = max(console.width, 160)  # a narrow terminal may break lines, not cut figures
     console.print(table)
     for line in _explanation(benchmark):
         console.print(line, style="dim")
@@ -52,17 +52,24 @@ def _columns(benchmark: Benchmark) -> list[str]:
 
 def _headings(benchmark: Benchmark) -> list[str]:
     others = [c for c in _columns(benchmark) if c in _OTHERS]
-    return ["unit", *_columns(benchmark), *(f"{name} / jcnn" for name in others), "q1 to q3", "n"]
+    return ["unit", *_columns(benchmark), *(f"{name}/jcnn" for name in others), "n"]
 
 
 def _cells(benchmark: Benchmark, row: Row) -> list[str]:
-    values = [figure(row.values.get(column)) for column in _columns(benchmark)]
+    values = [_value(row, column) for column in _columns(benchmark)]
     others = [c for c in _columns(benchmark) if c in _OTHERS]
     ratios = [f"{row.ratio[c]:.2f}" if c in row.ratio else "" for c in others]
     spreads = [row.spread[c] for c in _columns(benchmark) if c in row.spread]
-    quartiles = "; ".join(f"{figure(s['q1'])} to {figure(s['q3'])}" for s in spreads)
-    counts = "; ".join(str(int(s["n"])) for s in spreads)
-    return [row.unit, *values, *ratios, quartiles, counts]
+    counts = ", ".join(str(int(s["n"])) for s in spreads)
+    return [row.unit, *values, *ratios, counts]
+
+
+def _value(row: Row, column: str) -> str:
+    """The median, and its quartiles where there are more samples than one."""
+    value, spread = figure(row.values.get(column)), row.spread.get(column)
+    if spread is None or spread["n"] == 1:
+        return value
+    return f"{value} ({figure(spread['q1'])}–{figure(spread['q3'])})"
 
 
 def figure(value: float | None) -> str:
@@ -80,7 +87,7 @@ def figure(value: float | None) -> str:
 
 def _explanation(benchmark: Benchmark, *, notes: bool = True) -> list[str]:
     lines = [
-        "Medians of interleaved samples; quartiles and number of samples in the columns' order. "
+        "Medians (quartiles) of n interleaved samples, n in the columns' order. "
         "Ratio: the other's figure over jcnn's, larger is better."
     ]
     remarks = [f"{row.what}: {row.note}." for row in benchmark.rows if row.note and notes]

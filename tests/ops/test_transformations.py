@@ -1,0 +1,230 @@
+"""Every operation under JAX's transformations gives the gradients it gives without them."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jcnn import ops, reference
+from tests.cases import CASES as ALL_CASES
+from tests.cases import representative
+from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
+from tests.tolerances import tolerance
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+EXACT = tolerance("float64")
+FIRST = {case.op: case for case in reversed(representative())}
+CASES = FIRST | {case.op: case for case in ALL_CASES if case.name in ("2d-valid", "2d-overlapping")}
+EVERY_OP = pytest.mark.parametrize("op", sorted(CASES))
+
+
+def _quick(a):
+    """Exchange a key for one whose random numbers take little time to compile."""
+    is_key = jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+    return jax.random.key(7, impl="unsafe_rbg") if is_key else a
+
+
+class Examples:
+    """Arguments of an operation, others like them, and its gradients for both, untransformed."""
+
+    def __init__(self, op):
+        self.function = CASES[op].function(ops)
+        self.args = [_quick(a) for a in CASES[op].arguments()]
+        self.free = differentiable(self.args)
+        # mirrored, so that distributions and variances stay what they are
+        self.others = [np.flip(a) if i in self.free else a for i, a in enumerate(self.args)]
+        self.dy = cotangents(self.function, self.args)
+        self.other_dy = jax.tree.map(np.flip, self.dy)
+        self.pulled = pullback(self.function)
+        self.plain = jax.jit(self.pulled)
+
+    def stacked(self):
+        """Both cotangents and both sets of arguments, along a new axis; labels and keys as are."""
+        both = zip(self.args, self.others, strict=True)
+        args = [np.stack(pair) if i in self.free else pair[0] for i, pair in enumerate(both)]
+        return self.stacked_dy(), args
+
+    def stacked_dy(self):
+        return jax.tree.map(lambda *pair: np.stack(pair), self.dy, self.other_dy)
+
+    @property
+    def axes(self):
+        return [0 if i in self.free else None for i in range(len(self.args))]
+
+    @cache  # noqa: B019  one object an operation
+    def expected(self, *, first_only):
+        """Gradients for both sets of arguments; with ``first_only`` but the first one differs."""
+        others = [self.others[0], *self.args[1:]] if first_only else self.others
+        return self.plain(self.dy, *self.args), self.plain(self.other_dy, *others)
+
+
+examples = cache(Examples)
+
+
+def along_a_new_axis(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@pytest.mark.parametrize("op", ["dense", "relu_max_pool", "softmax_cross_entropy"])
+def test_without_jit(op):
+    e = examples(op)
+    assert_close(e.pulled(e.dy, *e.args), e.plain(e.dy, *e.args), **EXACT)
+
+
+@EVERY_OP
+def test_vmap_over_the_first_argument(op):
+    """As over images with one kernel: the kernel's gradient is not summed but one an image."""
+    e = examples(op)
+    dy, (x, *_) = e.stacked()
+    axes = (0, 0, *(None for _ in e.args[1:]))
+    found = jax.jit(jax.vmap(e.pulled, axes))(dy, x, *e.args[1:])
+    assert_close(found, along_a_new_axis(*e.expected(first_only=True)), **EXACT)
+
+
+@pytest.mark.parametrize("op", [op for op in sorted(CASES) if len(CASES[op].draws) > 1])
+def test_vmap_over_every_argument(op):
+    e = examples(op)
+    dy, args = e.stacked()
+    found = jax.jit(jax.vmap(e.pulled, (0, *e.axes)))(dy, *args)
+    assert_close(found, along_a_new_axis(*e.expected(first_only=False)), **EXACT)
+
+
+@EVERY_OP
+def test_gradient_through_a_scan(op):
+    """What an operation keeps between its passes is stacked by the loop and handed back."""
+    e = examples(op)
+
+    def total(x, *rest):
+        def step(carry, item):
+            dy, x = item
+            y = e.function(x, *rest)
+            products = jax.tree.map(jnp.vdot, dy, y)
+            return carry + sum(jax.tree.leaves(products)), None
+
+        return lax.scan(step, jnp.zeros(()), (e.stacked_dy(), x))[0]
+
+    _, (x, *_) = e.stacked()
+    found = jax.jit(jax.grad(total, tuple(e.free)))(x, *e.args[1:])
+    (_, one), (_, two) = e.expected(first_only=True)
+    expected = jnp.stack([one[0], two[0]]), *map(jnp.add, one[1:], two[1:])
+    assert_close(found, expected, **EXACT)
+
+
+@EVERY_OP
+def test_gradient_inside_a_loop(op):
+    """As in a training step that is dispatched several at a time."""
+    e = examples(op)
+    dy, (x, *_) = e.stacked()
+
+    def step(i, sums):
+        here = jax.tree.map(lambda a: a[i], (jax.tree.map(jnp.asarray, dy), jnp.asarray(x)))
+        return jax.tree.map(jnp.add, sums, e.pulled(*here, *e.args[1:]))
+
+    def run():
+        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(e.pulled, e.dy, *e.args))
+        return lax.fori_loop(0, 2, step, zeros)
+
+    expected = jax.tree.map(jnp.add, *e.expected(first_only=True))
+    assert_close(jax.jit(run)(), expected, **EXACT)
+
+
+@EVERY_OP
+def test_recomputed_forward_pass(op):
+    e = examples(op)
+    found = jax.jit(pullback(jax.checkpoint(e.function)))(e.dy, *e.args)
+    assert_close(found, e.expected(first_only=True)[0], **EXACT)
+
+
+# --- a mesh of two devices ------------------------------------------------------------------------
+
+ROW_WISE = ("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy")
+# these look at the whole batch, or draw for it: on its parts they are other functions
+WHOLE_BATCH = ("batch_norm", "dropout")
+SPLIT = sorted(set(CASES) - set(WHOLE_BATCH))
+
+
+def mesh_of_two(kind=AxisType.Auto):
+    assert len(jax.devices("cpu")) >= 2, "tests/conftest.py asks for two devices"
+    return jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices("cpu")[:2])
+
+
+class TwoParts:
+    """A batch of two parts, to be split over the devices; what is no batch is shared."""
+
+    def __init__(self, op):
+        e = examples(op)
+        batched = {0, 1} if op in ROW_WISE else {0}
+        both = zip(e.args, e.others, strict=True)
+        self.pulled = e.pulled
+        self.args = [np.concatenate(p) if i in batched else p[0] for i, p in enumerate(both)]
+        self.dy = jax.tree.map(lambda *pair: np.concatenate(pair), e.dy, e.other_dy)
+        self.specs = [P("data") if i in batched else P() for i in range(len(self.args))]
+        self.in_specs = P("data"), *self.specs
+        self.out_specs = P("data"), tuple(self.specs[i] for i in e.free)
+        (y, one), (other_y, two) = e.expected(first_only=len(batched) == 1)
+        self.expected = (
+            jax.tree.map(lambda *pair: jnp.concatenate(pair), y, other_y),
+            tuple(
+                jnp.concatenate(pair) if i in batched else sum(pair)
+                for i, pair in zip(e.free, zip(one, two, strict=True), strict=True)
+            ),
+        )
+
+
+@pytest.mark.parametrize("op", SPLIT)
+def test_shard_map_sums_the_gradients_of_what_is_shared(op):
+    """Where ``shard_map`` tracks what varies, it adds the sum over the devices by itself."""
+    two = TwoParts(op)
+    sharded = jax.shard_map(
+        two.pulled, mesh=mesh_of_two(), in_specs=two.in_specs, out_specs=two.out_specs
+    )
+    assert_close(jax.jit(sharded)(two.dy, *two.args), two.expected, **EXACT)
+
+
+@pytest.mark.parametrize("op", ["convolve", "dense", "prelu"])
+def test_shard_map_with_an_explicit_sum(op):
+    two = TwoParts(op)
+
+    def summed(dy, *args):
+        y, (dx, *rest) = two.pulled(dy, *args)
+        return y, (dx, *(lax.psum(d, "data") for d in rest))
+
+    sharded = jax.shard_map(
+        summed,
+        mesh=mesh_of_two(),
+        in_specs=two.in_specs,
+        out_specs=two.out_specs,
+        check_vma=False,
+    )
+    assert_close(jax.jit(sharded)(two.dy, *two.args), two.expected, **EXACT)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@pytest.mark.parametrize(
+    "op",
+    ["convolve", "convolve_transpose", "relu_max_pool", "average_pool", "dense", "prelu",
+     "softmax_cross_entropy"],
+)  # fmt: skip
+def test_jit_of_sharded_arrays(op, kind):
+    """Each gradient lies where its argument does."""
+    two, mesh = TwoParts(op), mesh_of_two(kind)
+    places = [NamedSharding(mesh, spec) for spec in two.in_specs]
+    dy, *args = map(jax.device_put, (two.dy, *two.args), places)
+    found = jax.jit(two.pulled)(dy, *args)
+    assert_close(found, two.expected, **EXACT)
+    for gradient, spec in zip(found[1], two.out_specs[1], strict=True):
+        assert gradient.sharding.is_equivalent_to(NamedSharding(mesh, spec), gradient.ndim)
+
+
+def test_forward_mode_is_what_the_reference_is_for():
+    x, w = np.ones((1, 5, 1)), np.ones((2, 1, 1))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(ops.correlate, (x, w), (x, w))
+    y, dy = jax.jit(lambda *args: jax.jvp(reference.correlate, args, args))(x, w)
+    assert_close(dy, 2 * y, **EXACT)
