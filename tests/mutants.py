@@ -177,12 +177,10 @@ def _bias_and_dense() -> Iterator[Mutant]:
         "range(dz.ndim - bias_axes)))",
     }.items():
         yield Mutant(f"bias: {name}", "ops/bias.py", line, new, users)
-    dx, dw = "dx = _multiply(dy, w.T)", "dw = _multiply(x.reshape"
+    dx = "dx = _multiply(jax.typeof(x).sharding, dy, w.T)"
+    dw = "return dx, _multiply(jax.typeof(w).sharding, x_rows.T, dy_rows)"
     yield from _ways("dense dx", "ops/dense.py", dx, ("dense",), AMOUNT, dx[5:])
-    yield Mutant("dense dw: scaled by 1.01", "ops/dense.py", dw,
-                 "dw = 1.01 * _multiply(x.reshape", ("dense",))  # fmt: skip
-    yield Mutant("dense dw: wrong sign", "ops/dense.py", dw, "dw = -_multiply(x.reshape",
-                 ("dense",))  # fmt: skip
+    yield from _ways("dense dw", "ops/dense.py", dw, ("dense",), AMOUNT, dw[11:])
 
 
 def _pools() -> Iterator[Mutant]:

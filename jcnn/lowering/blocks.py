@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+Result = TypeVar("Result")
 
 
 def block_size(batch: int, image_bytes: int, block_bytes: int) -> int:
@@ -15,15 +18,17 @@ def block_size(batch: int, image_bytes: int, block_bytes: int) -> int:
     return -(-batch // -(-batch // most))
 
 
-def map_blocks(f: Callable[..., jax.Array], size: int, x: jax.Array) -> jax.Array:
+def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Result:
     """f(x), for an f that treats each image alone."""
     batch = x.shape[0]
     if size >= batch:
         return f(x)
     whole = batch - batch % size
     y = lax.map(f, x[:whole].reshape(-1, size, *x.shape[1:]))
-    y = lax.collapse(y, 0, 2)
-    return y if whole == batch else jnp.concatenate([y, f(x[whole:])])
+    y = jax.tree.map(lambda a: lax.collapse(a, 0, 2), y)
+    if whole == batch:
+        return y
+    return jax.tree.map(lambda a, rest: jnp.concatenate([a, rest]), y, f(x[whole:]))
 
 
 def sum_blocks(f: Callable[..., jax.Array], size: int, *arrays: jax.Array) -> jax.Array:

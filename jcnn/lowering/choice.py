@@ -126,7 +126,9 @@ def _kernel_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if g.taps == 1 or (max(g.strides) > 1 and channels >= 64):
         # 1x1: 8 ms against XLA's 22 to 90; 3x3 stride 2, 64 channels: 25 against 41.
         return Choice("patches", "one matrix product over all positions")
-    return Choice("transposed", "XLA's convolution laid out so that it is fast inside loops as well")
+    return Choice(
+        "transposed", "XLA's convolution laid out so that it is fast inside loops as well"
+    )
 
 
 _RULES = {
@@ -138,9 +140,7 @@ _RULES = {
 
 def _narrow(g: Geometry, channels: int, features: int) -> bool:
     """Whether folding several outputs together pays: 1 to 32 channels, 5x5, 1.5 ms against 2.2."""
-    return (
-        max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4 and features <= 32
-    )
+    return max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4 and features <= 32
 
 
 # The least channels for which F(4, r) was measured faster. r = 3, 64 channels: 17 ms forward against

@@ -17,7 +17,7 @@ from jcnn.lowering.products import matmul
 from jcnn.lowering.windows import adjoint, flipped, pad, patches
 
 # Patches of one block. Much less, and the loop over blocks costs more than the cache gains.
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 4 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -37,14 +37,16 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
-    """dW' = dy' P(x): so turned, only the narrower factor, dy, is transposed."""
+    """dW = P(x)' dy, or (dy' P(x))': the narrower factor is the one to transpose."""
+    narrow = g.taps * x.shape[-1] < dy.shape[-1]
 
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
         rows = lax.collapse(patches(g, pad(g, x)), 0, g.rank + 1)
-        return matmul(lax.collapse(dy, 0, g.rank + 1).T, rows)
+        dy = lax.collapse(dy, 0, g.rank + 1)
+        return matmul(rows.T, dy) if narrow else matmul(dy.T, rows)
 
     dw = sum_blocks(block, _images_a_block(g, x), x, dy)
-    return dw.T.reshape(*g.window, x.shape[-1], dy.shape[-1])
+    return (dw if narrow else dw.T).reshape(*g.window, x.shape[-1], dy.shape[-1])
 
 
 def _images_a_block(g: Geometry, x: jax.Array) -> int:

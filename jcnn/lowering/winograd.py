@@ -26,7 +26,7 @@ from jcnn.lowering.windows import adjoint, flipped
 
 POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
 TILE = 4
-BLOCK_BYTES = 6 << 20
+BLOCK_BYTES = 4 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:

@@ -173,12 +173,11 @@ def _no_counterpart(path: Path, reason: str) -> UserError:
 def _own(layer: Layer, before: Shape, place: str, path: Path, order: Shape) -> list[Tensor]:
     """Name a layer's own arrays."""
     collections = jax.eval_shape(partial(layer.init, input_shape=before), jax.random.key(0))
+    mixed = order if len(before) == 1 else before[-1:]
     found = []
     for collection, arrays in zip(("params", "state"), collections, strict=True):
-        for key, array in arrays.items():
-            if key not in NAMES:
-                raise _no_counterpart(path, f"its array '{key}' has no name there")
-            layout = _layout(layer, key, array.shape, order if len(before) == 1 else before[-1:])
+        for key in sorted(arrays, key=list(NAMES).index):
+            layout = _layout(layer, key, arrays[key].shape, mixed)
             found.append(Tensor(f"{place}.{NAMES[key]}", (collection, *path, key), layout))
     return found
 

@@ -2,6 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jcnn.data import Mnist
 from jcnn.errors import UserError
@@ -110,3 +111,42 @@ def test_the_published_files_are_read(data_folder):
         974,
         1009,
     ]
+
+
+def test_digits_stand_in_the_middle_of_the_canvas(mnist_folder):
+    config = Mnist(canvas_size=34, mean=0.5)
+    data, plain = config.load(), Mnist(mean=0.5).load()
+    assert config.input_shape == (34, 34, 1)
+    for split in ("train", "test"):
+        x = getattr(data, split).x
+        np.testing.assert_array_equal(x[:, 3:31, 3:31], getattr(plain, split).x)
+        black = np.float32(-0.5) / np.float32(config.standard_deviation)
+        for border in (x[:, :3], x[:, 31:], x[:, :, :3], x[:, :, 31:]):
+            np.testing.assert_allclose(border, black, rtol=1e-6)
+
+
+def test_test_digits_move_right_down_left_and_up_in_turn(mnist_folder):
+    config = {"canvas_size": 35, "mean": 0, "standard_deviation": 1}
+    middle, moved = Mnist(**config).load(), Mnist(test_shift_pixels=2, **config).load()
+    np.testing.assert_array_equal(moved.train.x, middle.train.x)
+    np.testing.assert_array_equal(moved.test.y, middle.test.y)
+    for k, (down, right) in enumerate([(0, 2), (2, 0), (0, -2), (-2, 0)] * 2):
+        expected = np.roll(middle.test.x[k], (down, right), (0, 1))
+        np.testing.assert_array_equal(moved.test.x[k], expected)
+
+
+def test_a_digit_is_not_moved_beyond_the_canvas(mnist_folder):
+    with pytest.raises(ValueError, match=r"test_shift_pixels <= 3, the room that canvas_size = 35"):
+        Mnist(canvas_size=35, test_shift_pixels=4)
+    with pytest.raises(ValueError, match="test_shift_pixels <= 0"):
+        Mnist(test_shift_pixels=1)
+    with pytest.raises(ValueError, match="canvas_size"):
+        Mnist(canvas_size=27)
+
+
+def test_an_example_is_put_on_the_canvas(mnist_folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    read = Mnist(canvas_size=40).read_example(tmp_path / "a.png")
+    assert read.shape == (40, 40, 1)
+    np.testing.assert_array_equal(read[6:34, 6:34], Mnist().read_example(tmp_path / "a.png"))

@@ -35,7 +35,8 @@ def value_and_gradients(net, x, weights):
     def loss(net, x):
         return jnp.sum(net(x) * weights)
 
-    return net(x), *jax.tree.leaves(nnx.grad(loss, argnums=(0, 1))(net, x))
+    gradients = nnx.jit(nnx.grad(loss, argnums=(0, 1)))(net, x)
+    return net(x), *jax.tree.leaves(gradients)
 
 
 @pytest.mark.parametrize("options", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
@@ -75,7 +76,9 @@ def test_equinox_convolution(page, options):
     for layer in (eqx.nn.Conv2d, page["Conv2d"]):
         net = layer(4, 6, 3, key=jax.random.key(0), **options)
         loss = lambda net, x=x: jnp.sum(jnp.sin(jax.vmap(net)(x)))  # noqa: E731
-        found.append([jax.vmap(net)(x), *jax.tree.leaves(eqx.filter_grad(loss)(net))])
+        found.append(
+            [jax.vmap(net)(x), *jax.tree.leaves(eqx.filter_jit(eqx.filter_grad(loss))(net))]
+        )
     for theirs, ours in zip(*found, strict=True):
         close(ours, theirs)
 

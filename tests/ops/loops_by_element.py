@@ -128,7 +128,7 @@ def batch_norm_inference(dy, x, scale, offset, mean, variance, *, epsilon=1e-5):
 
 
 def local_response_norm(dy, x, *, size=5, offset=2.0, scale=1e-4, power=0.75):
-    """dy_c / dx_j = [c = j] s_c^-beta - 2 alpha beta x_c x_j s_c^(-beta - 1), j a neighbour of c."""
+    """dy_c / dx_j = [c = j] s_c^-beta - 2 alpha beta x_c x_j s_c^(-beta - 1), j next to c."""
     y, dx = np.zeros_like(x), np.zeros_like(x)
     for row in np.ndindex(x.shape[:-1]):
         a, d = x[row], dy[row]

@@ -15,11 +15,9 @@ from tests.tolerances import tolerance
 pytestmark = pytest.mark.usefixtures("x64")
 
 BILINEAR = ("convolve", "correlate", "convolve_transpose", "dense")
-LINEAR = ("average_pool", "decimate", "global_average_pool", "dropout")
+LINEAR = ("average_pool", "decimate", "global_average_pool")
 # not linear, but f(t x) = t f(x) for t > 0, from which the same identity follows (Euler)
-HOMOGENEOUS = (
-    "relu", "leaky_relu", "max_pool", "relu_max_pool", "global_max_pool",
-)  # fmt: skip
+HOMOGENEOUS = ("relu", "leaky_relu", "max_pool", "relu_max_pool", "global_max_pool")
 CHOSEN = {
     "1d-stride-over-window", "2d-same-strided", "2d-dilation-stride-padding", "2d-two-groups",
     "2d-many-channels", "3d-strided-same", "no-bias", "three-axes",

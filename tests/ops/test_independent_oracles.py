@@ -26,7 +26,8 @@ WINDOWED = {
     "1d-valid", "1d-same-even-window", "1d-stride-over-window", "1d-dilation",
     "2d-bias-a-position", "2d-same-strided", "2d-full", "2d-uneven-padding",
     "2d-dilation-stride-padding", "2d-two-groups", "2d-depthwise-multiplier", "3d-strided-same",
-    "1d-overlapping", "2d-stride-over-window", "2d-overlapping", "2d-unequal-window", "2d-same", "3d",
+    "1d-overlapping", "2d-stride-over-window", "2d-overlapping", "2d-unequal-window", "2d-same",
+    "3d",
 }  # fmt: skip
 COUNT = Counter(case.op for case in CASES)
 LOOPED = [case for case in CASES if COUNT[case.op] < 15 or case.name in WINDOWED]

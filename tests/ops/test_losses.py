@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 def pulled(loss, first, second, **options):
     """Values and gradients of one loss an example, as NumPy arrays."""
+
     @jax.jit
     def run(first, second):
         values, pull = jax.vjp(lambda a: loss(a, second, **options), first)
@@ -134,7 +135,8 @@ def test_gradients_are_prediction_minus_target():
 
     softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     p = generator.dirichlet(np.ones(k), 5)
-    np.testing.assert_allclose(pulled(ops.softmax_cross_entropy, logits, p)[1], softmax - p, **exact)
+    found = pulled(ops.softmax_cross_entropy, logits, p)[1]
+    np.testing.assert_allclose(found, softmax - p, **exact)
 
     y, sigmoid = generator.uniform(size=(5, k)), 1 / (1 + np.exp(-logits))
     found = pulled(ops.binary_cross_entropy, logits, y)[1]

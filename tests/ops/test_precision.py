@@ -43,7 +43,7 @@ def _double(a):
 
 @pytest.mark.parametrize("case", LONG_SUMS, ids=lambda case: case.id)
 def test_a_sum_in_half_precision_is_rounded_once(case):
-    """Products are added in float32 at least, however many: half a unit of the last place is lost."""
+    """Products are added in float32, however many: half a unit of the last place is lost."""
     pulled = jax.jit(pullback(case.function(ops)))
     args = case.arguments(jnp.bfloat16)[:2]
     dy = cotangents(case.function(ops), args)

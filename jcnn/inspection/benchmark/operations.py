@@ -64,16 +64,17 @@ def _alone(name: str, case: Case, passes: str, effort: Effort, peer: TorchPeer |
         function, arrays = passed(case.call, passes, namespace)
         program = compile_program(function, arrays).call
         subjects.append(call_subject(column, lambda p=program, a=arrays: p(*a)))
-    subjects, note = [*subjects, *_peer_subjects(peer, case.call, passes)], ""
-    timings = measure(subjects, effort)
+    peers, refused = _peer_subjects(peer, case.call, passes)
+    timings = measure([*subjects, *peers], effort)
     layout = fastest_layout(timings)
-    note = f"PyTorch: {layout}" if layout else ""
+    note = f"PyTorch: {layout or refused}" if peer else ""
     return timed_row(f"{name} {case.title}", timings, note)
 
 
-def _peer_subjects(peer: TorchPeer | None, call: Call, passes: str) -> list[Subject]:
+def _peer_subjects(peer: TorchPeer | None, call: Call, passes: str) -> tuple[list[Subject], str]:
+    """PyTorch's subjects, or what it refused."""
     if peer is None:
-        return []
+        return [], ""
     operation = {
         "op": call.op,
         "arrays": call.arrays,
@@ -81,9 +82,9 @@ def _peer_subjects(peer: TorchPeer | None, call: Call, passes: str) -> list[Subj
         "passes": passes,
     }
     try:
-        return peer.operation_subjects(operation)
-    except PeerError:
-        return []
+        return peer.operation_subjects(operation), ""
+    except PeerError as error:
+        return [], str(error)
 
 
 def _scanned(name: str, case: Case, passes: str, effort: Effort) -> Row:
@@ -100,12 +101,12 @@ def _scanned(name: str, case: Case, passes: str, effort: Effort) -> Row:
 def _longest_scan(
     column: str, function: Callable[..., Any], arrays: Arrays, effort: Effort
 ) -> tuple[Subject, int]:
-    """Four steps, or two where four would take too long."""
-    for length in (_SCAN_STEPS, 2):
+    """A scan of two steps tells how long one of four would take."""
+    for length in (2, _SCAN_STEPS):
         program = compile_program(in_scan(function, length), arrays).call
         subject = call_subject(column, lambda p=program: p(*arrays), length)
         first = subject.run(1)
-        if first < effort.seconds:
+        if first / length * _SCAN_STEPS > effort.seconds:
             break
     return Subject(column, subject.run, length, first), length
 

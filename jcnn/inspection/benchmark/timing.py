@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 
-# A run shorter than this comes after an untimed one, that wakes its threads and fills its caches.
-_SHORT_SECONDS = 0.1
+# A run shorter than this comes after an untimed one: threads sleep, caches and pages are taken away
+# while others have their turn, and a step of 0.3 s took 0.6 s straight after two seconds of rest.
+_SHORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from jcnn.training.state import TrainState
 from jcnn.training.torch_layout import model_tensors
 from tests.data.formats import write_image
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("alexnet_2012", "alexnet_torchvision")
 
 
@@ -239,7 +239,7 @@ def small(tmp_path, monkeypatch) -> Experiment:
     whole = load_experiment(CONFIGS / "alexnet_cifar10_images.toml")
     for k, layer in enumerate(whole.layers):
         if layer.type in ("conv", "dense"):
-            overrides[f"layers.{k}.features"] = 8
+            overrides[f"layers.{k}.features"] = 32
     overrides[f"layers.{len(whole.layers) - 1}.features"] = 2
     return load_experiment(CONFIGS / "alexnet_cifar10_images.toml", overrides)
 

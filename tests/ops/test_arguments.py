@@ -1,0 +1,217 @@
+"""What the operations refuse, and the sentence they refuse it with; what else they accept."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn import ops
+from tests.cases import CASES, representative
+from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
+from tests.tolerances import tolerance
+
+SIGNAL, IMAGE = np.zeros((1, 8, 2)), np.zeros((1, 6, 6, 4))
+KERNEL = np.zeros((3, 3, 4, 2))
+ROW, CHANNEL = np.zeros((3, 4)), np.zeros(4)
+LABELS = np.zeros(3, np.int32)
+KEY = jax.random.key(0)
+
+WINDOWED = [ops.correlate, ops.convolve, ops.convolve_transpose]
+POOLS = [ops.max_pool, ops.relu_max_pool, ops.average_pool, ops.square_pool]
+NAME = lambda op: op.__name__ if callable(op) else None  # noqa: E731
+
+# keyword arguments of a correlation, and what is said of them
+REFUSED_OPTIONS = [
+    ({"strides": 0}, ValueError, "strides must be at least 1, found 0"),
+    ({"strides": (1, -1)}, ValueError, "strides must be at least 1, found -1"),
+    ({"strides": (1, 1, 1)}, ValueError,
+     "strides must have one entry for each of the 2 spatial axes, found (1, 1, 1)"),
+    ({"strides": 1.5}, TypeError, "strides must be an integer or a sequence of them, found 1.5"),
+    ({"strides": "1"}, TypeError, "strides must be an integer or a sequence of them, found '1'"),
+    ({"strides": (1, 2.0)}, TypeError, "strides must be an integer, found 2.0"),
+    ({"strides": True}, TypeError, "strides must be an integer, found True"),
+    ({"dilation": 0}, ValueError, "dilation must be at least 1, found 0"),
+    ({"dilation": (2,)}, ValueError, "dilation must have one entry for each of the 2 spatial axes"),
+    ({"groups": 0}, ValueError, "groups must be at least 1, found 0"),
+    ({"groups": 3}, ValueError, "groups must divide the channels 4 and 2, found 3"),
+    ({"groups": 2.0}, TypeError, "groups must be an integer, found 2.0"),
+    ({"groups": 2}, ValueError, "w must have C / groups = 2 input channels for x with 4 channels"),
+    ({"padding": "HALF"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'HALF'"),
+    ({"padding": "same"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'same'"),
+    ({"padding": -1}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": ((0, 1),)}, ValueError, "one pair for each of the 2 spatial axes"),
+    ({"padding": 0.5}, ValueError, "padding must be 'VALID', 'SAME', 'FULL', an integer, or one"),
+    ({"padding": ((0, -1), (0, 0))}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": ((0, 1, 2), 0)}, ValueError, "padding must have one entry for each of the 2"),
+    ({"padding": ((0, 1.5), 0)}, TypeError, "padding must be an integer, found 1.5"),
+]  # fmt: skip
+
+
+def refused(error, sentence, function, *args, **options):
+    """The message begins with the operation's name, as a traceback may not show the call."""
+    with pytest.raises(error) as found:
+        function(*args, **options)
+    op, _, rest = str(found.value).partition(": ")
+    assert op in ops.__all__
+    assert getattr(function, "__name__", op) in (op, "<lambda>")
+    assert sentence in rest
+
+
+@pytest.mark.parametrize("op", WINDOWED, ids=NAME)
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"), REFUSED_OPTIONS, ids=lambda value: str(value)[:40]
+)
+def test_correlations_refuse_options(op, options, error, sentence):
+    refused(error, sentence, op, IMAGE, KERNEL, **options)
+
+
+@pytest.mark.parametrize("op", WINDOWED, ids=NAME)
+def test_correlations_refuse_shapes(op):
+    refused(ValueError, "x must have a batch axis, at least one spatial axis", op, ROW, KERNEL)
+    sentence = "w must have shape (*window, C / groups, D) with 2 window axes for x of shape"
+    refused(ValueError, sentence, op, IMAGE, np.zeros((3, 4, 2)))
+    sentence = "w must have C / groups = 4 input channels for x with 4 channels and 1 group(s)"
+    refused(ValueError, sentence, op, IMAGE, np.zeros((3, 3, 5, 2)))
+    out = jax.eval_shape(op, IMAGE, KERNEL).shape[1:]
+    for bias in (np.zeros(3), np.zeros((1, 2)), np.zeros(())):
+        sentence = f"b must have shape (2,) or {out}, found {bias.shape}"
+        refused(ValueError, sentence, op, IMAGE, KERNEL, bias)
+
+
+@pytest.mark.parametrize("op", WINDOWED[:2], ids=NAME)
+def test_a_window_has_to_fit(op):
+    sentence = "a window that spans 7x3 does not fit into an input of 6x6"
+    refused(ValueError, sentence, op, IMAGE, np.zeros((7, 3, 4, 2)))
+    refused(ValueError, "a window that spans 7x7 does not fit", op, IMAGE, KERNEL, dilation=3)
+
+
+def test_a_transposed_convolution_has_to_leave_something():
+    sentence = "padding ((4, 4), (4, 4)) leaves nothing of the output, found size (0, 0)"
+    refused(ValueError, sentence, ops.convolve_transpose, IMAGE, KERNEL, padding=4)
+
+
+@pytest.mark.parametrize("op", POOLS, ids=NAME)
+def test_pools_refuse(op):
+    refused(ValueError, "x must have a batch axis, at least one spatial axis", op, ROW, 2)
+    refused(ValueError, "window must be at least 1, found 0", op, IMAGE, 0)
+    refused(ValueError, "window must have one entry for each of the 2", op, IMAGE, (2,))
+    refused(TypeError, "window must be an integer or a sequence", op, IMAGE, None)
+    refused(TypeError, "window must be an integer, found '2'", op, IMAGE, (2, "2"))
+    refused(ValueError, "strides must be at least 1, found 0", op, IMAGE, 2, strides=0)
+    refused(ValueError, "a window that spans 7x7 does not fit into an input of 6x6", op, IMAGE, 7)
+    sentence = "padding must be smaller than the window (2, 2), found ((2, 2), (2, 2))"
+    refused(ValueError, sentence, op, IMAGE, 2, padding=2)
+    refused(ValueError, "padding must be 'VALID', 'SAME' or 'FULL'", op, IMAGE, 2, padding="NONE")
+
+
+def test_other_pools_refuse():
+    for op in (ops.global_max_pool, ops.global_average_pool):
+        refused(ValueError, "x must have a batch axis, at least one spatial axis", op, ROW)
+    refused(ValueError, "x must have a batch axis, at least one", ops.decimate, ROW, 2)
+    refused(ValueError, "factor must be at least 1, found 0", ops.decimate, SIGNAL, 0)
+    refused(ValueError, "factor must have one entry for each", ops.decimate, SIGNAL, (2, 2))
+    refused(TypeError, "factor must be an integer or a sequence", ops.decimate, SIGNAL, 2.0)
+
+
+def test_dense_refuses():
+    sentence = "x (..., C) and w (C, D) must share C, found"
+    for x, w in ((ROW, np.zeros((3, 2))), (CHANNEL, np.zeros((4, 2))), (ROW, CHANNEL)):
+        refused(ValueError, sentence, ops.dense, x, w)
+    refused(ValueError, "b must have shape (2,), found (4,)", ops.dense, ROW, ROW.T[:, :2], CHANNEL)
+
+
+def test_activations_and_dropout_refuse():
+    refused(ValueError, "slope must not be negative, found -0.1", ops.leaky_relu, ROW, -0.1)
+    refused(ValueError, "slope must not be negative, found nan", ops.leaky_relu, ROW, np.nan)
+    refused(ValueError, "slope must be () or (4,), found (3,)", ops.prelu, ROW, np.zeros(3))
+    refused(ValueError, "amplitude must be positive, found 0", ops.scaled_tanh, ROW, amplitude=0)
+    for rate in (1, -0.1, np.nan):
+        sentence = f"drop_rate must be in [0, 1), found {rate}"
+        refused(ValueError, sentence, ops.dropout, ROW, KEY, rate)
+
+
+def test_normalisations_refuse():
+    two, four = [CHANNEL] * 2, [CHANNEL] * 4
+    for op, rest in ((ops.batch_norm, two), (ops.batch_norm_inference, four)):
+        refused(ValueError, "epsilon must be positive, found 0", op, ROW, *rest, epsilon=0)
+        refused(ValueError, "x must be (N, ..., C), found (4,)", op, CHANNEL, *rest)
+        wrong = [*rest[:-1], np.zeros(3)]
+        refused(ValueError, "must be (4,), found (3,)", op, ROW, *wrong)
+    lrn = ops.local_response_norm
+    refused(ValueError, "size must be at least 1, found 0", lrn, ROW, size=0)
+    refused(TypeError, "size must be an integer, found 1.5", lrn, ROW, size=1.5)
+    refused(ValueError, "offset must be positive and scale not negative", lrn, ROW, offset=0)
+    refused(ValueError, "offset must be positive and scale not negative", lrn, ROW, scale=-1)
+
+
+def test_losses_refuse():
+    for op, name in ((ops.mean_squared_error, "prediction"), (ops.binary_cross_entropy, "logits")):
+        sentence = f"{name} and target must share a shape (N, ...), found (3, 4) and (4,)"
+        refused(ValueError, sentence, op, ROW, CHANNEL)
+        refused(ValueError, f"{name} and target must share", op, np.zeros(()), np.zeros(()))
+    loss = ops.softmax_cross_entropy
+    refused(ValueError, "logits must be (N, K) with K >= 1, found (4,)", loss, CHANNEL, LABELS)
+    refused(ValueError, "logits must be (N, K) with K >= 1", loss, np.zeros((3, 0)), LABELS)
+    refused(ValueError, "labels of dtype int32 must be (3,) for logits", loss, ROW, LABELS[:2])
+    refused(ValueError, "must be (3, 4) for logits (3, 4), found (4,)", loss, ROW, CHANNEL)
+    for smoothing in (-0.1, 1.1, np.nan):
+        sentence = f"label_smoothing must be in [0, 1], found {smoothing}"
+        refused(ValueError, sentence, loss, ROW, LABELS, label_smoothing=smoothing)
+
+
+FIRST = {case.op: case for case in reversed(representative())}
+
+
+@pytest.mark.parametrize("case", FIRST.values(), ids=lambda case: case.id)
+def test_only_floating_arrays_of_one_dtype(case):
+    function, args = case.function(ops), case.arguments(np.float32)
+    for place in differentiable(args):
+        others = [*args[:place], args[place].astype(np.int32), *args[place + 1 :]]
+        if (case.op, place) != ("softmax_cross_entropy", 1):
+            refused(TypeError, "must be floating point, found int32", function, *others)
+        others[place] = args[place].astype(bool)
+        refused(TypeError, "must be floating point, found bool", function, *others)
+        if len(differentiable(args)) > 1:
+            others[place] = args[place].astype(jnp.bfloat16)
+            refused(TypeError, "all arrays must share one dtype, found", function, *others)
+
+
+def test_distributions_of_another_dtype_are_refused():
+    low = ROW.astype(jnp.bfloat16)
+    sentence = "all arrays must share one dtype, found logits: float32, labels: bfloat16"
+    refused(TypeError, sentence, ops.softmax_cross_entropy, ROW.astype(np.float32), low)
+    refused(TypeError, "labels must be floating point, found bool",
+            ops.softmax_cross_entropy, ROW, LABELS.astype(bool))  # fmt: skip
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("op", ["correlate", "max_pool", "dense", "batch_norm"])
+def test_arrays_need_not_be_contiguous(op):
+    """Views with steps, backwards, and with axes exchanged give what their copies give."""
+    args = FIRST[op].arguments()
+    views = [_view(a) for a in args]
+    assert not any(v.flags.c_contiguous for v in views if v.ndim > 1)
+    run = jax.jit(pullback(FIRST[op].function(ops)))
+    dy = cotangents(FIRST[op].function(ops), args)
+    assert_close(run(dy, *views), run(dy, *args), **tolerance("float64"))
+    assert_close(run(jax.tree.map(_view, dy), *views), run(dy, *args), **tolerance("float64"))
+
+
+def _view(a):
+    """The same numbers in another order of memory: every axis has a step, the last runs back."""
+    wide = np.zeros([2 * n for n in reversed(a.shape)])
+    view = wide.T[tuple(slice(None, None, 2) for _ in a.shape)][..., ::-1]
+    view[...] = a
+    return view
+
+
+def test_lists_and_numbers_of_numpy_will_do():
+    x = np.ones((1, 4, 4, 1), np.float32)
+    expected = ops.max_pool(x, 2, strides=1, padding=1)
+    for two, one in ((np.int64(2), np.int32(1)), ([2, 2], [1, 1]), (np.array([2, 2]), (1, 1))):
+        found = ops.max_pool(x, two, strides=one, padding=[one, np.uint8(1)])
+        assert (found == expected).all()
+
+
+def test_every_operation_is_tried_here():
+    assert set(FIRST) == {case.op for case in CASES}
