@@ -36,7 +36,8 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 WeightFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A .safetensors file, for example alexnet.safetensors.")
+    Path,
+    typer.Argument(metavar="FILE", help="A .safetensors file, for example alexnet.safetensors."),
 ]
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
 
@@ -312,7 +313,9 @@ def load_weights(
     """Make a run out of a .safetensors file, to evaluate, predict with, or train further."""
     from jcnn import training
 
-    experiment = _load(config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"])
+    experiment = _load(
+        config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"]
+    )
     if note := process.allocator_note():
         _say(f"jcnn: {note}", error=True)
     out = out or training.unused_folder(experiment.name)

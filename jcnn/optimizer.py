@@ -74,9 +74,7 @@ class Transformation(BaseModel):
         try:
             built = self.build(steps_per_epoch=1000)
             params = {"layer": {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}}
-            jax.eval_shape(
-                lambda p: built.update(p, built.init(p), p, curvature=lambda: p), params
-            )
+            jax.eval_shape(lambda p: built.update(p, built.init(p), p, curvature=lambda: p), params)
         except Exception as error:
             reason = str(error).split("\n")[0].rstrip(".")
             name = _full_name(self._known()[self.name])

@@ -1,4 +1,4 @@
-r"""One learning rate a weight, from the curvature of the loss along it (LeCun et al., 1989 and 1998).
+r"""One learning rate a weight, from the curvature of the loss along it (LeCun et al., 1989, 1998).
 
 The stochastic diagonal Levenberg-Marquardt method divides each weight's gradient by its own second
 derivative,
@@ -62,7 +62,7 @@ def scale_by_diagonal_curvature(
 
     def update(
         updates: Any,
-        state: DiagonalCurvatureState,
+        state: Any,
         params: Any = None,
         *,
         curvature: Curvature | None = None,

@@ -28,7 +28,8 @@ def test_counts_are_those_of_the_paper(of_1989):
 def test_training_is_that_of_the_paper(of_1989):
     assert (of_1989.training.epochs, of_1989.training.batch_size) == (23, 1)
     assert of_1989.training.augment == ()
-    assert of_1989.loss.name == "mean_squared_error" and of_1989.loss.targets == (-1, 1)
+    assert of_1989.loss.name == "mean_squared_error"
+    assert of_1989.loss.targets == (-1, 1)
 
 
 def test_every_plane_of_h2_reads_eight_of_h1_and_every_plane_of_h1_is_read_alike(of_1989):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jcnn.lowering.geometry import Geometry
@@ -21,7 +22,7 @@ class Choice(NamedTuple):
     why: str
 
 
-_forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default={})
+_forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))
 _filtering: ContextVar[bool | None] = ContextVar("filtering", default=None)
 
 
@@ -143,8 +144,8 @@ def _narrow(g: Geometry, channels: int, features: int) -> bool:
     return max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4 and features <= 32
 
 
-# The least channels for which F(4, r) was measured faster. r = 3, 64 channels: 17 ms forward against
-# XLA's 25, kernel gradient 41 against 87; 128: 12 against 25. r = 5, 32: 3 against 9, 4 against 11.
+# The least channels for which F(4, r) was measured faster. r = 3, 64 channels: 17 ms forward
+# against XLA's 25, kernel gradient 41 against 87; 128: 12 against 25. r = 5, 32: 3 against 9.
 _FILTERING_CHANNELS = {3: 64, 5: 32}
 
 

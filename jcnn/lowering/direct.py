@@ -1,7 +1,7 @@
-"""Sums of shifted products, y = sum_k x[. + k] w[k], one fused loop: for groups of very few channels.
+"""Sums of shifted products, y = sum_k x[. + k] w[k]: for groups of very few channels.
 
-With one channel a group (depthwise) there is no matrix product to be had: XLA's own convolution takes
-one group at a time, these loops run over all channels as vectors.
+With one channel a group (depthwise) there is no matrix product to be had: XLA's own convolution
+takes one group at a time, this one fused loop runs over all channels as vectors.
 """
 
 from __future__ import annotations

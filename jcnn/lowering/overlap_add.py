@@ -1,7 +1,7 @@
 """The input gradient as a matrix product, then shifted sums: dx = sum_k shift_k(dy w[k]').
 
-The product has no patches to build; the sums of its taps columns are one fused loop. It wins where dy has
-more channels than x.
+The product has no patches to build; the sums of its taps columns are one fused loop. It wins where
+dy has more channels than x.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Patches of a few images at a time and one matrix product: y = P(x) W, dW = P(x)' dy.
 
-P(x) has one row a window, (N * positions, taps * C). For a whole batch it would be written to memory and
-read back; for a block of images it stays in cache. Matrix products keep their speed inside XLA's loops.
+P(x) has one row a window, (N * positions, taps * C). For a whole batch it would be written to
+memory and read back; for a block of images it stays in cache. Matrix products keep their speed
+inside XLA's loops.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BLOCK_BYTES = 4 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    """y = P(x) W."""
+    """Correlation: y = P(x) W."""
     matrix = lax.collapse(w, 0, g.rank + 1)
 
     def block(x: jax.Array) -> jax.Array:
@@ -37,7 +38,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
-    """dW = P(x)' dy, or (dy' P(x))': the narrower factor is the one to transpose."""
+    """Its adjoint: dW = P(x)' dy, or (dy' P(x))': the narrower factor is transposed."""
     narrow = g.taps * x.shape[-1] < dy.shape[-1]
 
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:

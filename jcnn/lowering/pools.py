@@ -20,8 +20,8 @@ Pooled = tuple[jax.Array, jax.Array]
 def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> tuple[jax.Array, jax.Array]:
     """The maximum of each window and the index of the first element that reaches it.
 
-    Padding counts as -inf. With a floor, y = max(floor, max), and the winner is the largest value of
-    its dtype ("none") where no element exceeds the floor.
+    Padding counts as -inf. With a floor, y = max(floor, max), and the winner is the largest value
+    of its dtype ("none") where no element exceeds the floor.
     """
     return lax.platform_dependent(
         x, cpu=partial(_max_pool_by_halves, g, floor), default=partial(_max_pool, g, floor)
@@ -32,7 +32,8 @@ def _max_pool_by_halves(g: Geometry, floor: float | None, x: jax.Array) -> Poole
     """A loop over two halves of the batch.
 
     XLA's CPU backend would find the winner again wherever it is used (and keep x for that; it drops
-    optimization barriers): 50 ms in place of 8 for a 3x3 pool and its gradient. A loop's result it keeps.
+    optimization barriers): 50 ms in place of 8 for a 3x3 pool and its gradient. A loop's result
+    it keeps.
     """
     return map_blocks(partial(_max_pool, g, floor), max(1, x.shape[0] // 2), x)
 
@@ -68,7 +69,7 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m.
 
-    The input is seen as blocks of one stride each, n = s q + r. A window reaches ceil(k / s) blocks, so
+    The input is blocks of one stride each, n = s q + r. A window reaches ceil(k / s) of them:
 
         dx[q, r] = sum_j dy[q - j] where winner[q - j] is the element s j + r,
 
@@ -121,7 +122,7 @@ def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
 
 
 def winner_dtype(g: Geometry) -> jnp.dtype:
-    """The smallest unsigned type that holds every index of a window and one value more, for "none"."""
+    """The smallest unsigned type for every index of a window and one value more, "none"."""
     return next(jnp.dtype(t) for t in ("uint8", "uint16", "uint32") if g.taps < jnp.iinfo(t).max)
 
 

@@ -1,7 +1,8 @@
-"""The kernel gradient as an XLA convolution whose operands are laid out for XLA's fast path on a CPU.
+"""The kernel gradient as an XLA convolution laid out for XLA's fast path on a CPU.
 
-The same convolution as in ``xla``, its transposes made before it: inside a loop XLA's CPU backend runs only
-channels-last images with (*window, C, D) kernels on its fast path, and all else up to 90 times slower.
+The same convolution as in ``xla``, its transposes made before it: inside a loop XLA's CPU backend
+runs only channels-last images with (*window, C, D) kernels on its fast path, and all else up to 90
+times slower.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The three correlations as XLA convolutions.
 
-The gradients are stated as XLA's GPU and TPU backends expect them, so that these recognise the forward,
-input-gradient and kernel-gradient convolutions and give each its own library kernel.
+The gradients are stated as XLA's GPU and TPU backends expect them, so that these recognise the
+forward, input-gradient and kernel-gradient convolutions and give each its own library kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
-    """Its adjoint in x: dy, spread by the strides, meets the flipped kernel with its channels exchanged."""
+    """Its adjoint in x: dy, spread by the strides, meets the flipped kernel."""
     return lax.conv_general_dilated(
         dy,
         flipped(g, w),
@@ -46,7 +46,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
-    """Its adjoint in w: dy is the kernel, its batch the channels that are summed; strides and dilation trade places."""
+    """Its adjoint in w: dy is the kernel, strides and dilation trade places, N is summed."""
     space = tuple(range(1, g.rank + 1))
     channels_as_batch = (g.rank + 1, 0, *space)
     return lax.conv_general_dilated(

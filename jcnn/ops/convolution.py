@@ -17,6 +17,8 @@ All three functions are the closed triple of :mod:`jcnn.ops.triple`, seen from a
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -33,6 +35,7 @@ from jcnn.ops.arguments import (
     spatial_size,
 )
 from jcnn.ops.bias import add_bias, check_bias
+from jcnn.ops.mesh import image, placed
 from jcnn.ops.rule import custom_vjp
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
@@ -82,7 +85,7 @@ def correlate(
     """
     x, w, b = _arrays("correlate", x, w, b)
     resolved = _geometry("correlate", x, w, b, strides, padding, dilation, groups)
-    return add_bias(correlation(resolved, x, w), b)
+    return add_bias(placed(partial(correlation, resolved), x, w, spec=image(x, w)), b)
 
 
 def convolve(
@@ -132,7 +135,7 @@ def convolve(
     """
     x, w, b = _arrays("convolve", x, w, b)
     resolved = _geometry("convolve", x, w, b, strides, padding, dilation, groups)
-    return add_bias(_convolve(resolved, x, w), b)
+    return add_bias(placed(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
 
 
 @custom_vjp(statics=1)
@@ -210,7 +213,7 @@ def convolve_transpose(
     size = _transposed_size(op, inner, window, strides, padding, dilation)
     resolved = geometry(op, size, window, strides, padding, dilation, groups)
     check_bias(op, b, (*size, w.shape[-1]))
-    return add_bias(_convolve_transpose(resolved, x, w), b)
+    return add_bias(placed(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
 
 
 @custom_vjp(statics=1)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating
 from jcnn.ops.bias import add_bias, check_bias
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.mesh import axis, placed
 
 
 def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
@@ -47,29 +45,27 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
             f"dense: x (..., C) and w (C, D) must share C, found {x.shape} and {w.shape}"
         )
     check_bias("dense", b, w.shape[-1:])
-    return add_bias(_multiply(None, x, w), b)
+    spec = (*(axis(x, i) for i in range(x.ndim - 1)), axis(w, 1))
+    return add_bias(placed(_multiply, x, w, spec=spec), b)
 
 
-@custom_vjp(statics=1)
-def _multiply(sharding: NamedSharding | None, x: jax.Array, w: jax.Array) -> jax.Array:
-    return jnp.matmul(x, w, out_sharding=sharding)
+@jax.custom_vjp
+def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
+    return x @ w
 
 
-def _multiply_fwd(
-    sharding: NamedSharding | None, x: jax.Array, w: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _multiply(sharding, x, w), (x, w)
+def _multiply_fwd(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _multiply(x, w), (x, w)
 
 
 def _multiply_bwd(
-    sharding: NamedSharding | None, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
+    residuals: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    # on a mesh with explicit axes, a sum over sharded examples has to be told where it goes
     x, w = residuals
-    dx = _multiply(jax.typeof(x).sharding, dy, w.T)
+    dx = _multiply(dy, w.T)
     rows = math.prod(x.shape[:-1])
-    x_rows, dy_rows = x.reshape(rows, x.shape[-1]), dy.reshape(rows, dy.shape[-1])
-    return dx, _multiply(jax.typeof(w).sharding, x_rows.T, dy_rows)
+    dw = _multiply(x.reshape(rows, x.shape[-1]).T, dy.reshape(rows, dy.shape[-1]))
+    return dx, dw
 
 
 _multiply.defvjp(_multiply_fwd, _multiply_bwd)

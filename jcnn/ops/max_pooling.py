@@ -17,6 +17,7 @@ from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
 from jcnn.ops.adjoint import adjoint_pair
 from jcnn.ops.arguments import Axes, Padding, floating, pool_geometry, spatial_size
+from jcnn.ops.mesh import image, placed
 from jcnn.ops.rule import custom_vjp
 
 _, _scatter = adjoint_pair(lowering.gather, lowering.scatter)
@@ -54,7 +55,8 @@ def max_pool(
     Array([ 3., -1.], dtype=float32)
     """
     (x,) = floating("max_pool", x=x)
-    return _max_pool(pool_geometry("max_pool", x, window, strides, padding), None, x)[0]
+    resolved = pool_geometry("max_pool", x, window, strides, padding)
+    return placed(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
 
 
 def relu_max_pool(
@@ -91,7 +93,8 @@ def relu_max_pool(
     Array([3., 0.], dtype=float32)
     """
     (x,) = floating("relu_max_pool", x=x)
-    return _max_pool(pool_geometry("relu_max_pool", x, window, strides, padding), 0.0, x)[0]
+    resolved = pool_geometry("relu_max_pool", x, window, strides, padding)
+    return placed(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
 
 
 @custom_vjp(statics=2)

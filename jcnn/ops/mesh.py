@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 
+MeshAxis: TypeAlias = str | tuple[str, ...] | None
+
 
 def placed(
-    function: Callable[[jax.Array, jax.Array], jax.Array],
-    a: jax.Array,
-    b: jax.Array,
-    *spec: object,
+    function: Callable[..., jax.Array], *arrays: jax.Array, spec: tuple[MeshAxis, ...]
 ) -> jax.Array:
-    """Return ``function(a, b)``, sharded by ``spec`` where the mesh's axes are explicit.
+    """Return ``function(*arrays)``, sharded by ``spec`` where a mesh has explicit axes.
 
-    A lowering reshapes and contracts as suits one device. Explicit axes would have it say for each
-    step where the result goes; so the steps are left to the compiler, and the last one is told.
-    Under any other mesh, and under none, this is the plain call.
+    A lowering reshapes and contracts as suits one device. Explicit axes would have each step say
+    where its result goes; so inside, the steps are left to the compiler, those of the gradient too,
+    and a gradient comes out sharded as its argument is. Under any other mesh, and under none, this
+    is the plain call.
     """
-    meshes = [jax.typeof(array).sharding.mesh for array in (a, b)]
+    meshes = [jax.typeof(a).sharding.mesh for a in arrays]
     mesh = next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
     if mesh is None:
-        return function(a, b)
-    return auto_axes(function, out_sharding=NamedSharding(mesh, PartitionSpec(*spec)))(a, b)
+        return function(*arrays)
+    return auto_axes(function, out_sharding=NamedSharding(mesh, PartitionSpec(*spec)))(*arrays)
 
 
-def axis(a: jax.Array, place: int) -> object:
-    """Return the mesh axis, or axes, that an axis of ``a`` is sharded over; or None."""
+def image(x: jax.Array, features: jax.Array) -> tuple[MeshAxis, ...]:
+    """Return how (N, *output, D) is sharded: the batch as ``x`` is, D as ``features`` (..., D)."""
+    return axis(x, 0), *(None,) * (x.ndim - 2), axis(features, -1)
+
+
+def axis(a: jax.Array, place: int) -> MeshAxis:
+    """Return the mesh axis, or axes, that an axis of ``a`` is sharded over."""
     return jax.typeof(a).sharding.spec[place]

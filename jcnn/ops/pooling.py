@@ -6,6 +6,7 @@ But for the square they are linear, so that each one's gradient is its adjoint.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
 from jcnn.ops.adjoint import adjoint_pair
 from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
+from jcnn.ops.mesh import image, placed
 from jcnn.ops.rule import custom_vjp
 
 _window_sum, _window_spread = adjoint_pair(lowering.window_sum, lowering.window_spread)
@@ -54,7 +56,7 @@ def average_pool(
     """
     (x,) = floating("average_pool", x=x)
     resolved = pool_geometry("average_pool", x, window, strides, padding)
-    return _window_average(resolved, x)
+    return placed(partial(_window_average, resolved), x, spec=image(x, x))
 
 
 def _averages(geometry: Geometry, x: jax.Array) -> jax.Array:
@@ -97,7 +99,8 @@ def square_pool(
     Array([10.,  5.], dtype=float32)
     """
     (x,) = floating("square_pool", x=x)
-    return _square_pool(pool_geometry("square_pool", x, window, strides, padding), x)
+    resolved = pool_geometry("square_pool", x, window, strides, padding)
+    return placed(partial(_square_pool, resolved), x, spec=image(x, x))
 
 
 @custom_vjp(statics=1)

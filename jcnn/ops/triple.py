@@ -28,14 +28,12 @@ order. Between the passes each keeps its two arguments, nothing else.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TypeAlias
 
 import jax
 
 from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
-from jcnn.ops.mesh import axis, placed
 from jcnn.ops.rule import custom_vjp
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
@@ -44,25 +42,19 @@ Pair: TypeAlias = tuple[jax.Array, jax.Array]
 @custom_vjp(statics=1)
 def correlation(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """F: correlate ``x`` (N, *size, C) with ``w`` (*window, C/G, D) to (N, *output, D)."""
-    space = (None,) * geometry.rank
-    run = partial(lowering.correlate, geometry)
-    return placed(run, x, w, axis(x, 0), *space, axis(w, -1))
+    return lowering.correlate(geometry, x, w)
 
 
 @custom_vjp(statics=1)
 def input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """X: carry ``dy`` (N, *output, D) back to the input (N, *size, C)."""
-    space = (None,) * geometry.rank
-    run = partial(lowering.input_gradient, geometry)
-    return placed(run, dy, w, axis(dy, 0), *space, axis(w, -2))
+    return lowering.input_gradient(geometry, dy, w)
 
 
 @custom_vjp(statics=1)
 def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """W: correlate ``x`` (N, *size, C) with ``dy`` (N, *output, D) to (*window, C/G, D)."""
-    space = (None,) * geometry.rank
-    run = partial(lowering.kernel_gradient, geometry)
-    return placed(run, x, dy, *space, axis(x, -1), axis(dy, -1))
+    return lowering.kernel_gradient(geometry, x, dy)
 
 
 def _correlation_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:

@@ -190,7 +190,7 @@ def _layout(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
             return _transposed_kernel(shape, layer.groups)
         case Dense(), "w":
             return _matrix(shape, order)
-        case (Conv() | ConvTranspose() | Dense()), _:
+        case ((Conv() | ConvTranspose() | Dense()), _):
             return _channels_first(shape, shape)
     # One number a channel, or a value of a flattened input, which has its order.
     return _channels_first(shape, order)

@@ -75,7 +75,9 @@ def read_weights(path: Path, experiment: Experiment) -> tuple[Params, State]:
                 array = tensor.layout.from_torch(file.get_tensor(tensor.name))
                 _put(tree, tensor.path, array)
     except SafetensorError as error:
-        raise UserError(f"{path} {_damage(path) or f'is no intact .safetensors file: {error}'}") from None
+        raise UserError(
+            f"{path} {_damage(path) or f'is no intact .safetensors file: {error}'}"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}") from None
     return tree["params"], tree["state"]

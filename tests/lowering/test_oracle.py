@@ -90,4 +90,5 @@ def test_windows_of_many_elements_have_wider_winners():
     g = Geometry((256,), (256,), (1,), ((0, 0),), (1,))
     x = np.arange(256.0).reshape(1, 256, 1)
     y, winner = lowering.max_pool(g, x)
-    assert winner.dtype == np.uint16 and winner.item() == 255 and y.item() == 255
+    assert winner.dtype == np.uint16
+    assert winner.item() == y.item() == 255

@@ -14,17 +14,21 @@ inf, nan = math.inf, math.nan
 
 def slope(function, x):
     """Value and elementwise derivative at each of the numbers ``x``."""
-    x = jnp.asarray(x, jnp.float32)
-    y, pull = jax.vjp(function, x)
-    return np.asarray(y), np.asarray(pull(jnp.ones_like(y))[0])
+
+    @jax.jit
+    def run(x):
+        y, pull = jax.vjp(function, x)
+        return y, pull(jnp.ones_like(y))[0]
+
+    return tuple(map(np.asarray, run(np.asarray(x, np.float32))))
 
 
 def signal(*numbers):
-    return jnp.asarray(numbers, jnp.float32).reshape(1, -1, 1)
+    return np.asarray(numbers, np.float32).reshape(1, -1, 1)
 
 
 def image(*rows):
-    return jnp.asarray(rows, jnp.float32)[None, ..., None]
+    return np.asarray(rows, np.float32)[None, ..., None]
 
 
 def routed(pool, x, *window, **options):
@@ -53,7 +57,7 @@ def test_relu_has_slope_zero_at_zero(zero):
 def test_leaks_take_their_own_side_at_zero(zero):
     y, dx = slope(lambda x: ops.leaky_relu(x, 0.25), [zero])
     assert (y[0], dx[0]) == (0, 0.25)
-    y, dx = slope(lambda x: ops.prelu(x, jnp.asarray([0.25], x.dtype)), [[zero]])
+    y, dx = slope(lambda x: ops.prelu(x, np.asarray([0.25], x.dtype)), [[zero]])
     assert (y[0, 0], dx[0, 0]) == (0, 0.25)
 
 
@@ -64,8 +68,9 @@ def test_a_slope_of_zero_makes_the_leak_a_relu():
 
 
 def test_a_learned_slope_gets_no_gradient_at_zero():
-    x = jnp.asarray([[0.0], [-0.0], [2.0]])
-    assert jax.grad(lambda s: ops.prelu(x, s).sum())(jnp.asarray([0.25])).tolist() == [0]
+    x = np.asarray([[0.0], [-0.0], [2.0]], np.float32)
+    _, dslope = slope(lambda s: ops.prelu(x, s), [0.25])
+    assert dslope.tolist() == [0]
 
 
 def test_hard_decisions_at_their_jump():
@@ -158,9 +163,8 @@ def test_many_ties_go_where_xla_sends_them(name, options):
 
 def test_ties_over_the_whole_image_go_where_xla_sends_them():
     drawn = np.random.default_rng(4).integers(0, 3, (1, 4, 5, 1)).astype(np.float32)
-    x = jnp.asarray(drawn)
-    grad = jax.grad(lambda x, pool: pool(x).sum())
-    assert (grad(x, ops.global_max_pool) == grad(x, reference.global_max_pool)).all()
+    found = routed(ops.global_max_pool, drawn)
+    assert found == routed(reference.global_max_pool, drawn)
 
 
 def test_zeros_of_both_signs_tie():
@@ -177,7 +181,7 @@ def test_a_window_without_positive_element_sends_nothing_back():
 
 
 def test_a_whole_negative_image_sends_nothing_back():
-    x = -jnp.ones((1, 6, 1))
+    x = signal(-1, -1, -1, -1, -1, -1)
     assert routed(ops.relu_max_pool, x, 3, strides=1)[1] == [0] * 6
 
 

@@ -81,9 +81,9 @@ def test_logits_near_the_largest_number(size):
 def test_gradients_with_respect_to_targets_stay_finite():
     logits = np.array([[1e4, -1e4]])
     target = np.array([[0.5, 0.5]])
-    binary = jax.grad(lambda y: ops.binary_cross_entropy(logits, y).sum())(target)
+    _, binary = pulled(lambda y, a: ops.binary_cross_entropy(a, y), target, logits)
     np.testing.assert_allclose(binary, [[-5e3, 5e3]])
-    soft = jax.grad(lambda y: ops.softmax_cross_entropy(logits, y).sum())(target)
+    _, soft = pulled(lambda y, a: ops.softmax_cross_entropy(a, y), target, logits)
     np.testing.assert_allclose(soft, [[0, 2e4]])
 
 

@@ -34,7 +34,9 @@ NAMES = ("alexnet_2012", "alexnet_torchvision")
     ],
 )
 def test_parameters_are_as_published(name, overrides, parameters):
-    assert summarize(load_experiment(CONFIGS / f"{name}.toml", overrides))["parameters"] == parameters
+    assert (
+        summarize(load_experiment(CONFIGS / f"{name}.toml", overrides))["parameters"] == parameters
+    )
 
 
 def test_layers_shrink_as_in_the_paper():

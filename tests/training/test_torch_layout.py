@@ -62,7 +62,10 @@ def test_a_global_pool_parts_features_from_classifier():
 
 
 def test_a_flat_input_has_a_classifier_alone():
-    assert names(Relu(), Dense(features=2), shape=(5,)) == ["classifier.1.weight", "classifier.1.bias"]
+    assert names(Relu(), Dense(features=2), shape=(5,)) == [
+        "classifier.1.weight",
+        "classifier.1.bias",
+    ]
 
 
 def test_blocks_nest():

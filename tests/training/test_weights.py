@@ -81,7 +81,9 @@ def test_pytorchs_own_files_are_read(experiment, written, tmp_path):
     save_file(network.state_dict(), tmp_path / "torch.safetensors")
     params, _ = read_weights(tmp_path / "torch.safetensors", experiment)
     kernel = network["features"][0].weight.detach().numpy()
-    np.testing.assert_array_equal(params["conv_1"]["w"][::-1, ::-1, 0, :], kernel[:, 0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(
+        params["conv_1"]["w"][::-1, ::-1, 0, :], kernel[:, 0].transpose(1, 2, 0)
+    )
 
 
 def rewritten(path: Path, change) -> None:
@@ -145,12 +147,12 @@ def refused(path, experiment, message):
     [
         (lambda b: b[:-1], r"is cut short: its tensor '[a-z]+\.\d\.\w+' ends at byte \d+, and it"),
         (lambda b: b[:-1700], "is cut short: its tensor"),
-        (lambda b: b[:40], "is no intact .safetensors file"),
-        (lambda b: b[:5], "is no intact .safetensors file"),
-        (lambda b: b"", "is no intact .safetensors file"),
-        (lambda b: b + b"x", "is no intact .safetensors file"),
-        (lambda b: b"PK\x03\x04" + b, "is no intact .safetensors file"),
-        (lambda b: b[:8] + b"[" + b[9:], "is no intact .safetensors file"),
+        (lambda b: b[:40], r"is no intact \.safetensors file"),
+        (lambda b: b[:5], r"is no intact \.safetensors file"),
+        (lambda b: b"", r"is no intact \.safetensors file"),
+        (lambda b: b + b"x", r"is no intact \.safetensors file"),
+        (lambda b: b"PK\x03\x04" + b, r"is no intact \.safetensors file"),
+        (lambda b: b[:8] + b"[" + b[9:], r"is no intact \.safetensors file"),
     ],
 )
 def test_a_damaged_file_is_named(experiment, written, change, message):
@@ -161,7 +163,7 @@ def test_a_damaged_file_is_named(experiment, written, change, message):
 def test_a_pickle_is_refused_unopened(experiment, tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "a.pth")
-    refused(tmp_path / "a.pth", experiment, "is no intact .safetensors file")
+    refused(tmp_path / "a.pth", experiment, r"is no intact \.safetensors file")
 
 
 def test_a_missing_file_or_a_folder_is_named(experiment, tmp_path):
@@ -177,11 +179,11 @@ def test_a_file_is_written_whole_or_not_at_all(experiment, written, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match="w.safetensors' can't be written: No space left"):
+    with pytest.raises(UserError, match=r"w\.safetensors' can't be written: No space left"):
         write_weights(written, experiment, params, state)
     assert written.read_bytes() == before
     assert [p.name for p in written.parent.iterdir() if "safetensors" in p.name] == [written.name]
-    with pytest.raises(UserError, match="none/w.safetensors' can't be written: No such file"):
+    with pytest.raises(UserError, match=r"none/w\.safetensors' can't be written: No such file"):
         write_weights(written.parent / "none" / "w.safetensors", experiment, params, state)
 
 

@@ -75,12 +75,12 @@ def _value(row: Row, column: str) -> str:
 def figure(value: float | None) -> str:
     """Write a figure with three digits or more.
 
-    >>> figure(0.01234), figure(12.34), figure(1234.5), figure(None)
-    ('0.0123', '12.3', '1,234', '')
+    >>> figure(0.01234), figure(12.34), figure(99.97), figure(1234.5), figure(None)
+    ('0.0123', '12.3', '100', '1,234', '')
     """
     if value is None:
         return ""
-    if value >= 100:
+    if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:#.3g}"
 

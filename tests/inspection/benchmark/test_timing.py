@@ -26,7 +26,7 @@ def test_subjects_take_turns_and_a_slow_one_gets_fewer_samples():
         return Subject(name, lambda count: (order.append(name), seconds * count)[1])
 
     timings = measure(
-        [of("fast", 0.2), of("slow", 1.0)], Effort(repeats=6, seconds=3.0, sample_seconds=0.1)
+        [of("fast", 3.0), of("slow", 10.0)], Effort(repeats=6, seconds=30.0, sample_seconds=0.1)
     )
     assert [len(timings[name].samples) for name in ("fast", "slow")] == [6, 3]
     assert "".join(name[0] for name in order[4:]) == "ffsffsffs"

@@ -1,0 +1,134 @@
+"""Every lowering against XLA's own convolution, forced; the choice; and life inside JAX's transformations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jcnn import lowering
+from jcnn.lowering import Geometry, forced, minimal_filtering, xla
+from jcnn.lowering.choice import OPERATIONS, applicable, choose
+
+ONE = (1, 1)
+NONE = ((0, 0), (0, 0))
+SAME = ((1, 1), (1, 1))
+GEOMETRIES = {
+    "1-D stride 3": Geometry((17,), (5,), (3,), ((2, 1),), (1,)),
+    "3x3 same": Geometry((6, 9), (3, 3), ONE, SAME, ONE),
+    "5x3": Geometry((9, 8), (5, 3), ONE, NONE, ONE),
+    "4x4 stride 2": Geometry((8, 8), (4, 4), (2, 2), SAME, ONE),
+    "dilated": Geometry((9, 9), (3, 2), (1, 2), ((2, 2), (0, 0)), (2, 3)),
+    "groups": Geometry((6, 5), (3, 3), (2, 1), SAME, ONE, groups=3),
+}
+
+
+def operands(operation, g, n=5, channels=6, features=9, dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(n, *g.size, channels)), dtype)
+    w = jnp.asarray(rng.normal(size=(*g.window, channels // g.groups, features)), dtype)
+    dy = jnp.asarray(rng.normal(size=(n, *g.output, features)), dtype)
+    return {"correlate": (x, w), "input_gradient": (dy, w), "kernel_gradient": (x, dy)}[operation]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_all_lowerings_agree(name, operation, monkeypatch):
+    # Blocks of a few images, and a remainder, even at this size.
+    monkeypatch.setattr("jcnn.lowering.patches.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("jcnn.lowering.winograd.BLOCK_BYTES", 60_000)
+    g = GEOMETRIES[name]
+    a, b = operands(operation, g)
+    expected = getattr(xla, operation)(g, a, b)
+    scale = np.abs(expected).max()
+    for choice in applicable(operation, g):
+        with forced(choice):
+            got = jax.jit(partial(getattr(lowering, operation), g))(a, b)
+        np.testing.assert_allclose(got, expected, atol=2e-5 * scale, rtol=0, err_msg=choice)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("choice", ["patches", "transposed", "fold_xla", "winograd"])
+def test_vmap_scan_and_remat_change_nothing(choice, operation):
+    g = GEOMETRIES["3x3 same"]
+    if choice not in applicable(operation, g):
+        pytest.skip("does not serve this operation")
+    pairs = [operands(operation, g, n=n) for n in (2, 2)]
+    a, b = (jnp.stack(arrays) for arrays in zip(*pairs, strict=True))
+    with forced(choice):
+        run = partial(getattr(lowering, operation), g)
+        expected = jnp.stack([run(*pair) for pair in pairs])
+        for got in (
+            jax.vmap(run)(a, b),
+            jax.vmap(run, in_axes=(None, 0))(a[0], b),
+            lax.map(lambda ab: jax.checkpoint(run)(*ab), (a, b)),
+        ):
+            np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_bfloat16_sums_in_float32(name, operation):
+    g = GEOMETRIES[name]
+    a, b = operands(operation, g, dtype=jnp.bfloat16)
+    exact = getattr(xla, operation)(g, a.astype(jnp.float32), b.astype(jnp.float32))
+    got = getattr(lowering, operation)(g, a, b)
+    assert got.dtype == jnp.bfloat16
+    error = jnp.linalg.norm((got.astype(jnp.float32) - exact).ravel())
+    assert error < 4e-3 * jnp.linalg.norm(exact.ravel())
+
+
+def test_shard_map_runs_the_chosen_lowering():
+    g = GEOMETRIES["3x3 same"]
+    x, w = operands("correlate", g, n=4)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split, whole = jax.P("data"), jax.P()
+    run = jax.shard_map(
+        lambda x, w: lowering.max_pool(
+            Geometry((6, 9), (2, 2), (2, 2), NONE, ONE), lowering.correlate(g, x, w)
+        )[0],
+        mesh=mesh,
+        in_specs=(split, whole),
+        out_specs=split,
+    )
+    assert jax.jit(run)(x, w).shape == (4, 3, 4, 9)
+
+
+def test_off_the_cpu_convolutions_are_xlas():
+    for operation in OPERATIONS:
+        for g in GEOMETRIES.values():
+            assert choose(operation, g, 6, 9, platform="gpu").name == "xla"
+
+
+def test_minimal_filtering_has_switches(monkeypatch):
+    g = Geometry((32, 32), (3, 3), ONE, SAME, ONE)
+    assert choose("correlate", g, 128, 128).name == "winograd"
+    with minimal_filtering(False):
+        assert choose("correlate", g, 128, 128).name == "xla"
+    monkeypatch.setenv("JCNN_MINIMAL_FILTERING", "0")
+    assert choose("correlate", g, 128, 128).name == "xla"
+
+
+def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
+    g = GEOMETRIES["groups"]
+    with forced("winograd", correlate="xla"):
+        assert choose("correlate", g, 6, 9) == ("xla", "forced")
+        assert choose("kernel_gradient", g, 6, 9).why != "forced"
+    assert choose("correlate", g, 6, 9).why != "forced"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_pools_of_any_batch_and_an_overlapping_scatter_are_adjoint(batch):
+    g = Geometry((7, 8), (3, 3), (2, 2), ((1, 0), (0, 1)), ONE)
+    x = jax.random.normal(jax.random.key(0), (batch, *g.size, 3))
+    y, winner = lowering.max_pool(g, x)
+    np.testing.assert_array_equal(y, lowering.max_pool_values(g, x))
+    np.testing.assert_array_equal(y, lowering.gather(g, x, winner))
+    dy = jax.random.normal(jax.random.key(1), y.shape)
+    np.testing.assert_allclose(
+        jnp.vdot(dy, y), jnp.vdot(lowering.scatter(g, dy, winner), x), rtol=1e-5
+    )
