@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jcnn.layers.base import Count, Fraction, Real
+from jcnn.errors import UserError
+from jcnn.layers.base import Count, Fraction, Real, Shape, by
 
 
 class Augmentation(BaseModel):
@@ -20,13 +21,24 @@ class Augmentation(BaseModel):
 
     name: str
 
+    def check_input(self, input_shape: Shape) -> None:
+        """Refuse examples that are no images."""
+        if len(input_shape) != 3:
+            raise UserError(
+                f"training.augment: '{self.name}' needs images (height x width x channels), "
+                f"and the data are {by(input_shape)}"
+            )
+
 
 class Shift(Augmentation):
-    """``shift``: move by up to ± ``pixels`` whole pixels along each axis."""
+    """``shift``: move by up to ± ``pixels`` whole elements along each spatial axis."""
 
     name: Literal["shift"] = "shift"
     pixels: Count
     fill: Real = 0.0
+
+    def check_input(self, input_shape: Shape) -> None:
+        """Take signals as well as images."""
 
 
 class Flip(Augmentation):

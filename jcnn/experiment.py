@@ -100,6 +100,8 @@ class Experiment(BaseModel):
     def _check_fit(self) -> Experiment:
         output = self.model.output_shape(self.input_shape)
         self.loss.check_output(output, self.class_count)
+        for augmentation in self.training.augment:
+            augmentation.check_input(self.input_shape)
         return self
 
     def to_toml(self) -> str:

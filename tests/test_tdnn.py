@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from jcnn import load_experiment
+from jcnn.augmentation import Shift
+from jcnn.errors import UserError
+from jcnn.training import make_augmentation
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # The paper's own problem: a phoneme of 15 frames, one of three.
@@ -65,3 +68,14 @@ def test_a_speaker_can_be_left_out_by_an_override(name, speaker):
     experiment = load_experiment(CONFIGS / f"{name}.toml", overrides)
     assert experiment.data.held_out_speaker == speaker
     assert experiment.data.validation_count is None
+
+
+def test_an_augmentation_of_images_is_refused_for_signals():
+    with pytest.raises(UserError, match=r"training.augment: 'affine' needs images .* are 64x16"):
+        load_experiment(CONFIGS / "tdnn_modern.toml", {"training.augment": [{"name": "affine"}]})
+
+
+def test_a_shift_moves_a_signal_in_time_alone():
+    x = jnp.broadcast_to(jnp.arange(1.0, 9.0)[None, :, None], (4, 8, 3))
+    moved = make_augmentation((Shift(pixels=2),))(jax.random.key(0), x)
+    assert bool((moved == moved[..., :1]).all())

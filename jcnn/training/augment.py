@@ -1,7 +1,7 @@
 """Random changes of training images, on the device: pure functions of a key and a batch.
 
-Arrays have the shape (N, height, width, channels). ``fill`` is what moves in from outside, or
-what covers.
+Arrays have the shape (N, height, width, channels); ``shift`` takes any number of spatial axes.
+``fill`` is what moves in from outside, or what covers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def make_augmentation(configs: Sequence[Any]) -> Augmentation:
 
 
 def shift(key: Array, x: Array, *, pixels: int, fill: float = 0.0) -> Array:
-    """Move each image by -pixels … +pixels whole pixels along both axes.
+    """Move each example by -pixels … +pixels whole elements along every spatial axis.
 
     >>> x = jnp.ones((1, 4, 4, 1))
     >>> shift(jax.random.key(0), x, pixels=1).shape
     (1, 4, 4, 1)
     """
-    offsets = jax.random.randint(key, (2, len(x)), -pixels, pixels + 1)
-    for axis, offset in zip((1, 2), offsets, strict=True):
+    offsets = jax.random.randint(key, (x.ndim - 2, len(x)), -pixels, pixels + 1)
+    for axis, offset in enumerate(offsets, 1):
         x = _moved(x, offset, axis, fill)
     return x
 

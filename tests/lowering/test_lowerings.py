@@ -1,4 +1,4 @@
-"""Every lowering against XLA's own convolution, forced; the choice; and life inside JAX's transformations."""
+"""Every lowering against XLA's own convolution; the choice; life inside transformations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AlexNet: the published counts, PyTorch's very numbers, and the whole path on a folder of images."""
+"""AlexNet: published counts, PyTorch's very numbers, the whole path on a folder of images."""
 
 from __future__ import annotations
 

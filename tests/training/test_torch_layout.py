@@ -88,10 +88,10 @@ def test_a_block_that_flattens_keeps_its_weights():
 
 
 def test_a_layer_without_counterpart_is_refused():
-    with pytest.raises(UserError, match="'reshape' has no counterpart.*another order"):
+    with pytest.raises(UserError, match=r"'reshape' has no counterpart.*another order"):
         names(Flatten(), Reshape(shape=(12, 12, 3)))
     ordered = Residual(layers=(Dense(features=12 * 12 * 3),))
-    with pytest.raises(UserError, match="'residual_1' has no counterpart.*two orders"):
+    with pytest.raises(UserError, match=r"'residual_1' has no counterpart.*two orders"):
         names(Flatten(), ordered)
 
 
