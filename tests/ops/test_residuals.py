@@ -52,9 +52,7 @@ def test_a_max_pool_keeps_one_byte_an_output(op):
     assert kept(lambda x: op(x, 3, strides=2, padding="SAME"), X) == [("uint8", (2, 3, 4, 3))]
 
 
-@pytest.mark.parametrize(
-    ("window", "dtype"), [((2, 127), "uint8"), ((15, 17), "uint16"), ((16, 17), "uint16")]
-)
+@pytest.mark.parametrize(("window", "dtype"), [((2, 127), "uint8"), ((15, 17), "uint16")])
 def test_a_large_window_needs_a_larger_index(window, dtype):
     x = jnp.zeros((1, 16, 127, 1))
     ((found, shape),) = kept(lambda x: ops.max_pool(x, window), x)
