@@ -217,4 +217,8 @@ def representative() -> tuple[Case, ...]:
     for case in CASES:
         if "no-example" not in case.name:
             chosen.setdefault(case.op, []).append(case)
-    return tuple(case for cases in chosen.values() for case in {cases[0].id: cases[0], cases[-1].id: cases[-1]}.values())
+    return tuple(
+        case
+        for cases in chosen.values()
+        for case in {cases[0].id: cases[0], cases[-1].id: cases[-1]}.values()
+    )

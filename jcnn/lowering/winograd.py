@@ -37,7 +37,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
         products = jnp.einsum("apc,acd->apd", _inputs(g, x), kernels)
         return _from_tiles(g, _transform(_matrix(g, 0), products))
 
-    return map_blocks(block, _images_a_block(g, x, w.shape[-1]), _padded(g, x))
+    return map_blocks(block, _images_a_block(g, x, w.shape[-1]), x)
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
@@ -52,8 +52,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         cotangents = _transform(_matrix(g, 0).T, _to_tiles(g, dy))
         return jnp.einsum("apc,apd->acd", _inputs(g, x), cotangents)
 
-    size = _images_a_block(g, x, dy.shape[-1])
-    products = sum_blocks(block, size, _padded(g, x), dy)
+    products = sum_blocks(block, _images_a_block(g, x, dy.shape[-1]), x, dy)
     dw = _transform(_matrix(g, 1).T, products)
     return dw.reshape(*g.window, x.shape[-1], dy.shape[-1])
 
@@ -99,7 +98,13 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
 
     The tiles overlap; sums of strided views, axis by axis, avoid writing them out.
     """
-    for axis, (t, r) in enumerate(zip(_tiles(g), g.window, strict=True)):
+    tiles = _tiles(g)
+    edges = [
+        (lo, t * TILE + r - 1 - size - lo, 0)
+        for (lo, _), t, r, size in zip(g.padding, tiles, g.window, g.size, strict=True)
+    ]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    for axis, (t, r) in enumerate(zip(tiles, g.window, strict=True)):
         # Each axis done has added one in front, the elements of the tiles.
         views = [
             lax.slice_in_dim(x, i, i + (t - 1) * TILE + 1, TILE, axis=2 * axis + 1)
@@ -107,15 +112,6 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
         ]
         x = jnp.stack([_weighted_sum(row, views) for row in _matrices(TILE, r)[2]], axis)
     return lax.collapse(lax.collapse(x, g.rank, -1), 0, g.rank)
-
-
-def _padded(g: Geometry, x: jax.Array) -> jax.Array:
-    """X with its padding, up to whole tiles; before the loop over blocks, whose code stays small."""
-    edges = [
-        (lo, t * TILE + r - 1 - size - lo, 0)
-        for (lo, _), t, r, size in zip(g.padding, _tiles(g), g.window, g.size, strict=True)
-    ]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
 
 def _weighted_sum(weights: np.ndarray, views: list[jax.Array]) -> jax.Array:

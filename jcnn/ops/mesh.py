@@ -25,7 +25,8 @@ def placed(
     mesh = next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
     if mesh is None:
         return function(*arrays)
-    return auto_axes(function, out_sharding=NamedSharding(mesh, PartitionSpec(*spec)))(*arrays)
+    output = NamedSharding(mesh, PartitionSpec(*spec))
+    return auto_axes(function, out_sharding=output)(*arrays)  # pyright: ignore[reportReturnType]
 
 
 def image(x: jax.Array, features: jax.Array) -> tuple[MeshAxis, ...]:
