@@ -185,7 +185,8 @@ def _other_cases() -> list[Case]:
             Case(op, name, (normal(*shape),))
             for op in ("global_max_pool", "global_average_pool")
             for name, shape in {
-                "1d": (2, 5, 3), "2d": (2, 3, 4, 2), "3d": (1, 2, 3, 2, 2), "no-example": (0, 3, 3, 2)
+                "1d": (2, 5, 3), "2d": (2, 3, 4, 2), "3d": (1, 2, 3, 2, 2),
+                "no-example": (0, 3, 3, 2),
             }.items()
         ),
         Case("batch_norm", "matrix", (normal(6, 3), *channels)),

@@ -14,6 +14,9 @@ from jcnn.lowering.geometry import Geometry
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
 
+# Output positions of the whole batch below which rearranging x or w is no small part of the work.
+SMALL = 1024
+
 
 class Choice(NamedTuple):
     """A lowering's name, and the reason it was taken."""
@@ -75,7 +78,9 @@ def choose(
         if channels // g.groups <= 4:
             return Choice("direct", "too few channels a group for a matrix product")
         return Choice("grouped", "each group is a correlation of its own")
-    if _filters(g, min(channels, features), batch):
+    if operation == "correlate" and batch * prod(g.output) < SMALL:
+        return Choice("xla", "too little work for more than one operation")
+    if batch * prod(g.output) >= SMALL and _filters(g, min(channels, features)):
         return Choice("winograd", "a small window at stride 1 over many channels: fewer products")
     return _RULES[operation](g, channels, features)
 
@@ -149,7 +154,7 @@ def _narrow(g: Geometry, channels: int, features: int) -> bool:
 _FILTERING_CHANNELS = {3: 64, 5: 32}
 
 
-def _filters(g: Geometry, least_channels: int, batch: int) -> bool:
+def _filters(g: Geometry, least_channels: int) -> bool:
     on = _filtering.get()
     if on is None:
         on = os.environ.get("JCNN_MINIMAL_FILTERING", "1") != "0"
@@ -161,6 +166,4 @@ def _filters(g: Geometry, least_channels: int, batch: int) -> bool:
         and window in _FILTERING_CHANNELS
         and set(g.strides) == set(g.dilation) == {1}
         and least_channels >= _FILTERING_CHANNELS[window]
-        # The kernel's own transform must be a small part of the work.
-        and batch * prod(g.output) >= 1024
     )
