@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -241,6 +242,8 @@ def test_a_folder_that_holds_no_run(capsys):
     assert "--out" in refused(capsys, "train", "a.toml", "--resume")
 
 
+# What Orbax leaves behind after a failed restore complains when it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     shutil.copytree(trained, "run")
     for file in Path("run/checkpoints").rglob("*"):
@@ -251,6 +254,7 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     assert "checkpoint" in refused(capsys, "evaluate", "run")
     Path("run/experiment.toml").write_text("[")
     assert "experiment.toml" in refused(capsys, "evaluate", "run")
+    gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -312,12 +316,11 @@ def test_without_the_extra_it_says_what_to_install():
 def test_the_real_command_starts_itself_again_at_most_once(monkeypatch):
     for name in ("JCNN_ALLOCATOR", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    process = start("train", "absent.toml", JAX_PLATFORMS="cpu")
+    process = start("train", "a.toml", "--out", "run", JAX_PLATFORMS="cpu")
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert out == ""
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1].startswith("test accuracy")
     assert err.count("GLIBC_TUNABLES") == (sys.platform == "linux")
-    assert "absent.toml" in err.splitlines()[-1]
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on():
