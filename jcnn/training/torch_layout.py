@@ -93,7 +93,7 @@ def model_tensors(model: Model, input_shape: Shape) -> list[Tensor]:
     >>> pooled = (Conv(features=4, window=3), ReluMaxPool(window=2))
     >>> model = Model((*pooled, Conv(features=8, window=3), Flatten(), Dense(features=10)))
     >>> [tensor.name for tensor in model_tensors(model, (12, 12, 1)) if "weight" in tensor.name]
-    ['features.0.weight', 'features.2.weight', 'classifier.0.weight']
+    ['features.0.weight', 'features.3.weight', 'classifier.0.weight']
     """
     rows = list(model.walk(input_shape))
     if len(input_shape) == 1:
