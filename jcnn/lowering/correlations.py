@@ -17,6 +17,7 @@ from jax import lax
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import choose
 from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.precision import summed_in_float32
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -46,10 +47,13 @@ def _run(
         choose(operation, g, channels, features, batch=a.shape[0], platform=platform).name
         for platform in ("cpu", "gpu")
     ]
-    on_cpu, elsewhere = (partial(_lowering(operation, name), g) for name in names)
-    if names[0] == names[1]:
-        return on_cpu(a, b)
-    return lax.platform_dependent(a, b, cpu=on_cpu, default=elsewhere)
+    on_cpu, elsewhere = (_lowering(operation, name) for name in names)
+    on_cpu = summed_in_float32(on_cpu)
+    if names[1] != "xla":  # whose libraries sum in float32 by themselves
+        elsewhere = summed_in_float32(elsewhere)
+    if names[0] == names[1] and a.dtype.itemsize >= 4:
+        return on_cpu(g, a, b)
+    return lax.platform_dependent(a, b, cpu=partial(on_cpu, g), default=partial(elsewhere, g))
 
 
 def _empty(operation: str, g: Geometry, channels: int, features: int, dtype) -> jax.Array:

@@ -13,19 +13,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.geometry import Geometry
-from jcnn.lowering.products import accumulator
 from jcnn.lowering.windows import adjoint, flipped, overlap_add, pad, views
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """Each channel c of the groups, spread over the features that read it, times its row of w."""
-    sums = accumulator(x)
-    taps = w.astype(sums).reshape(g.taps, *w.shape[-2:])
-    y = jnp.zeros((), sums)
+    taps = w.reshape(g.taps, *w.shape[-2:])
+    y = jnp.zeros((), x.dtype)
     for c, channel in enumerate(_channels(g, x, w.shape[-1])):
         for k, view in enumerate(views(g, pad(g, channel))):
-            y = y + view.astype(sums) * taps[k, c]
-    return y.astype(x.dtype)
+            y = y + view * taps[k, c]
+    return y
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:

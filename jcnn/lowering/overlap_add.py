@@ -7,10 +7,10 @@ dy has more channels than x.
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.geometry import Geometry
-from jcnn.lowering.products import matmul
 from jcnn.lowering.windows import overlap_add
 
 
@@ -18,5 +18,5 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """Every window's dx by one product, then the overlapping windows are added."""
     assert g.groups == 1, g
     channels = w.shape[-2]
-    parts = matmul(dy, lax.collapse(w, 0, g.rank + 1).T)
+    parts = jnp.matmul(dy, lax.collapse(w, 0, g.rank + 1).T)
     return overlap_add(g, lax.split(parts, (channels,) * g.taps, axis=g.rank + 1))

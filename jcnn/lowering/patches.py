@@ -10,11 +10,11 @@ from __future__ import annotations
 from math import prod
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
 from jcnn.lowering.geometry import Geometry
-from jcnn.lowering.products import matmul
 from jcnn.lowering.windows import adjoint, flipped, pad, patches
 
 # Patches of one block. Much less, and the loop over blocks costs more than the cache gains.
@@ -26,7 +26,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     matrix = lax.collapse(w, 0, g.rank + 1)
 
     def block(x: jax.Array) -> jax.Array:
-        return matmul(patches(g, pad(g, x)), matrix)
+        return jnp.matmul(patches(g, pad(g, x)), matrix)
 
     return map_blocks(block, _images_a_block(g, x), x)
 
@@ -44,7 +44,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
         rows = lax.collapse(patches(g, pad(g, x)), 0, g.rank + 1)
         dy = lax.collapse(dy, 0, g.rank + 1)
-        return matmul(rows.T, dy) if narrow else matmul(dy.T, rows)
+        return rows.T @ dy if narrow else dy.T @ rows
 
     dw = sum_blocks(block, _images_a_block(g, x), x, dy)
     return (dw if narrow else dw.T).reshape(*g.window, x.shape[-1], dy.shape[-1])

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial, reduce
 from itertools import product
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jcnn.lowering.blocks import map_blocks
 from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.once import on_cpu_once
+from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import overlap_add, pad, views
 
-Pooled = tuple[jax.Array, jax.Array]
+Pair = tuple[jax.Array, jax.Array]
 
 
-def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> tuple[jax.Array, jax.Array]:
+def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     """The maximum of each window and the index of the first element that reaches it.
 
     Padding counts as -inf. With a floor, y = max(floor, max), and the winner is the largest value
     of its dtype ("none") where no element exceeds the floor.
     """
-    return lax.platform_dependent(
-        x, cpu=partial(_max_pool_by_halves, g, floor), default=partial(_max_pool, g, floor)
-    )
+    return on_cpu_once(partial(_max_pool, g, floor), x)
 
 
-def _max_pool_by_halves(g: Geometry, floor: float | None, x: jax.Array) -> Pooled:
-    """A loop over two halves of the batch.
-
-    XLA's CPU backend would find the winner again wherever it is used (and keep x for that; it drops
-    optimization barriers): 50 ms in place of 8 for a 3x3 pool and its gradient. A loop's result
-    it keeps.
-    """
-    return map_blocks(partial(_max_pool, g, floor), max(1, x.shape[0] // 2), x)
-
-
-def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pooled:
+def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     dtype = winner_dtype(g)
     seen = views(g, pad(g, x, -jnp.inf))
     best = next(seen)
@@ -49,7 +38,7 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pooled:
     if floor is not None:
         winner = jnp.where(best > floor, winner, none(dtype))
         best = jnp.maximum(best, jnp.asarray(floor, x.dtype))
-    return lax.optimization_barrier((best, winner))
+    return best, winner
 
 
 def max_pool_values(g: Geometry, x: jax.Array, floor: float | None = None) -> jax.Array:
@@ -66,58 +55,77 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
     return y
 
 
+@summed_in_float32
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
-    """Adjoint of gather: adds each dy[m] at the winner of window m.
+    """Adjoint of gather: adds each dy[m] at the winner of window m."""
+    if max(g.dilation) == 1:
+        return on_cpu_once(partial(_spread, g), dy, winner)
+    zero = jnp.zeros((), dy.dtype)
+    return overlap_add(
+        g, (jnp.where(winner == jnp.asarray(k, winner.dtype), dy, zero) for k in range(g.taps))
+    )
+
+
+def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.Array:
+    """Adds each dy[m] at every element of window m, or at its winner alone.
 
     The input is blocks of one stride each, n = s q + r. A window reaches ceil(k / s) of them:
 
-        dx[q, r] = sum_j dy[q - j] where winner[q - j] is the element s j + r,
+        dx[q, r] = sum_j dy[q - j] where s j + r is in the window (and is winner[q - j]),
 
     a single loop over dx, without a sum where windows do not overlap.
     """
-    if max(g.dilation) > 1:
-        zero = jnp.zeros((), dy.dtype)
-        return overlap_add(
-            g, (jnp.where(winner == jnp.asarray(k, winner.dtype), dy, zero) for k in range(g.taps))
-        )
     reach = [-(-k // s) for k, s in zip(g.window, g.strides, strict=True)]
     blocks = [m + j - 1 for m, j in zip(g.output, reach, strict=True)]
-    margin = [(0, 0, 0), *((j - 1, j - 1, 0) for j in reach), (0, 0, 0)]
-    dy = lax.pad(dy, jnp.zeros((), dy.dtype), margin)
-    winner = lax.pad(winner, none(winner.dtype), margin)
-    axes = tuple(range(2, 2 * g.rank + 1, 2))
-    dx = jnp.zeros((), dy.dtype)
+    cells = [n for pair in zip(blocks, g.strides, strict=True) for n in pair]
+    dx = jnp.zeros((dy.shape[0], *cells, dy.shape[-1]), dy.dtype)
     for j in product(*map(range, reach)):
-        start = [r - 1 - i for r, i in zip(reach, j, strict=True)]
-        at = (slice(None), *(slice(i, i + n) for i, n in zip(start, blocks, strict=True)))
-        won = jnp.expand_dims(winner[at], axes) == _elements(g, j, winner.dtype)
-        dx = dx + jnp.where(won, jnp.expand_dims(dy[at], axes), jnp.zeros((), dy.dtype))
+        here = partial(_shifted, g, blocks, j)
+        element, inside = _elements(g, j, dx.shape)
+        if winner is not None:
+            inside &= here(winner, none(winner.dtype)) == element.astype(winner.dtype)
+        dx += jnp.where(inside, here(dy, jnp.zeros((), dy.dtype)), jnp.zeros((), dy.dtype))
     whole = [n * s for n, s in zip(blocks, g.strides, strict=True)]
-    dx = dx.reshape(dy.shape[0], *whole, dy.shape[-1])
     edges = [
         (-lo, size + lo - n, 0) for (lo, _), size, n in zip(g.padding, g.size, whole, strict=True)
     ]
+    dx = dx.reshape(dy.shape[0], *whole, dy.shape[-1])
     return lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
 
-def _elements(g: Geometry, block: tuple[int, ...], dtype: jnp.dtype) -> np.ndarray:
-    """Index in the window of each element of its block, shaped as the expanded winner."""
-    places = [np.arange(j * s, (j + 1) * s) for j, s in zip(block, g.strides, strict=True)]
-    grid = np.meshgrid(*places, indexing="ij")
-    inside = np.all([i < k for i, k in zip(grid, g.window, strict=True)], axis=0)
-    index = np.ravel_multi_index(grid, g.window, mode="clip")
-    # g.taps is the index of no element and not "none" either.
-    shape = (1, *(n for s in g.strides for n in (1, s)), 1)
-    return np.where(inside, index, g.taps).astype(dtype).reshape(shape)
+def _shifted(
+    g: Geometry, blocks: Sequence[int], j: Sequence[int], a: jax.Array, outside: jax.Array
+) -> jax.Array:
+    """a[q - j], for every block q, with an axis of length 1 after each spatial one."""
+    edges = [(i, n - m - i, 0) for i, n, m in zip(j, blocks, g.output, strict=True)]
+    a = lax.pad(a, outside, [(0, 0, 0), *edges, (0, 0, 0)])
+    return jnp.expand_dims(a, tuple(range(2, 2 * g.rank + 1, 2)))
 
 
+def _elements(g: Geometry, block: Sequence[int], shape: Sequence[int]) -> Pair:
+    """Index in the window of each element of one of its blocks, and whether it is one at all.
+
+    Counted where it is needed (an iota): a table would be read for every element.
+    """
+    element, inside = jnp.zeros((), jnp.uint32), jnp.ones((), bool)
+    for axis, (j, k, s) in enumerate(zip(block, g.window, g.strides, strict=True)):
+        place = lax.broadcasted_iota(jnp.uint32, shape, 2 * axis + 2) + jnp.uint32(j * s)
+        element = element * jnp.uint32(k) + place
+        inside = inside if (j + 1) * s <= k else inside & (place < jnp.uint32(k))
+    return element, inside
+
+
+@summed_in_float32
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     """The sum of each window; padding counts as 0."""
     return sum(views(g, pad(g, x, 0)), start=jnp.zeros((), x.dtype))
 
 
+@summed_in_float32
 def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     """Adjoint of window_sum: adds each dy[m] at every element of window m."""
+    if max(g.dilation) == 1:
+        return _spread(g, dy)
     return overlap_add(g, (dy for _ in range(g.taps)))
 
 

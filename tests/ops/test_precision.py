@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from jcnn import ops
-from tests.cases import representative
+from tests.cases import CASES, representative
 from tests.ops.pullbacks import assert_close, cotangents, pullback
 from tests.tolerances import TOLERANCES, tolerance
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 FIRST = {case.op: case for case in reversed(representative()) if case.op != "dropout"}
+LONG = {"2d-five-by-five-many", "2d-many-channels", "2d-one-channel", "2d-depthwise", "3d-valid"}
+LONG_SUMS = [c for c in CASES if c.op in ("correlate", "convolve_transpose") and c.name in LONG]
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
@@ -37,6 +39,17 @@ def test_low_precision_agrees_with_float64(case):
 
 def _double(a):
     return a.astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+
+@pytest.mark.parametrize("case", LONG_SUMS, ids=lambda case: case.id)
+def test_a_sum_in_half_precision_is_rounded_once(case):
+    """Products are added in float32, however many: half a unit of the last place is lost."""
+    pulled = jax.jit(pullback(case.function(ops)))
+    args = case.arguments(jnp.bfloat16)[:2]
+    dy = cotangents(case.function(ops), args)
+    found, expected = pulled(dy, *args), pulled(*jax.tree.map(_double, (dy, *args)))
+    unit = float(jnp.finfo(jnp.bfloat16).eps) / 2
+    assert_close(found, expected, rtol=1.01 * unit, atol=0.1 * unit)
 
 
 @pytest.mark.parametrize("size", [4, 64])
