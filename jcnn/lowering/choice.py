@@ -136,8 +136,10 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if unit or not dense:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
     if not any(k % s for k, s in zip(g.window, g.strides, strict=True)):
-        # 1-D, 513 to 1 channels, window 1024, stride 256: 2 ms against 21.
-        return Choice("fold_overlap_add", "strides divide the window: folding wastes nothing")
+        # 1-D, 513 to 1 channels, window 1024, stride 256: 0.7 ms against 0.9 by fold_xla, 11 by XLA.
+        # 2-D, 4x4, stride 2, 128 to 64 channels: 3.6 ms against 4.6 by fold_overlap_add, 5.8.
+        name = "fold_overlap_add" if g.rank == 1 else "fold_xla"
+        return Choice(name, "strides divide the window: folding wastes nothing")
     if g.taps > 1 and channels <= 16:
         # 3x3 stride 2, 16 to 32 channels: 3.2 ms against 7.1; from 32 channels folding loses.
         return Choice("fold_xla", "few channels at a stride: XLA would multiply by zeros")

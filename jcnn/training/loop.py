@@ -22,7 +22,7 @@ from jcnn.training.pacing import Pacer
 from jcnn.training.progress import Silent
 from jcnn.training.resumption import check_continues
 from jcnn.training.runs import Run
-from jcnn.training.state import Totals, count_parameters, init_state
+from jcnn.training.state import Totals, init_state
 from jcnn.training.step import make_step
 from jcnn.training.weights import initial_weights
 
@@ -252,7 +252,7 @@ class Trainer:
             "epochs": experiment.training.epochs,
             "steps": self.step,
             "batch_size": experiment.training.batch_size,
-            "parameters": count_parameters(self._state.params),
+            "parameters": experiment.model.cost(experiment.input_shape).parameters,
             "seed": experiment.seed,
             "precision": experiment.training.precision,
             "versions": surroundings.versions(),

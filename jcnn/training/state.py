@@ -71,8 +71,3 @@ def init_state(
     averaged = experiment.training.average_decay is not None
     average = jax.tree.map(jnp.copy, params) if averaged else None
     return TrainState(params, state, optimizer.init(params), average, jnp.int32(0))
-
-
-def count_parameters(params: Any) -> int:
-    """Return how many numbers ``params`` holds."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
