@@ -218,7 +218,6 @@ def _pools() -> Iterator[Mutant]:
 
 
 def _activations() -> Iterator[Mutant]:
-    file = "ops/activations.py"
     for op, expression in {
         "relu": "jnp.where(y > 0, dy, 0)",
         "leaky_relu": "jnp.where(y > 0, dy, slope * dy)",
@@ -226,24 +225,27 @@ def _activations() -> Iterator[Mutant]:
         "softmax": "y * (dy - (dy * y).sum(axis=-1, keepdims=True))",
         "scaled_tanh": "dy * (rate * (amplitude - y * y / amplitude))",
     }.items():
+        file = "ops/rectifiers.py" if "> 0" in expression else "ops/activations.py"
         ops = ("scaled_tanh", "tanh") if op == "scaled_tanh" else (op,)
         line = f"return ({expression},)"
         yield from _ways(op, file, line, ops, AMOUNT, expression)
         if "> 0" in expression:
             yield Mutant(f"{op}: gate >= for >", file, line, line.replace(">", ">="), ops,
                          kink=True)  # fmt: skip
+    file = "ops/rectifiers.py"
     yield Mutant("leaky_relu: no leak", file, "jnp.where(y > 0, dy, slope * dy)",
                  "jnp.where(y > 0, dy, 0)", ("leaky_relu",))  # fmt: skip
-    yield Mutant("softmax: diagonal alone", file,
-                 "y * (dy - (dy * y).sum(axis=-1, keepdims=True))", "y * (dy - dy * y)",
-                 ("softmax",))  # fmt: skip
-    yield Mutant("scaled_tanh: without its rate", file, "dy * (rate * (amplitude",
-                 "dy * (1 * (amplitude", ("scaled_tanh",))  # fmt: skip
     dx, leaked = "dx = jnp.where(x > 0, dy, slope * dy)", "leaked = jnp.where(x > 0, 0, dy * x)"
     yield from _ways("prelu dx", file, dx, ("prelu",), AMOUNT, dx[5:])
     yield from _ways("prelu slope", file, leaked, ("prelu",), AMOUNT, leaked[9:])
     yield Mutant("prelu: gate >= for >", file, dx, dx.replace(">", ">="), ("prelu",), kink=True)
     yield Mutant("prelu slope: averaged", file, "leaked.sum(", "leaked.mean(", ("prelu",))
+    file = "ops/activations.py"
+    yield Mutant("softmax: diagonal alone", file,
+                 "y * (dy - (dy * y).sum(axis=-1, keepdims=True))", "y * (dy - dy * y)",
+                 ("softmax",))  # fmt: skip
+    yield Mutant("scaled_tanh: without its rate", file, "dy * (rate * (amplitude",
+                 "dy * (1 * (amplitude", ("scaled_tanh",))  # fmt: skip
     for op in ("unit_step", "signum"):
         yield Mutant(f"{op}: straight through", file, "(jnp.zeros_like(dy),)", "(dy,)", (op,))
 

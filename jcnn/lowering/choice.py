@@ -136,8 +136,8 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if unit or not dense:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
     if not any(k % s for k, s in zip(g.window, g.strides, strict=True)):
-        # 1-D, 513 to 1 channels, window 1024, stride 256: 0.7 ms against 0.9 by fold_xla, 11 by XLA.
-        # 2-D, 4x4, stride 2, 128 to 64 channels: 3.6 ms against 4.6 by fold_overlap_add, 5.8.
+        # 1-D, 513 to 1 channels, window 1024, stride 256: 0.7 ms; fold_xla 0.9, xla 11.
+        # 2-D, 4x4, stride 2, 128 to 64 channels: fold_xla 3.6 ms, fold_overlap_add 4.6, xla 6.0.
         name = "fold_overlap_add" if g.rank == 1 else "fold_xla"
         return Choice(name, "strides divide the window: folding wastes nothing")
     if g.taps > 1 and channels <= 16:

@@ -5,9 +5,6 @@ Pure functions on channels-last arrays. Every one carries an explicit ``jax.cust
 """
 
 from jcnn.ops.activations import (
-    leaky_relu,
-    prelu,
-    relu,
     scaled_tanh,
     sigmoid,
     signum,
@@ -22,6 +19,7 @@ from jcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cr
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
 from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
 from jcnn.ops.pooling import average_pool, decimate, global_average_pool, square_pool
+from jcnn.ops.rectifiers import leaky_relu, prelu, relu
 
 __all__ = [
     "average_pool",

@@ -1,4 +1,4 @@
-"""Activations on plain JAX; see :mod:`jcnn.ops.activations` for what each computes."""
+"""Activations on plain JAX; see :mod:`jcnn.ops` for what each computes."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jcnn import lowering
+from jcnn import lowering, ops
 from jcnn.lowering import Geometry, forced, minimal_filtering, xla
 from jcnn.lowering.choice import OPERATIONS, applicable, choose
 
@@ -113,6 +113,18 @@ def test_minimal_filtering_has_switches(monkeypatch):
     assert choose("correlate", g, 128, 128).name == "xla"
 
 
+def test_a_single_small_example_takes_what_starts_fastest():
+    g = Geometry((8, 8), (5, 5), (2, 2), ((2, 2), (2, 2)), ONE)
+    chosen = {op: choose(op, g, 12, 12, batch=1).name for op in OPERATIONS}
+    assert chosen == {
+        "correlate": "xla",
+        "input_gradient": "fold_overlap_add",
+        "kernel_gradient": "patches",
+    }
+    assert choose("kernel_gradient", g, 12, 12, batch=64).name == "transposed"
+    assert choose("correlate", g, 1, 12, batch=1).name == "patches"
+
+
 def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
     g = GEOMETRIES["groups"]
     with forced("winograd", correlate="xla"):
@@ -132,3 +144,19 @@ def test_pools_of_any_batch_and_an_overlapping_scatter_are_adjoint(batch):
     np.testing.assert_allclose(
         jnp.vdot(dy, y), jnp.vdot(lowering.scatter(g, dy, winner), x), rtol=1e-5
     )
+
+
+def test_on_a_cpu_a_winner_is_found_once_however_often_it_is_used():
+    """Fused into its users, it would be found by each, and the pool's input kept for that."""
+
+    def run(x, dy):
+        y, pull = jax.vjp(lambda x: ops.relu_max_pool(x + 1, 2), x)
+        (dx,) = pull(dy)
+        return y, dx, dx.sum((0, 1, 2))
+
+    x, dy = jnp.ones((4, 8, 8, 3)), jnp.ones((4, 4, 4, 3))
+    program = jax.jit(run).lower(x, dy).compile().as_text()
+    entry = program[program.index("ENTRY") :]
+    pooled = [line for line in entry.splitlines() if " call(" in line]
+    assert len(pooled) == 2, entry
+    assert "u8[4,4,4,3]" in pooled[0]

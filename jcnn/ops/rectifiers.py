@@ -1,0 +1,145 @@
+r"""Rectifiers: :math:`z = a` where :math:`a > 0`, else a multiple of it [T "Backprop Error"].
+
+As with the other activations the output is kept between the passes where it tells the gradient.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jcnn.ops.arguments import floating
+from jcnn.ops.rule import custom_vjp
+
+
+def relu(x: ArrayLike) -> jax.Array:
+    r"""Rectify: :math:`f(a) = \max(a, 0)`.
+
+    Args:
+        x: Any shape, floating point.
+
+    Returns:
+        Same shape and dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+
+    Gradient:
+        :math:`\delta` where :math:`a > 0`, else 0; ReLU'(0) = 0. Kept between the passes: the
+        output.
+
+    >>> relu(jnp.array([-1.0, 0.0, 2.0]))
+    Array([0., 0., 2.], dtype=float32)
+    """
+    return _relu(*floating("relu", x=x))
+
+
+@jax.custom_vjp
+def _relu(x: jax.Array) -> jax.Array:
+    return jnp.maximum(x, 0)
+
+
+def _relu_fwd(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y = _relu(x)
+    return y, y
+
+
+def _relu_bwd(y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    return (jnp.where(y > 0, dy, 0),)
+
+
+_relu.defvjp(_relu_fwd, _relu_bwd)
+
+
+def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
+    r"""Rectify with a leak: :math:`f(a) = a` where :math:`a > 0`, else :math:`s a`.
+
+    Args:
+        x: Any shape, floating point.
+        slope: :math:`s`, a fixed number, not negative (else the output doesn't tell the input's
+            sign).
+
+    Returns:
+        Same shape and dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``slope`` is negative.
+
+    Gradient:
+        :math:`\delta` where :math:`a > 0`, else :math:`s \delta`; at 0 the leak's side,
+        :math:`s`. Kept between the passes: the output.
+
+    >>> leaky_relu(jnp.array([-1.0, 0.0, 2.0]), 0.5)
+    Array([-0.5,  0. ,  2. ], dtype=float32)
+    """
+    if not slope >= 0:
+        raise ValueError(f"leaky_relu: slope must not be negative, found {slope}")
+    return _leaky_relu(float(slope), *floating("leaky_relu", x=x))
+
+
+@custom_vjp(statics=1)
+def _leaky_relu(slope: float, x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, slope * x)
+
+
+def _leaky_relu_fwd(slope: float, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y = _leaky_relu(slope, x)
+    return y, y
+
+
+def _leaky_relu_bwd(slope: float, y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    return (jnp.where(y > 0, dy, slope * dy),)
+
+
+_leaky_relu.defvjp(_leaky_relu_fwd, _leaky_relu_bwd)
+
+
+def prelu(x: ArrayLike, slope: ArrayLike) -> jax.Array:
+    r"""Rectify with a learned leak: :math:`f(a) = a` where :math:`a > 0`, else :math:`s a`.
+
+    Args:
+        x: (..., C), floating point.
+        slope: :math:`s`, learned; (C,), or () for one slope shared by all channels.
+
+    Returns:
+        Same shape and dtype as ``x``.
+
+    Raises:
+        TypeError: An array is not floating point, or dtypes differ.
+        ValueError: ``slope`` is neither (C,) nor ().
+
+    Gradient:
+        :math:`\delta` where :math:`a > 0`, else :math:`s \delta` (at 0 the leak's side);
+        :math:`\partial L/\partial s = \sum_{a \le 0} \delta a` over what shares a slope. Kept
+        between the passes: ``x`` and ``slope``.
+
+    >>> prelu(jnp.array([[-1.0, -1.0]]), jnp.array([0.5, 0.25]))
+    Array([[-0.5 , -0.25]], dtype=float32)
+    """
+    x, slope = floating("prelu", x=x, slope=slope)
+    if slope.shape not in {(), x.shape[-1:]}:
+        raise ValueError(f"prelu: slope must be () or {x.shape[-1:]}, found {slope.shape}")
+    return _prelu(x, slope)
+
+
+@jax.custom_vjp
+def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, slope * x)
+
+
+def _prelu_fwd(x: jax.Array, slope: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _prelu(x, slope), (x, slope)
+
+
+def _prelu_bwd(
+    residuals: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, slope = residuals
+    dx = jnp.where(x > 0, dy, slope * dy)
+    leaked = jnp.where(x > 0, 0, dy * x)
+    return dx, leaked.sum(axis=tuple(range(x.ndim - slope.ndim)))
+
+
+_prelu.defvjp(_prelu_fwd, _prelu_bwd)
