@@ -42,7 +42,8 @@ def test_weights_that_are_not_connected_stay_zero(of_1989):
     (h2,) = (layer for layer in of_1989.layers if layer.name == "H2")
     state = init_state(of_1989, steps_per_epoch=10)
     x = jax.random.uniform(jax.random.key(0), (1, 16, 16, 1), minval=-1.0)
-    state, _ = make_step(of_1989, steps_per_epoch=10)(state, x, jnp.array([3]), jax.random.key(1))
+    step = jax.jit(make_step(of_1989, steps_per_epoch=10))
+    state, _ = step(state, x, jnp.array([3]), jax.random.key(1))
     w = np.asarray(state.params["H2"]["w"])
     for plane, inputs in enumerate(h2.connections):
         absent = sorted(set(range(12)) - set(inputs))
