@@ -18,6 +18,9 @@ def on_cpu_once(function: Callable[..., Result], *arrays: jax.Array) -> Result:
     XLA's CPU backend fuses element-wise operations into each of their users (and drops optimization
     barriers). A max pool's winner would be found again by comparisons wherever its gradient is
     used, and the whole input kept for that: the MNIST network's step took 23 ms in place of 13.
+
+    Under ``vmap`` jitted functions within ``function`` become calls of their own as well, whose
+    operations are not fused: it should hold none (``jnp.where`` is one).
     """
 
     def body(*arrays: jax.Array) -> Result:

@@ -33,10 +33,10 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     best = next(seen)
     winner = jnp.zeros(best.shape, dtype)
     for k, view in enumerate(seen, 1):
-        winner = jnp.where(view > best, jnp.asarray(k, dtype), winner)
+        winner = _where(view > best, jnp.asarray(k, dtype), winner)
         best = jnp.maximum(best, view)
     if floor is not None:
-        winner = jnp.where(best > floor, winner, none(dtype))
+        winner = _where(best > floor, winner, none(dtype))
         best = jnp.maximum(best, jnp.asarray(floor, x.dtype))
     return best, winner
 
@@ -84,7 +84,7 @@ def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.
         element, inside = _elements(g, j, dx.shape)
         if winner is not None:
             inside &= here(winner, none(winner.dtype)) == element.astype(winner.dtype)
-        dx += jnp.where(inside, here(dy, jnp.zeros((), dy.dtype)), jnp.zeros((), dy.dtype))
+        dx += _where(inside, here(dy, jnp.zeros((), dy.dtype)), jnp.zeros((), dy.dtype))
     whole = [n * s for n, s in zip(blocks, g.strides, strict=True)]
     edges = [
         (-lo, size + lo - n, 0) for (lo, _), size, n in zip(g.padding, g.size, whole, strict=True)
@@ -127,6 +127,12 @@ def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     if max(g.dilation) == 1:
         return _spread(g, dy)
     return overlap_add(g, (dy for _ in range(g.taps)))
+
+
+def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """jnp.where without the jitted function that it is, which would stay a call of its own."""
+    shape = jnp.broadcast_shapes(condition.shape, a.shape, b.shape)
+    return lax.select(*(jnp.broadcast_to(array, shape) for array in (condition, a, b)))
 
 
 def winner_dtype(g: Geometry) -> jnp.dtype:

@@ -146,7 +146,8 @@ def test_pools_of_any_batch_and_an_overlapping_scatter_are_adjoint(batch):
     )
 
 
-def test_on_a_cpu_a_winner_is_found_once_however_often_it_is_used():
+@pytest.mark.parametrize("transform", [lambda f: f, jax.vmap], ids=["plain", "vmap"])
+def test_on_a_cpu_a_winner_is_found_once_however_often_it_is_used(transform):
     """Fused into its users, it would be found by each, and the pool's input kept for that."""
 
     def run(x, dy):
@@ -154,9 +155,9 @@ def test_on_a_cpu_a_winner_is_found_once_however_often_it_is_used():
         (dx,) = pull(dy)
         return y, dx, dx.sum((0, 1, 2))
 
-    x, dy = jnp.ones((4, 8, 8, 3)), jnp.ones((4, 4, 4, 3))
-    program = jax.jit(run).lower(x, dy).compile().as_text()
-    entry = program[program.index("ENTRY") :]
-    pooled = [line for line in entry.splitlines() if " call(" in line]
-    assert len(pooled) == 2, entry
-    assert "u8[4,4,4,3]" in pooled[0]
+    x, dy = jnp.ones((5, 4, 8, 8, 3)), jnp.ones((5, 4, 4, 4, 3))
+    arrays = (x, dy) if transform is jax.vmap else (x[0], dy[0])
+    program = jax.jit(transform(run)).lower(*arrays).compile().as_text()
+    calls = [line for line in program.splitlines() if " call(" in line]
+    assert len(calls) == 2, program
+    assert "4,4,4,3]" in calls[0]
