@@ -37,7 +37,8 @@ def check_rule(
     - each gradient with central differences of ``function`` itself, step 1e-6: rtol 1e-3,
       atol 1e-5;
     - :math:`\nabla \langle \nabla \langle \delta, f \rangle, v \rangle`, reverse over reverse, with
-      the reference's: rtol 1e-10, atol 1e-12.
+      respect to the arguments and to :math:`\delta` ("cotangent" in the report), with the
+      reference's: rtol 1e-10, atol 1e-12.
 
     No tolerance grows with the size of an array. A kink or a tie within a step of ``args`` makes
     differences meaningless; random arguments avoid them.
@@ -77,11 +78,11 @@ def check_rule(
         cotangent = jnp.asarray(generator.standard_normal(shape))
         v = [jnp.asarray(generator.standard_normal(a.shape)) for a in free]
         found, expected = (
-            jax.jit(_derivatives(output, cotangent, v, second_order))(*free) for output in outputs
+            jax.jit(_derivatives(output, v, second_order))(cotangent, *free) for output in outputs
         )
         rows = [compare("output", "value", found[0], expected[0], GRADIENT)]
         for against, a, b in zip(ORDERS, found[1:], expected[1:], strict=False):
-            pairs = zip(labels, a, b, strict=True)
+            pairs = zip([*labels, "cotangent"], a, b, strict=False)
             rows += [compare(label, against, x, y, GRADIENT) for label, x, y in pairs]
         if differences:
             scalar = _scalar(outputs[0], cotangent)
@@ -116,22 +117,29 @@ def _scalar(output: Scalar, cotangent: jax.Array) -> Scalar:
 
 
 def _derivatives(
-    output: Scalar, cotangent: jax.Array, v: list[jax.Array], second_order: bool
+    output: Scalar, v: list[jax.Array], second_order: bool
 ) -> Callable[..., tuple[Any, ...]]:
-    """Return value, gradients and Hessian-vector products (reverse over reverse) in one program."""
+    """Return value, gradients and Hessian-vector products (reverse over reverse) in one program.
 
-    def gradients(*free: jax.Array) -> tuple[jax.Array, ...]:
-        return jax.grad(_scalar(output, cotangent), argnums=tuple(range(len(v))))(*free)
+    The products are taken with respect to the cotangent too: of a bilinear rule, a part shows
+    only there.
+    """
+    arguments = tuple(range(1, len(v) + 1))
 
-    def along_v(*free: jax.Array) -> jax.Array:
-        products = (jnp.vdot(g, d) for g, d in zip(gradients(*free), v, strict=True))
+    def scalar(cotangent: jax.Array, *free: jax.Array) -> jax.Array:
+        return jnp.vdot(cotangent, output(*free))
+
+    gradients = jax.grad(scalar, argnums=arguments)
+
+    def along_v(cotangent: jax.Array, *free: jax.Array) -> jax.Array:
+        products = (jnp.vdot(g, d) for g, d in zip(gradients(cotangent, *free), v, strict=True))
         return sum(products, start=jnp.zeros(()))
 
-    def derivatives(*free: jax.Array) -> tuple[Any, ...]:
-        first = output(*free), gradients(*free)
+    def derivatives(cotangent: jax.Array, *free: jax.Array) -> tuple[Any, ...]:
+        first = output(*free), gradients(cotangent, *free)
         if not second_order:
             return first
-        return *first, jax.grad(along_v, argnums=tuple(range(len(v))))(*free)
+        return *first, jax.grad(along_v, argnums=(*arguments, 0))(cotangent, *free)
 
     return derivatives
 
