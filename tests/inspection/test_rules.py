@@ -70,6 +70,17 @@ def test_second_order_notices_a_rule_that_hides_its_residuals():
     assert {row.against for row in report.rows if not row.passed} == {"second order"}
 
 
+def test_second_order_notices_what_only_the_cotangent_shows():
+    @jax.custom_vjp
+    def double(x):
+        return 2 * x
+
+    double.defvjp(lambda x: (double(x), ()), lambda _, dy: (2 * jax.lax.stop_gradient(dy),))
+    report = check_rule(double, lambda x: 2 * x, X, names=["x"])
+    failed = [(row.tensor, row.against) for row in report.rows if not row.passed]
+    assert failed == [("cotangent", "second order")]
+
+
 def test_a_wrong_value_is_noticed():
     report = check_rule(lambda x: x + 1e-6, lambda x: x, X)
     assert not report.rows[0].passed

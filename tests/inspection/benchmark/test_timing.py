@@ -29,7 +29,19 @@ def test_subjects_take_turns_and_a_slow_one_gets_fewer_samples():
         [of("fast", 3.0), of("slow", 10.0)], Effort(repeats=6, seconds=30.0, sample_seconds=0.1)
     )
     assert [len(timings[name].samples) for name in ("fast", "slow")] == [6, 3]
-    assert "".join(name[0] for name in order[4:]) == "ffsffsffs"
+    taken = "".join(name[0] for name in order[4:])
+    rounds = [taken[i : i + n] for i, n in ((0, 1), (1, 2), (3, 1), (4, 2), (6, 1), (7, 2))]
+    assert ["".join(sorted(round_)) for round_ in rounds] == ["f", "fs"] * 3
+
+
+def test_the_order_changes_from_round_to_round():
+    order: list[str] = []
+    names = ("one", "two", "three")
+    subjects = [Subject(name, lambda _, n=name: (order.append(n), 3.0)[1]) for name in names]
+    measure(subjects, Effort(repeats=8, seconds=100.0))
+    rounds = [tuple(order[i : i + 3]) for i in range(6, len(order), 3)]
+    assert all(sorted(round_) == sorted(names) for round_ in rounds)
+    assert len(set(rounds)) > 1
 
 
 def test_a_subject_slower_than_all_its_time_runs_once():
