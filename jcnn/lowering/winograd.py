@@ -27,6 +27,8 @@ from jcnn.lowering.windows import adjoint, flipped
 POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
 TILE = 4
 BLOCK_BYTES = 4 << 20
+# From here a loop a row of the transform compiles in 0.6 s in place of 0.1, to run a tenth faster.
+MANY_CHANNELS = 256
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -110,7 +112,8 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
             lax.slice_in_dim(x, i, i + (t - 1) * TILE + 1, TILE, axis=2 * axis + 1)
             for i in range(TILE + r - 1)
         ]
-        combine = _one_loop if axis == 0 else _row_by_row
+        quick = axis == 0 or x.shape[-1] >= MANY_CHANNELS
+        combine = _one_loop if quick else _row_by_row
         x = combine(_matrices(TILE, r)[2], views, axis)
     return lax.collapse(lax.collapse(x, g.rank, -1), 0, g.rank)
 
@@ -119,7 +122,7 @@ def _one_loop(matrix: np.ndarray, views: list[jax.Array], axis: int) -> jax.Arra
     """The matrix times the views, its rows along a new axis: a single loop.
 
     It multiplies by zeros too, which takes no longer as the first of two axes (as the second, a
-    fifth longer), but compiles in half the time of a loop a row.
+    tenth to a fifth of the whole), but compiles sooner than a loop a row.
     """
     rows = [lax.expand_dims(v, (axis,)) for v in views]
     shape = (1,) * axis + (-1,) + (1,) * (views[0].ndim - axis)
