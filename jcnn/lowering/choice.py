@@ -10,6 +10,8 @@ from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from jcnn.lowering.geometry import Geometry
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
@@ -68,8 +70,13 @@ def choose(
     *,
     batch: int = 64,
     platform: str = "cpu",
+    dtype: jnp.dtype | type = jnp.float32,
 ) -> Choice:
-    """The lowering for an operation between images of ``channels`` and outputs of ``features``."""
+    """The lowering for an operation between images of ``channels`` and outputs of ``features``.
+
+    Double precision is asked for to be exact: there minimal filtering, which cancels a digit or
+    two, is not chosen.
+    """
     wanted = _forced.get().get(operation)
     if wanted in applicable(operation, g):
         return Choice(wanted, "forced")
@@ -84,7 +91,8 @@ def choose(
         return lightest
     if operation == "correlate" and batch * prod(g.output) < SMALL:
         return Choice("xla", "too little work for more than one operation")
-    if batch * prod(g.output) >= SMALL and _filters(g, min(channels, features)):
+    exact = jnp.dtype(dtype).itemsize == 8
+    if not exact and batch * prod(g.output) >= SMALL and _filters(g, min(channels, features)):
         return Choice("winograd", "a small window at stride 1 over many channels: fewer products")
     return _RULES[operation](g, channels, features)
 

@@ -43,10 +43,8 @@ def _run(
 ) -> jax.Array:
     if a.shape[0] == 0:
         return _empty(operation, g, channels, features, a.dtype)
-    names = [
-        choose(operation, g, channels, features, batch=a.shape[0], platform=platform).name
-        for platform in ("cpu", "gpu")
-    ]
+    asked = partial(choose, operation, g, channels, features, batch=a.shape[0], dtype=a.dtype)
+    names = [asked(platform=platform).name for platform in ("cpu", "gpu")]
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
     on_cpu = summed_in_float32(on_cpu)
     if names[1] != "xla":  # whose libraries sum in float32 by themselves

@@ -52,6 +52,17 @@ def test_all_lowerings_agree(name, operation, monkeypatch):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("channels", [6, 256])
+def test_minimal_filtering_is_exact_but_for_rounding(operation, channels):
+    g = GEOMETRIES["3x3 same"]
+    with jax.enable_x64(True), forced("winograd"):
+        a, b = operands(operation, g, n=2, channels=channels, dtype=jnp.float64)
+        got = jax.jit(partial(getattr(lowering, operation), g))(a, b)
+        expected = getattr(xla, operation)(g, a, b)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("choice", ["patches", "transposed", "fold_xla", "winograd"])
 def test_vmap_scan_and_remat_change_nothing(choice, operation):
     g = GEOMETRIES["3x3 same"]
@@ -109,6 +120,7 @@ def test_minimal_filtering_has_switches(monkeypatch):
     assert choose("correlate", g, 128, 128).name == "winograd"
     with minimal_filtering(False):
         assert choose("correlate", g, 128, 128).name == "xla"
+    assert choose("correlate", g, 128, 128, dtype=jnp.float64).name == "xla"
     monkeypatch.setenv("JCNN_MINIMAL_FILTERING", "0")
     assert choose("correlate", g, 128, 128).name == "xla"
 
