@@ -13,9 +13,15 @@ Result = TypeVar("Result")
 
 
 def block_size(batch: int, image_bytes: int, block_bytes: int) -> int:
-    """Images a block: as many as fit, evened out over the blocks."""
+    """Images a block: as many as fit, or up to half of that where whole blocks then do.
+
+    What is left over would be compiled as a program of its own.
+    """
     most = max(1, block_bytes // max(image_bytes, 1))
-    return -(-batch // -(-batch // most))
+    if most >= batch:
+        return batch
+    divisor = max(n for n in range(1, most + 1) if batch % n == 0)
+    return divisor if 2 * divisor > most else -(-batch // -(-batch // most))
 
 
 def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Result:

@@ -11,8 +11,9 @@ Relative error in float32, in norm: 2e-6 to 4e-6 for F(4x4, 3x3) and F(4x4, 5x5)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from math import prod
 
 import jax
@@ -24,19 +25,20 @@ from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, flipped
 
-POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
+# Evaluated at 0 and "at infinity" first, then at pairs of opposite numbers.
+PAIRS = (1, 2, Fraction(1, 2))
 TILE = 4
-BLOCK_BYTES = 4 << 20
-# From here a loop a row of the transform compiles in 0.6 s in place of 0.1, to run a tenth faster.
-MANY_CHANNELS = 256
+# What the transforms of a block of images may take: with less, the transformed kernels, which
+# every block reads from memory, take longer than the products.
+BLOCK_BYTES = 8 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """Correlation: y = A' [(G w) * (B' x)]."""
-    kernels = _transform(_matrix(g, 1), lax.collapse(w, 0, g.rank))
+    kernels = _kernels(g, w)
 
     def block(x: jax.Array) -> jax.Array:
-        products = jnp.einsum("apc,acd->apd", _inputs(g, x), kernels)
+        products = jnp.einsum("agpc,acgd->agpd", _inputs(g, x), kernels)
         return _from_tiles(g, _transform(_matrix(g, 0), products))
 
     return map_blocks(block, _images_a_block(g, x, w.shape[-1]), x)
@@ -52,17 +54,20 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
 
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
         cotangents = _transform(_matrix(g, 0).T, _to_tiles(g, dy))
-        return jnp.einsum("apc,apd->acd", _inputs(g, x), cotangents)
+        return jnp.einsum("agpc,agpd->agcd", _inputs(g, x), cotangents)
 
     products = sum_blocks(block, _images_a_block(g, x, dy.shape[-1]), x, dy)
-    dw = _transform(_matrix(g, 1).T, products)
-    return dw.reshape(*g.window, x.shape[-1], dy.shape[-1])
+    dw = _transform(_matrix(g, 1).T, lax.transpose(products, (0, 2, 1, 3)))
+    return dw.reshape(*g.window, x.shape[-1] // g.groups, dy.shape[-1])
 
 
 def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
     """Images whose transforms stay in cache: whole batches took twice as long."""
-    values = prod(TILE + r - 1 for r in g.window) * prod(_tiles(g)) * (x.shape[-1] + features)
-    return block_size(x.shape[0], values * x.dtype.itemsize, BLOCK_BYTES)
+    elements = prod(TILE + r - 1 for r in g.window) * x.dtype.itemsize
+    channels = x.shape[-1]
+    kernels = elements * channels // g.groups * features
+    images = elements * prod(_tiles(g)) * (channels + features)
+    return block_size(x.shape[0], images, max(BLOCK_BYTES, 2 * kernels))
 
 
 @cache
@@ -73,14 +78,15 @@ def _matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     product of polynomials is V_a^-1 [(V_r w) * (V_m y)]; its transpose is the correlation.
     """
     a = m + r - 1
-    points = POINTS[: a - 1]
+    points = [Fraction(0), *(Fraction(s * p) for p in PAIRS for s in (1, -1))][: a - 1]
 
     def powers(n: int) -> np.ndarray:
-        rows = [[float(p**i) for i in range(n)] for p in points]
-        return np.array([*rows, [0.0] * (n - 1) + [1.0]])
+        zero, *rest = ([float(p**i) for i in range(n)] for p in points)
+        return np.array([zero, [0.0] * (n - 1) + [1.0], *rest])
 
     # Scaling each row of B' to small integers, and G by the inverse, halves the rounding.
-    scale = np.array([*(float(prod(p - q for q in points if q != p)) for p in points), 1.0])
+    zero, *rest = (float(prod(p - q for q in points if q != p)) for p in points)
+    scale = np.array([zero, 1.0, *rest])
     b = np.linalg.inv(powers(a)).T * scale[:, None]
     return powers(m).T, powers(r) / scale[:, None], np.where(abs(b) < 1e-12, 0, b)
 
@@ -91,73 +97,94 @@ def _matrix(g: Geometry, which: int) -> np.ndarray:
 
 
 def _transform(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
-    """The matrix times (elements of a tile, tiles, channels)."""
+    """The matrix times (elements of a tile, ...)."""
     return jnp.tensordot(jnp.asarray(matrix, tiles.dtype), tiles, 1)
 
 
-def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
-    """B' x for every tile, (a^2, tiles, C).
+def _kernels(g: Geometry, w: jax.Array) -> jax.Array:
+    """G w, (a^2, C / groups, groups, D / groups)."""
+    kernels = _transform(_matrix(g, 1), lax.collapse(w, 0, g.rank))
+    return kernels.reshape(*kernels.shape[:2], g.groups, -1)
 
-    The tiles overlap; sums of strided views, axis by axis, avoid writing them out.
+
+def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
+    """B' x for every tile, (a^2, groups, tiles, C / groups).
+
+    The tiles overlap; sums of views, axis by axis, avoid writing them out.
     """
     tiles = _tiles(g)
     edges = [
-        (lo, t * TILE + r - 1 - size - lo, 0)
-        for (lo, _), t, r, size in zip(g.padding, tiles, g.window, g.size, strict=True)
+        (lo, (t + 1) * TILE - size - lo, 0)
+        for (lo, _), t, size in zip(g.padding, tiles, g.size, strict=True)
     ]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
     for axis, (t, r) in enumerate(zip(tiles, g.window, strict=True)):
         # Each axis done has added one in front, the elements of the tiles.
-        views = [
-            lax.slice_in_dim(x, i, i + (t - 1) * TILE + 1, TILE, axis=2 * axis + 1)
-            for i in range(TILE + r - 1)
-        ]
-        quick = axis == 0 or x.shape[-1] >= MANY_CHANNELS
-        combine = _one_loop if quick else _row_by_row
-        x = combine(_matrices(TILE, r)[2], views, axis)
-    return lax.collapse(lax.collapse(x, g.rank, -1), 0, g.rank)
+        place = 2 * axis + 1
+        blocks = x.reshape(*x.shape[:place], t + 1, TILE, *x.shape[place + 1 :])
+        combine = _sparsely if axis == 0 else _densely
+        x = combine(_matrices(TILE, r)[2], partial(_views, blocks, place, axis), axis)
+    x = lax.collapse(x, 0, g.rank).reshape(prod(TILE + r - 1 for r in g.window), -1, x.shape[-1])
+    x = x.reshape(*x.shape[:2], g.groups, -1)
+    return lax.transpose(x, (0, 2, 1, 3))
 
 
-def _one_loop(matrix: np.ndarray, views: list[jax.Array], axis: int) -> jax.Array:
-    """The matrix times the views, its rows along a new axis: a single loop.
+def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> jax.Array:
+    """Elements ``first`` to ``first + count - 1`` of every tile, along a new axis.
 
-    It multiplies by zeros too, which takes no longer as the first of two axes (as the second, a
-    tenth to a fifth of the whole), but compiles sooner than a loop a row.
+    A tile is a block of the input and the beginning of the next.
     """
-    rows = [lax.expand_dims(v, (axis,)) for v in views]
-    shape = (1,) * axis + (-1,) + (1,) * (views[0].ndim - axis)
-    columns = [jnp.asarray(column.reshape(shape), rows[0].dtype) for column in matrix.T]
-    return reduce(jnp.add, [column * row for column, row in zip(columns, rows, strict=True)])
+    block, element = divmod(first, TILE)
+    tiles = blocks.shape[place] - 1
+    view = lax.slice_in_dim(blocks, block, block + tiles, axis=place)
+    view = lax.slice_in_dim(view, element, element + count, axis=place + 1)
+    return jnp.moveaxis(view, place + 1, axis)
 
 
-def _row_by_row(matrix: np.ndarray, views: list[jax.Array], axis: int) -> jax.Array:
-    """The same, without the zeros: a loop a row."""
-    return jnp.stack([_weighted_sum(row, views) for row in matrix], axis)
+Views = Callable[[int, int], jax.Array]
 
 
-def _weighted_sum(weights: np.ndarray, views: list[jax.Array]) -> jax.Array:
-    terms = [v if f == 1 else v * float(f) for f, v in zip(weights, views, strict=True) if f]
-    return reduce(jnp.add, terms)
+def _densely(matrix: np.ndarray, views: Views, axis: int, first: int = 0) -> jax.Array:
+    """The matrix times the views from ``first`` on, its rows along ``axis``: a single loop."""
+
+    def term(i: int) -> jax.Array:
+        view = views(first + i, 1)
+        column = matrix[:, i].reshape(-1, *(1,) * (view.ndim - axis - 1))
+        return jnp.asarray(column, view.dtype) * view
+
+    return reduce(jnp.add, map(term, range(matrix.shape[1])))
+
+
+def _sparsely(matrix: np.ndarray, views: Views, axis: int) -> jax.Array:
+    """The same in two loops that leave its zeros out, faster as the first of two axes.
+
+    The rows of 0 and infinity are the same polynomial, an element apart; the others have
+    neither the first element nor the last. A loop a row is no faster, and slow to compile.
+    """
+    elements = matrix.shape[1]
+    outer = [float(matrix[0, i]) * views(i, 2) for i in range(0, elements, 2)]
+    inner = _densely(matrix[2:, 1:-1], views, axis, first=1)
+    return lax.concatenate([reduce(jnp.add, outer), inner], axis)
 
 
 def _to_tiles(g: Geometry, dy: jax.Array) -> jax.Array:
-    """(N, *output, D) to (m^2, tiles, D)."""
-    tiles = _tiles(g)
+    """(N, *output, D) to (m^2, groups, tiles, D / groups)."""
+    tiles, rank = _tiles(g), g.rank
     edges = [(0, t * TILE - m, 0) for t, m in zip(tiles, g.output, strict=True)]
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    dy = dy.reshape(dy.shape[0], *(n for t in tiles for n in (t, TILE)), dy.shape[-1])
-    inner, outer = range(2, 2 * g.rank + 1, 2), range(1, 2 * g.rank, 2)
-    dy = lax.transpose(dy, (*inner, 0, *outer, 2 * g.rank + 1))
-    return lax.collapse(lax.collapse(dy, g.rank, -1), 0, g.rank)
+    dy = dy.reshape(dy.shape[0], *(n for t in tiles for n in (t, TILE)), g.groups, -1)
+    inner, outer = range(2, 2 * rank + 1, 2), range(1, 2 * rank, 2)
+    dy = lax.transpose(dy, (*inner, 2 * rank + 1, 0, *outer, 2 * rank + 2))
+    return dy.reshape(TILE**rank, g.groups, -1, dy.shape[-1])
 
 
 def _from_tiles(g: Geometry, y: jax.Array) -> jax.Array:
-    """(m^2, tiles, D) to (N, *output, D)."""
+    """(m^2, groups, tiles, D / groups) to (N, *output, D)."""
     tiles, rank = _tiles(g), g.rank
-    y = y.reshape(*(TILE,) * rank, -1, *tiles, y.shape[-1])
-    axes = (n for i in range(rank) for n in (rank + 1 + i, i))
-    y = lax.transpose(y, (rank, *axes, 2 * rank + 1))
-    y = y.reshape(y.shape[0], *(t * TILE for t in tiles), y.shape[-1])
+    y = y.reshape(*(TILE,) * rank, g.groups, -1, *tiles, y.shape[-1])
+    axes = (n for i in range(rank) for n in (rank + 2 + i, i))
+    y = lax.transpose(y, (rank + 1, *axes, rank, 2 * rank + 2))
+    y = y.reshape(y.shape[0], *(t * TILE for t in tiles), -1)
     return y[(slice(None), *map(slice, g.output))]
 
 

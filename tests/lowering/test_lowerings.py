@@ -12,6 +12,7 @@ from jax import lax
 
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, forced, minimal_filtering, xla
+from jcnn.lowering.blocks import block_size
 from jcnn.lowering.choice import OPERATIONS, applicable, choose
 
 ONE = (1, 1)
@@ -23,6 +24,7 @@ GEOMETRIES = {
     "5x3": Geometry((9, 8), (5, 3), ONE, NONE, ONE),
     "4x4 stride 2": Geometry((8, 8), (4, 4), (2, 2), SAME, ONE),
     "dilated": Geometry((9, 9), (3, 2), (1, 2), ((2, 2), (0, 0)), (2, 3)),
+    "groups at stride 1": Geometry((9, 6), (3, 3), ONE, SAME, ONE, groups=3),
     "groups": Geometry((6, 5), (3, 3), (2, 1), SAME, ONE, groups=3),
 }
 
@@ -52,14 +54,21 @@ def test_all_lowerings_agree(name, operation, monkeypatch):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("channels", [6, 256])
-def test_minimal_filtering_is_exact_but_for_rounding(operation, channels):
-    g = GEOMETRIES["3x3 same"]
+@pytest.mark.parametrize("geometry", ["3x3 same", "groups at stride 1"])
+def test_minimal_filtering_is_exact_but_for_rounding(operation, geometry):
+    g = GEOMETRIES[geometry]
     with jax.enable_x64(True), forced("winograd"):
-        a, b = operands(operation, g, n=2, channels=channels, dtype=jnp.float64)
+        a, b = operands(operation, g, n=2, dtype=jnp.float64)
         got = jax.jit(partial(getattr(lowering, operation), g))(a, b)
         expected = getattr(xla, operation)(g, a, b)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("batch", "fit", "size"), [(64, 100, 64), (64, 13, 8), (60, 13, 12), (64, 0, 1), (67, 20, 17)]
+)
+def test_blocks_are_whole_where_that_costs_less_than_half_of_them(batch, fit, size):
+    assert block_size(batch, image_bytes=10, block_bytes=10 * fit) == size
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
