@@ -37,13 +37,15 @@ def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Res
     return jax.tree.map(lambda a, rest: jnp.concatenate([a, rest]), y, f(x[whole:]))
 
 
-def sum_blocks(f: Callable[..., jax.Array], size: int, *arrays: jax.Array) -> jax.Array:
-    """f(*arrays), for an f that sums over the images."""
+def sum_blocks(
+    f: Callable[..., jax.Array], size: int, shape: tuple[int, ...], *arrays: jax.Array
+) -> jax.Array:
+    """f(*arrays), of the given shape, for an f that sums over the images."""
     batch = arrays[0].shape[0]
     if size >= batch:
         return f(*arrays)
     whole = batch - batch % size
     blocks = tuple(a[:whole].reshape(-1, size, *a.shape[1:]) for a in arrays)
-    like = jax.eval_shape(f, *(a[0] for a in blocks))
-    start = jnp.zeros(like.shape, like.dtype) if whole == batch else f(*(a[whole:] for a in arrays))
+    left_over = (a[whole:] for a in arrays)
+    start = jnp.zeros(shape, arrays[0].dtype) if whole == batch else f(*left_over)
     return lax.scan(lambda total, block: (total + f(*block), None), start, blocks)[0]

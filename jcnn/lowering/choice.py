@@ -132,7 +132,7 @@ def _lightest(operation: str, g: Geometry, channels: int) -> Choice | None:
 
 
 def _correlate(g: Geometry, channels: int, features: int) -> Choice:
-    if _narrow(g, channels, features):
+    if _narrow(g, channels) and features <= 32:
         return Choice("fold", "few channels: several outputs a row fill the matrix product")
     return Choice("xla", "XLA packs its patches in cache, inside loops as well")
 
@@ -156,11 +156,13 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
 
 
 def _kernel_gradient(g: Geometry, channels: int, features: int) -> Choice:
-    if _narrow(g, channels, features):
+    if _narrow(g, channels) and features <= 64:
         return Choice("fold", "few channels: several outputs a row fill the matrix product")
-    if g.taps == 1 or (max(g.strides) > 1 and channels >= 64):
-        # 1x1: 8 ms against XLA's 22 to 90; 3x3 stride 2, 64 channels: 25 against 41.
-        return Choice("patches", "one matrix product over all positions")
+    if g.taps == 1 or (g.rank == 2 and g.taps <= 9):
+        # 1x1: 8 ms against XLA's 22 to 90; 3x3, 24 to 64 channels: 39 against 138 to 220, 16 to 16:
+        # 2.9 against 3.9, stride 2, 32 to 64: 4.3 against 10. Not 5x5, nor 7x7 stride 2: 28 to 19;
+        # 11x11 stride 4 gains a fifth, but compiles six times as long.
+        return Choice("patches", "a small window: one matrix product over all positions")
     return Choice(
         "transposed", "XLA's convolution laid out so that it is fast inside loops as well"
     )
@@ -173,14 +175,15 @@ _RULES = {
 }
 
 
-def _narrow(g: Geometry, channels: int, features: int) -> bool:
+def _narrow(g: Geometry, channels: int) -> bool:
     """Whether folding several outputs together pays: 1 to 32 channels, 5x5, 1.5 ms against 2.2."""
-    return max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4 and features <= 32
+    return max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4
 
 
-# The least channels for which F(4, r) was measured faster. r = 3, 64 channels: 17 ms forward
-# against XLA's 25, kernel gradient 41 against 87; 128: 12 against 25. r = 5, 32: 3 against 9.
-_FILTERING_CHANNELS = {3: 64, 5: 32}
+# The least channels for which F(4, r) was measured faster. r = 3, 32 channels: 4.4 ms forward
+# against XLA's 6.1, kernel gradient 9.7 against 12; 128: 10 and 8 against 14 and 27.
+# r = 5, 16 to 32 channels: 1.5 and 1.8 against 2 and 3.1; 32 to 64: 2.2 and 2.5 against 7 and 9.7.
+_FILTERING_CHANNELS = {3: 32, 5: 16}
 
 
 def _filters(g: Geometry, least_channels: int) -> bool:

@@ -46,7 +46,8 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         dy = lax.collapse(dy, 0, g.rank + 1)
         return rows.T @ dy if narrow else dy.T @ rows
 
-    dw = sum_blocks(block, _images_a_block(g, x), x, dy)
+    ends = g.taps * x.shape[-1], dy.shape[-1]
+    dw = sum_blocks(block, _images_a_block(g, x), ends if narrow else ends[::-1], x, dy)
     return (dw if narrow else dw.T).reshape(*g.window, x.shape[-1], dy.shape[-1])
 
 

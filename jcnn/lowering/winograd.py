@@ -56,14 +56,16 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         cotangents = _transform(_matrix(g, 0).T, _to_tiles(g, dy))
         return jnp.einsum("agpc,agpd->agcd", _inputs(g, x), cotangents)
 
-    products = sum_blocks(block, _images_a_block(g, x, dy.shape[-1]), x, dy)
+    c, d = x.shape[-1] // g.groups, dy.shape[-1]
+    size, shape = _images_a_block(g, x, d), (_elements(g), g.groups, c, d // g.groups)
+    products = sum_blocks(block, size, shape, x, dy)
     dw = _transform(_matrix(g, 1).T, lax.transpose(products, (0, 2, 1, 3)))
-    return dw.reshape(*g.window, x.shape[-1] // g.groups, dy.shape[-1])
+    return dw.reshape(*g.window, c, d)
 
 
 def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
     """Images whose transforms stay in cache: whole batches took twice as long."""
-    elements = prod(TILE + r - 1 for r in g.window) * x.dtype.itemsize
+    elements = _elements(g) * x.dtype.itemsize
     channels = x.shape[-1]
     kernels = elements * channels // g.groups * features
     images = elements * prod(_tiles(g)) * (channels + features)
@@ -124,8 +126,7 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
         blocks = x.reshape(*x.shape[:place], t + 1, TILE, *x.shape[place + 1 :])
         combine = _sparsely if axis == 0 else _densely
         x = combine(_matrices(TILE, r)[2], partial(_views, blocks, place, axis), axis)
-    x = lax.collapse(x, 0, g.rank).reshape(prod(TILE + r - 1 for r in g.window), -1, x.shape[-1])
-    x = x.reshape(*x.shape[:2], g.groups, -1)
+    x = x.reshape(_elements(g), -1, g.groups, x.shape[-1] // g.groups)
     return lax.transpose(x, (0, 2, 1, 3))
 
 
@@ -134,11 +135,10 @@ def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> 
 
     A tile is a block of the input and the beginning of the next.
     """
-    block, element = divmod(first, TILE)
-    tiles = blocks.shape[place] - 1
-    view = lax.slice_in_dim(blocks, block, block + tiles, axis=place)
-    view = lax.slice_in_dim(view, element, element + count, axis=place + 1)
-    return jnp.moveaxis(view, place + 1, axis)
+    start, limit = [0] * blocks.ndim, list(blocks.shape)
+    start[place : place + 2] = divmod(first, TILE)
+    limit[place : place + 2] = start[place] + blocks.shape[place] - 1, start[place + 1] + count
+    return jnp.moveaxis(lax.slice(blocks, start, limit), place + 1, axis)
 
 
 Views = Callable[[int, int], jax.Array]
@@ -190,3 +190,8 @@ def _from_tiles(g: Geometry, y: jax.Array) -> jax.Array:
 
 def _tiles(g: Geometry) -> tuple[int, ...]:
     return tuple(-(-m // TILE) for m in g.output)
+
+
+def _elements(g: Geometry) -> int:
+    """a^2: elements of a whole tile."""
+    return prod(TILE + r - 1 for r in g.window)
