@@ -11,7 +11,7 @@ from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Fraction, Real, Shape, by
+from jcnn.layers.base import Fraction, PositiveReal, Real, Shape, by
 
 
 class Loss(BaseModel):
@@ -51,19 +51,27 @@ class SoftmaxCrossEntropy(Loss):
 
     Attributes:
         label_smoothing: Share of the target that is spread evenly over all classes.
+        temperature: What the logits are divided by.
     """
 
     name: Literal["softmax_cross_entropy"] = "softmax_cross_entropy"
     label_smoothing: Fraction = 0.0
+    temperature: PositiveReal = 1.0
 
     def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
         """See :meth:`Loss.per_example`."""
-        return ops.softmax_cross_entropy(output, labels, label_smoothing=self.label_smoothing)
+        logits = output / self.temperature
+        return ops.softmax_cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def curvature_probe(self, output: Array, key: Array) -> Array:
         """See :meth:`Loss.curvature_probe`: softmax less a class that the softmax itself draws."""
-        drawn = jax.random.categorical(key, output)
-        return jax.nn.softmax(output) - jax.nn.one_hot(drawn, output.shape[-1], dtype=output.dtype)
+        logits = output / self.temperature
+        drawn = jax.nn.one_hot(jax.random.categorical(key, logits), output.shape[-1])
+        return (jax.nn.softmax(logits) - drawn.astype(output.dtype)) / self.temperature
+
+    def probabilities(self, output: Array) -> Array:
+        """See :meth:`Loss.probabilities`."""
+        return jax.nn.softmax(output / self.temperature, axis=-1)
 
 
 class MeanSquaredError(Loss):

@@ -10,7 +10,10 @@ Optax's own signatures say what may be given, so every one of its optimizers is 
     before = [{name = "clip_by_global_norm", max_norm = 1.0}]
 
 A count of steps may be an integer or a string ``"N epochs"``; a mask is ``"kernels"``, the weights
-without biases, scales and slopes.
+without biases, scales and slopes. What stands ``before`` the optimizer may name the parameters
+that it is for, so that some learn faster than others::
+
+    before = [{name = "scale", step_size = 64.0, only = ["offset"]}]
 
 One optimizer is jcnn's own, ``"diagonal_levenberg_marquardt"``: see :mod:`jcnn.second_order`.
 """
@@ -20,8 +23,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +89,24 @@ class Transformation(BaseModel):
         return _with_standard_promotion(self._known()[self.name](**arguments))
 
 
+class Preparation(Transformation):
+    """A transformation before the optimizer, of all gradients or of some parameters' alone.
+
+    Attributes:
+        only: Names of the parameters whose gradients it changes: "w", "b", "scale", "offset" or
+            "slope"; all of them where not given.
+    """
+
+    only: tuple[Literal["w", "b", "scale", "offset", "slope"], ...] | None = None
+
+    def build(self, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+        """See :meth:`Transformation.build`."""
+        transformation = super().build(steps_per_epoch)
+        if self.only is None:
+            return transformation
+        return optax.masked(transformation, partial(_named, names=self.only))
+
+
 class Optimizer(Transformation):
     """An optimizer of Optax, after the transformations ``before`` it, in their order.
 
@@ -94,7 +115,7 @@ class Optimizer(Transformation):
     'GradientTransformationExtraArgs'
     """
 
-    before: tuple[Transformation, ...] = ()
+    before: tuple[Preparation, ...] = ()
 
     def _known(self) -> Mapping[str, Callable[..., Any]]:
         return optimizers()
@@ -266,4 +287,8 @@ def kernels(params: Any) -> Any:
     >>> kernels({"dense_1": {"w": 0.5, "b": 0.0}})
     {'dense_1': {'b': False, 'w': True}}
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "w", params)
+    return _named(params, ("w",))
+
+
+def _named(params: Any, names: tuple[str, ...]) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in names, params)

@@ -10,6 +10,7 @@ OUTPUT = jnp.array([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
 LABELS = jnp.array([0, 2], jnp.int32)
 LOSSES = [
     SoftmaxCrossEntropy(label_smoothing=0.1),
+    SoftmaxCrossEntropy(temperature=3.0),
     MeanSquaredError(targets=(-1.0, 1.0)),
     BinaryCrossEntropy(),
 ]
@@ -38,6 +39,14 @@ def test_output_that_is_not_one_value_a_class_is_refused(loss):
         UserError, match=f"output is 4x4x3, and the loss '{loss.name}' over 3 classes"
     ):
         loss.check_output((4, 4, 3), 3)
+
+
+def test_temperature_divides_the_logits():
+    hot, plain = SoftmaxCrossEntropy(temperature=3.0), SoftmaxCrossEntropy()
+    np.testing.assert_allclose(
+        hot.per_example(3 * OUTPUT, LABELS, ops), plain.per_example(OUTPUT, LABELS, ops), rtol=1e-6
+    )
+    np.testing.assert_allclose(hot.probabilities(3 * OUTPUT), plain.probabilities(OUTPUT))
 
 
 def test_mean_squared_error_uses_its_targets():

@@ -97,6 +97,13 @@ def test_transformations_before_come_first_and_masks_spare_biases():
     assert np.allclose(updates["b"], -0.5)
 
 
+def test_a_transformation_before_may_be_for_some_parameters_only():
+    faster = {"name": "scale", "step_size": 64.0, "only": ["b"]}
+    updates = _updates(Optimizer(name="sgd", learning_rate=0.1, before=(faster,)).build(10))
+    plain = _updates(optax.sgd(0.1))["dense_1"]
+    assert _equal(updates, {"dense_1": {"w": plain["w"], "b": 64 * plain["b"]}})
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "lion", "lamb", "adagrad"])
 def test_common_optimizers_run_under_strict_promotion_with_a_schedule(name):
     schedule = {

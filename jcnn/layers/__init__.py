@@ -34,6 +34,7 @@ from jcnn.layers.pooling import (
 from jcnn.layers.rearrangement import Flatten, Pad, Reshape
 from jcnn.layers.residual import AnyLayer, Residual
 from jcnn.layers.sequence import Sequence
+from jcnn.layers.whitening import PatchWhitening
 
 __all__ = [
     "AnyLayer",
@@ -54,6 +55,7 @@ __all__ = [
     "MaxPool",
     "Pad",
     "Params",
+    "PatchWhitening",
     "Prelu",
     "Relu",
     "ReluMaxPool",

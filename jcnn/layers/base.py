@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,6 +66,9 @@ class Layer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Whether its state is set from a sample of inputs before training.
+    sampled: ClassVar[bool] = False
+
     type: str
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
 
@@ -98,6 +101,17 @@ class Layer(BaseModel):
             ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
         """
         raise NotImplementedError
+
+    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+        """Set the state from a sample of inputs; called where ``sampled`` is true.
+
+        Args:
+            params: What :meth:`init` gave.
+            state: Likewise.
+            x: Inputs of shape ``(N, *input_shape)``.
+            ops: See :meth:`apply`.
+        """
+        return state
 
     def cost(self, input_shape: Shape) -> Cost:
         """Count parameters, connections, units and operations."""

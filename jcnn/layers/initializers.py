@@ -108,13 +108,30 @@ class Gaussian(Initializer):
         return _normal(key, shape, self.std)
 
 
+class Dirac(Initializer):
+    """The n-th feature copies the n-th channel, as far as both go; the others are uniform.
+
+    Their bounds are ± 1 / √fan_in. What a network reads passes through it from the first step
+    (Zagoruyko and Komodakis, 2017). For odd windows and one group.
+    """
+
+    name: Literal["dirac"] = "dirac"
+
+    def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
+        """See :meth:`Initializer.draw`."""
+        *window, channels, features = shape
+        both = np.arange(min(channels, features))
+        weights = _uniform(key, shape, np.sqrt(1.0 / fan_in)).at[..., both].set(0)
+        return weights.at[(*(k // 2 for k in window), both, both)].set(1)
+
+
 def _table(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
 AnyInitializer = Annotated[
     Annotated[
-        HeNormal | LecunNormal | GlorotUniform | UniformFanIn | UniformRootFanIn | Gaussian,
+        HeNormal | LecunNormal | GlorotUniform | UniformFanIn | UniformRootFanIn | Gaussian | Dirac,
         Field(discriminator="name"),
     ],
     BeforeValidator(_table),

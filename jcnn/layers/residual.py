@@ -35,6 +35,7 @@ from jcnn.layers.pooling import (
 )
 from jcnn.layers.rearrangement import Flatten, Pad, Reshape
 from jcnn.layers.sequence import Sequence
+from jcnn.layers.whitening import PatchWhitening
 
 
 class Residual(Layer):
@@ -102,6 +103,19 @@ class Residual(Layer):
                 next_state[name] = path_state
         return outputs[0] + outputs[1], next_state
 
+    @property
+    def sampled(self) -> bool:  # type: ignore[override]
+        """Whether a layer of its paths is."""
+        return any(path.sampled for path in self.branches().values())
+
+    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+        """See :meth:`Layer.calibrate`."""
+        calibrated = {
+            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, ops=ops)
+            for name, path in self.branches().items()
+        }
+        return {name: own for name, own in calibrated.items() if own}
+
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""
         return sum((path.cost(input_shape) for path in self.branches().values()), Cost())
@@ -133,6 +147,7 @@ AnyLayer = Annotated[
     | Dropout
     | BatchNorm
     | LocalResponseNorm
+    | PatchWhitening
     | Residual,
     Field(discriminator="type"),
 ]

@@ -121,6 +121,21 @@ class Sequence:
             )
             yield name, x, own_state
 
+    @property
+    def sampled(self) -> bool:
+        """Whether a layer's state is set from a sample of inputs before training."""
+        return any(layer.sampled for layer in self.layers)
+
+    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+        """Set the state from a sample of the first layer's inputs, from layer to layer."""
+        state = dict(state)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            own = params.get(name, {}), state.get(name, {})
+            if layer.sampled:
+                state[name] = layer.calibrate(*own, x, ops=ops)
+            x, _ = layer.apply(own[0], state.get(name, {}), x, training=False, key=None, ops=ops)
+        return state
+
     def cost(self, input_shape: Shape) -> Cost:
         """Sum of the layers' costs."""
         costs = (layer.cost(shape) for _, layer, shape, _ in self.walk(input_shape))

@@ -29,6 +29,10 @@ class Feed(Protocol):
         """Compile for arguments like these (arrays or their shapes)."""
         ...
 
+    def sample(self, count: int) -> Array:
+        """Return at most ``count`` training inputs, the same ones each time."""
+        ...
+
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``."""
         ...
@@ -68,6 +72,10 @@ class DeviceFeed:
         """Compile the loop over the steps."""
         arguments = (self._x, self._y, self._shuffled(0), np.int32(0), np.int32(0))
         self._program = self._jitted.lower(state, totals, *arguments).compile()
+
+    def sample(self, count: int) -> Array:
+        """Return the first examples."""
+        return self._x[:count]
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps as one program."""
@@ -114,6 +122,11 @@ class StreamFeed:
         x = jax.ShapeDtypeStruct(self._shape, jnp.float32)
         y = jax.ShapeDtypeStruct(self._shape[:1], jnp.int32)
         self._program = self._jitted.lower(state, totals, x, y).compile()
+
+    def sample(self, count: int) -> Array:
+        """Return the first batch, or its beginning."""
+        batches = self._stream.train_batches(self._batch_size, seed=self._seed, start_step=0)
+        return jnp.asarray(next(batches)[0][:count])
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Read and dispatch ``count`` batches; the device works while the next one is read."""

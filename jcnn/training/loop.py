@@ -15,6 +15,7 @@ import jax
 from jcnn import ops as explicit_ops
 from jcnn.experiment import Experiment
 from jcnn.training import surroundings
+from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import DeviceEvaluation, Evaluation, Means, StreamEvaluation
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed, whole_batches
 from jcnn.training.interruption import Interruption
@@ -155,7 +156,7 @@ class Trainer:
         self._feed.compile(like["state"], like["totals"])
         self._evaluation.compile(like["state"])
         if self.step == 0 and self._checkpoints.latest_step() is None:
-            weights = initial_weights(self._experiment)
+            weights = initial_weights(self._experiment) or calibrated(self._experiment, self._feed)
             self._state, self._totals = initial(weights), Totals.zero()
         seconds = perf_counter() - before
         self._spent["compile_seconds"] += seconds

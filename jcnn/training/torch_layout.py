@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jcnn.errors import UserError
-from jcnn.layers import Conv, ConvTranspose, Dense, Layer, Residual, Shape
+from jcnn.layers import Conv, ConvTranspose, Dense, Layer, PatchWhitening, Residual, Shape
 from jcnn.model import Model
 
 Path = tuple[str, ...]
@@ -184,13 +184,15 @@ def _own(layer: Layer, before: Shape, place: str, path: Path, order: Shape) -> l
 
 def _layout(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
     match layer, key:
+        case PatchWhitening(), "w":
+            return _kernel(shape, flip=False)
         case Conv(), "w":
             return _kernel(shape, flip=not layer.correlate)
         case ConvTranspose(), "w":
             return _transposed_kernel(shape, layer.groups)
         case Dense(), "w":
             return _matrix(shape, order)
-        case ((Conv() | ConvTranspose() | Dense()), _):
+        case ((Conv() | ConvTranspose() | Dense() | PatchWhitening()), _):
             return _channels_first(shape, shape)
     # One number a channel, or a value of a flattened input, which has its order.
     return _channels_first(shape, order)

@@ -46,6 +46,8 @@ EXAMPLES = [
     (layers.Flatten(), (8, 7, 3)),
     (layers.Reshape(shape=(7, 24)), (8, 7, 3)),
     (layers.Dropout(drop_rate=0.5), (8, 7, 3)),
+    (layers.PatchWhitening(window=2), (8, 7, 3)),
+    (layers.PatchWhitening(window=3, bias=False), (9, 2)),
     (layers.BatchNorm(), (8, 7, 3)),
     (layers.BatchNorm(), (6,)),
     (layers.LocalResponseNorm(size=3), (8, 7, 4)),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from jcnn import ops
 from jcnn.layers.initializers import AnyInitializer
 
 FAN_IN, FAN_OUT = 50, 200
@@ -35,6 +36,18 @@ def test_deviation_is_the_stated_one(written, std):
 def test_uniform_stays_within_its_bound_and_reaches_it():
     largest = float(abs(_draw({"name": "uniform_fan_in", "gain": 2.4})).max())
     assert 0.99 * 2.4 / FAN_IN < largest <= 2.4 / FAN_IN
+
+
+@pytest.mark.parametrize(("channels", "features"), [(4, 6), (6, 4)])
+def test_dirac_copies_as_many_channels_as_there_are(channels, features):
+    initializer = TypeAdapter(AnyInitializer).validate_python("dirac")
+    shape = (3, 3, channels, features)
+    w = initializer.draw(jax.random.key(0), shape, 9 * channels, 9 * features)
+    x = jax.random.normal(jax.random.key(1), (2, 5, 5, channels))
+    y = ops.convolve(x, w, padding="SAME")
+    np.testing.assert_allclose(y[..., :4], x[..., :4], rtol=1e-5, atol=1e-6)
+    assert abs(w[..., 4:]).max(initial=0) <= 1 / np.sqrt(9 * channels)
+    assert (w[..., 4:] != 0).all()
 
 
 def test_same_key_same_weights():

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from jcnn import ops
 from jcnn.errors import UserError
 from jcnn.training import Interrupted, Run, evaluate, load_trained, train
 from jcnn.training import loop as loop_module
@@ -175,3 +176,18 @@ def test_a_loss_that_is_no_number_is_null_in_the_files(tiny, tmp_path):
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["loss"] is None
+
+
+def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_path):
+    layers = [
+        {"type": "patch_whitening", "window": 2},
+        {"type": "global_average_pool"},
+        {"type": "dense", "features": 10},
+    ]
+    experiment = tiny({"layers": layers, "training.epochs": 2})
+    train(experiment, tmp_path / "run")
+    layer, x = experiment.layers[0], experiment.data.load().train.x
+    params, state = layer.init(jax.random.key(0), x.shape[1:])
+    expected = layer.calibrate(params, state, x, ops=ops)["w"]
+    learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
+    np.testing.assert_array_equal(learned, expected)

@@ -19,6 +19,7 @@ from jcnn.layers import (
     GlobalMaxPool,
     Layer,
     MaxPool,
+    PatchWhitening,
     Prelu,
     Relu,
     ReluMaxPool,
@@ -184,3 +185,15 @@ def test_units_of_their_own_biases_have_channels_first():
     _, bias = model_tensors(model, (5, 6, 1))
     array = np.arange(24.0).reshape(3, 4, 2)
     np.testing.assert_array_equal(bias.layout.to_torch(array), array.transpose(2, 0, 1))
+
+
+def test_whitening_is_a_correlation_whose_kernel_is_state(x64):
+    torch = pytest.importorskip("torch")
+    layers = (PatchWhitening(window=2), ReluMaxPool(window=2), Flatten(), Dense(features=3))
+    model = Model(layers)
+    params, state, tensors = moved(model, (5, 7, 3))
+    nn = torch.nn
+    theirs = sequences(
+        torch, [nn.Conv2d(3, 24, 2), nn.ReLU(), nn.MaxPool2d(2)], [nn.Linear(24 * 2 * 3, 3)]
+    )
+    agree(torch, model, params, state, tensors, theirs, (5, 7, 3))

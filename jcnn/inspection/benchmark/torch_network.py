@@ -107,6 +107,23 @@ def _mask(connections: tuple[tuple[int, ...], ...], channels: int, rank: int) ->
     return mask.reshape(*mask.shape, *(1,) * rank)
 
 
+class Whitening(nn.Module):
+    """``patch_whitening``: a correlation whose kernel is not learned."""
+
+    def __init__(self, channels: int, window: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__()
+        features = 2 * channels * prod(window)
+        self.window = window
+        self.w: Tensor
+        self.register_buffer("w", torch.randn(features, channels, *window))
+        self.b = nn.Parameter(torch.zeros(features)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Correlate."""
+        one = (1,) * len(self.window)
+        return convolution(x, self.w, self.b, one, ((0, 0),) * len(one), one, 1)
+
+
 class Residual(nn.Module):
     """The sum of two paths."""
 
@@ -140,6 +157,9 @@ def _module(layer: Any, shape: Shape) -> nn.Module:
             return nn.LocalResponseNorm(
                 layer.size, layer.scale * layer.size, layer.power, layer.offset
             )
+        case "patch_whitening":
+            window = per_axis("window", layer.window, shape[:-1])
+            return Whitening(shape[-1], window, bias=layer.bias)
         case "residual":
             return Residual(*(_sequence(path, shape) for path in layer.branches().values()))
     return Function(_function(layer, shape))
@@ -195,7 +215,7 @@ def _loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:
     match loss:
         case SoftmaxCrossEntropy():
             return lambda out, y: functional.cross_entropy(
-                out, y, label_smoothing=loss.label_smoothing
+                out / loss.temperature, y, label_smoothing=loss.label_smoothing
             )
         case MeanSquaredError():
             off, on = loss.targets

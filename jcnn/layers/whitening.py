@@ -1,0 +1,90 @@
+"""Whitening of patches: a first convolution that the training images themselves determine."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jcnn.layers.base import Cost, Flag, Layer, Params, PositiveReal, Shape, State
+from jcnn.layers.window import PerAxis, geometry, per_axis, spatial
+
+
+class PatchWhitening(Layer):
+    """``patch_whitening``: each patch along its principal axes, each to the same variance.
+
+    Neighbouring pixels are so alike that gradient descent sees little else. With u the eigenvectors
+    and v the eigenvalues of the second moments of the training images' patches (images of mean
+    zero are expected), the outputs are ± uᵀ patch / √(v + epsilon), both signs for a ReLU to keep,
+    and a bias. The kernel is the layer's state, not a parameter: it is set from a sample of
+    training images before the first step, and not learned. Until then patches pass unchanged.
+
+    Attributes:
+        window: Size of the patches.
+        epsilon: Added to each variance, so that axes without variance are not blown up.
+        bias: Whether each output has a learned bias.
+
+    >>> layer = PatchWhitening(window=2)
+    >>> layer.output_shape((32, 32, 3)), layer.cost((32, 32, 3)).parameters
+    ((31, 31, 24), 24)
+    """
+
+    type: Literal["patch_whitening"] = "patch_whitening"
+    window: PerAxis = 2
+    epsilon: PositiveReal = 5e-4
+    bias: Flag = True
+    sampled = True
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See :meth:`Layer.output_shape`."""
+        placed = geometry(
+            input_shape, window=self.window, strides=1, padding="VALID", dilation=1, groups=1
+        )
+        return (*placed.output, 2 * placed.taps * input_shape[-1])
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """See :meth:`Layer.init`."""
+        window = per_axis("window", self.window, spatial(input_shape))
+        values = prod(window) * input_shape[-1]
+        params = {"b": jnp.zeros(2 * values, jnp.float32)} if self.bias else {}
+        return params, {"w": _both_signs(np.eye(values), (*window, input_shape[-1]))}
+
+    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+        """See :meth:`Layer.calibrate`."""
+        *window, channels, _ = state["w"].shape
+        size = [n - k + 1 for n, k in zip(x.shape[1:-1], window, strict=True)]
+        views = [
+            x[(slice(None), *(slice(i, i + n) for i, n in zip(start, size, strict=True)))]
+            for start in product(*map(range, window))
+        ]
+        columns = [np.asarray(view, np.float64).reshape(-1, channels) for view in views]
+        patches = np.concatenate(columns, axis=1)
+        variances, axes = np.linalg.eigh(patches.T @ patches / len(patches))
+        # An eigenvector's sign is free: the same on every machine.
+        axes = axes * np.sign(axes[np.abs(axes).argmax(0), range(len(axes))])
+        scaled = axes / np.sqrt(np.maximum(variances, 0) + self.epsilon)
+        return {"w": _both_signs(scaled, (*window, channels))}
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+    ) -> tuple[Array, State]:
+        """See :meth:`Layer.apply`."""
+        bias = params["b"].astype(x.dtype) if self.bias else None
+        return ops.correlate(x, state["w"].astype(x.dtype), bias), state
+
+    def cost(self, input_shape: Shape) -> Cost:
+        """See :meth:`Layer.cost`."""
+        output = self.output_shape(input_shape)
+        sums = prod(output) * output[-1] // 2
+        biases = output[-1] if self.bias else 0
+        return Cost(biases, sums + prod(output) * self.bias, prod(output), 2 * sums)
+
+
+def _both_signs(axes: np.ndarray, patch: Shape) -> Array:
+    """(values, axes) to a kernel (*patch, 2 axes)."""
+    kernel = np.concatenate([axes, -axes], 1).astype(np.float32)
+    return jnp.asarray(kernel.reshape(*patch, -1))

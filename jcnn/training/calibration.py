@@ -1,0 +1,26 @@
+"""Weights for layers that a sample of the training examples determines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jcnn import ops
+from jcnn.experiment import Experiment
+from jcnn.training import keys
+from jcnn.training.feeds import Feed
+
+# A thousand images have a million patches: more change no digit that matters.
+SAMPLE = 1024
+
+
+def calibrated(experiment: Experiment, feed: Feed) -> tuple[Any, Any] | None:
+    """Draw the parameters, and set from a sample the state of the layers that ask for one.
+
+    Returns:
+        Parameters and state; None where no layer asks.
+    """
+    model = experiment.model
+    if not model.sampled:
+        return None
+    params, state = model.init(keys.init_key(experiment.seed), experiment.input_shape)
+    return params, model.calibrate(params, state, feed.sample(SAMPLE), ops=ops)

@@ -1,0 +1,68 @@
+"""What whitening does to patches, and how a sample of the training examples gets to it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn import ops
+from jcnn.layers import Conv, PatchWhitening, Relu, Residual
+from jcnn.model import Model
+
+KEY = jax.random.key(0)
+
+
+def images(n=64):
+    """Smooth images: neighbours are alike."""
+    x = jax.random.normal(KEY, (n, 9, 8, 3))
+    return x + jnp.roll(x, 1, 1) + jnp.roll(x, 1, 2) + x.sum(-1, keepdims=True)
+
+
+def outputs(layer, state, x):
+    params, _ = layer.init(KEY, x.shape[1:])
+    return layer.apply(params, state, x, training=False, key=None, ops=ops)[0]
+
+
+def test_outputs_of_a_sample_are_uncorrelated_with_variance_one():
+    layer, x = PatchWhitening(window=2, epsilon=1e-9), images()
+    state = layer.calibrate(*layer.init(KEY, x.shape[1:]), x, ops=ops)
+    y = np.asarray(outputs(layer, state, x), np.float64).reshape(-1, 24)
+    np.testing.assert_allclose(y[:, :12].T @ y[:, :12] / len(y), np.eye(12), atol=1e-3)
+    np.testing.assert_array_equal(y[:, 12:], -y[:, :12])
+
+
+def test_epsilon_holds_axes_without_variance():
+    layer, x = PatchWhitening(window=2, epsilon=0.25), jnp.full((2, 4, 4, 1), 3.0)
+    state = layer.calibrate(*layer.init(KEY, (4, 4, 1)), x, ops=ops)
+    # One axis has variance 4 * 9 = 36, the others none.
+    np.testing.assert_allclose(outputs(layer, state, x).max(), 6 / np.sqrt(36.25), rtol=1e-5)
+
+
+def test_patches_pass_unchanged_before():
+    layer, x = PatchWhitening(window=2), images(2)
+    y = outputs(layer, layer.init(KEY, x.shape[1:])[1], x)
+    np.testing.assert_array_equal(y[..., :3], x[:, :-1, :-1])
+    np.testing.assert_array_equal(y[..., 21:], -x[:, 1:, 1:])
+
+
+def test_a_model_calibrates_from_layer_to_layer_within_blocks_too():
+    inner = PatchWhitening(window=1, name="inner")
+    model = Model(
+        (
+            PatchWhitening(window=2, name="outer"),
+            Relu(),
+            Residual(layers=(inner, Conv(features=24, window=1))),
+        )
+    )
+    x = images()
+    params, state = model.init(KEY, x.shape[1:])
+    calibrated = model.calibrate(params, state, x, ops=ops)
+    assert model.sampled
+    assert jax.tree.structure(calibrated) == jax.tree.structure(state)
+    hidden = jax.nn.relu(outputs(model.layers[0], calibrated["outer"], x))
+    expected = inner.calibrate({}, {"w": jnp.zeros((1, 1, 24, 48))}, hidden, ops=ops)
+    got = calibrated["residual_1"]["layers"]["inner"]["w"]
+    np.testing.assert_allclose(got, expected["w"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_such_layers_asks_for_no_sample():
+    assert not Model((Conv(features=2, window=3), Residual(layers=(Relu(),)))).sampled
