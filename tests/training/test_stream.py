@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from jcnn import ops
 from jcnn.data import Digits, Split
 from jcnn.training import Interrupted, evaluate, load_trained, train
 from jcnn.training.keys import shuffled
@@ -75,3 +76,19 @@ def test_streamed_resumed_and_resident_training_agree(tiny, tmp_path, streaming)
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
     assert streamed["test"]["loss"] == pytest.approx(resident["test"]["loss"], rel=1e-4)
     assert evaluate(tmp_path / "run")["loss"] == streamed["test"]["loss"]
+
+
+def test_whitening_takes_its_sample_from_the_first_batch(tiny, tmp_path, streaming):
+    streaming()
+    layers = [
+        {"type": "patch_whitening"},
+        {"type": "flatten"},
+        {"type": "dense", "features": 10},
+    ]
+    experiment = tiny({"layers": layers, "training.epochs": 1})
+    train(experiment, tmp_path / "run")
+    first, _ = next(experiment.data.stream().train_batches(32, seed=0))
+    layer = experiment.layers[0]
+    expected = layer.calibrate(*layer.init(jax.random.key(0), first.shape[1:]), first, ops=ops)
+    learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
+    np.testing.assert_array_equal(learned, expected["w"])
