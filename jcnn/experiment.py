@@ -16,7 +16,7 @@ from jcnn.augmentation import AnyAugmentation
 from jcnn.data import AnyData
 from jcnn.errors import UserError
 from jcnn.layers import AnyLayer, Shape
-from jcnn.layers.base import Count, Fraction
+from jcnn.layers.base import Count, Flag, Fraction, by
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.model import Model
 from jcnn.optimizer import Optimizer
@@ -42,6 +42,8 @@ class Training(BaseModel):
         augment: Random changes of the training images, in their order.
         average_decay: Decay a step of a running average of the parameters, which evaluation then
             uses; no average where not given.
+        mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
+            image and for its mirror image.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with;
             random weights where not given.
     """
@@ -55,6 +57,7 @@ class Training(BaseModel):
     steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
     augment: tuple[AnyAugmentation, ...] = ()
     average_decay: Fraction | None = None
+    mirrored_evaluation: Flag = False
     initial_weights: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -102,6 +105,11 @@ class Experiment(BaseModel):
         self.loss.check_output(output, self.class_count)
         for augmentation in self.training.augment:
             augmentation.check_input(self.input_shape)
+        if self.training.mirrored_evaluation and len(self.input_shape) != 3:
+            raise UserError(
+                "training.mirrored_evaluation needs images (height x width x channels), and the "
+                f"data are {by(self.input_shape)}"
+            )
         return self
 
     def to_toml(self) -> str:

@@ -98,7 +98,10 @@ def make_predict(
         )
         return prediction.astype(jnp.float32)
 
-    return predict
+    def predict_both(state: TrainState, x: Array) -> Array:
+        return (predict(state, x) + predict(state, x[:, :, ::-1])) / 2
+
+    return predict_both if experiment.training.mirrored_evaluation else predict
 
 
 def _batch_size(experiment: Experiment) -> int:

@@ -14,8 +14,10 @@ import pytest
 
 from jcnn import ops
 from jcnn.errors import UserError
-from jcnn.training import Interrupted, Run, evaluate, load_trained, train
+from jcnn.experiment import load_experiment
+from jcnn.training import Interrupted, Run, evaluate, init_state, load_trained, train
 from jcnn.training import loop as loop_module
+from jcnn.training.evaluation import make_predict
 from jcnn.training.progress import Silent
 
 # What the clock says is no part of the result.
@@ -191,3 +193,24 @@ def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_p
     expected = layer.calibrate(params, state, x, ops=ops)["w"]
     learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
     np.testing.assert_array_equal(learned, expected)
+
+
+def test_mirrored_evaluation_takes_the_mean_of_both_images(tiny):
+    plain, mirrored = tiny(), tiny({"training.mirrored_evaluation": True})
+    state, x = init_state(plain, steps_per_epoch=1), plain.data.load().test.x[:8]
+    both = [make_predict(plain)(state, images) for images in (x, x[:, :, ::-1])]
+    got = make_predict(mirrored)(state, x)
+    np.testing.assert_allclose(got, sum(both) / 2, rtol=1e-6)
+    assert not np.allclose(*both)
+
+
+def test_mirrored_evaluation_of_what_is_no_image_is_refused(tmp_path):
+    signals = """
+        data = {name = "fsdd"}
+        optimizer = {name = "sgd", learning_rate = 0.1}
+        training = {mirrored_evaluation = true}
+        layers = [{type = "global_average_pool"}, {type = "dense", features = 10}]
+    """
+    (tmp_path / "signals.toml").write_text(signals)
+    with pytest.raises(UserError, match=r"mirrored_evaluation needs images .* the data are"):
+        load_experiment(tmp_path / "signals.toml")
