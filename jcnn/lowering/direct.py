@@ -7,13 +7,18 @@ takes one group at a time, this one fused loop runs over all channels as vectors
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.lowering.blocks import block_size, sum_blocks
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, flipped, overlap_add, pad, views
+
+# Images that every sum of the kernel gradient finds in cache: 8 ms against 21 for all at once.
+BLOCK_BYTES = 2 << 20
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -48,12 +53,18 @@ def overlap_add_channels(g: Geometry, parts: Iterator[jax.Array]) -> jax.Array:
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """One sum over all positions for each element of the window and channel of the groups."""
-    space = tuple(range(g.rank + 1))
-    dw = [
-        [jnp.sum(view * dy, space) for view in views(g, pad(g, channel))]
-        for channel in _channels(g, x, dy.shape[-1])
-    ]
-    return jnp.stack([jnp.stack(taps) for taps in dw], 1).reshape(*g.window, len(dw), -1)
+    space, shape = tuple(range(g.rank + 1)), (*g.window, x.shape[-1] // g.groups, dy.shape[-1])
+
+    def block(x: jax.Array, dy: jax.Array) -> jax.Array:
+        dw = [
+            [jnp.sum(view * dy, space) for view in views(g, pad(g, channel))]
+            for channel in _channels(g, x, dy.shape[-1])
+        ]
+        return jnp.stack([jnp.stack(taps) for taps in dw], 1).reshape(shape)
+
+    values = prod(g.size) * x.shape[-1] + prod(g.output) * dy.shape[-1]
+    size = block_size(x.shape[0], values * x.dtype.itemsize, BLOCK_BYTES)
+    return sum_blocks(block, size, shape, x, dy)
 
 
 def _channels(g: Geometry, x: jax.Array, features: int) -> Iterator[jax.Array]:

@@ -43,6 +43,7 @@ def test_all_lowerings_agree(name, operation, monkeypatch):
     # Blocks of a few images, and a remainder, even at this size.
     monkeypatch.setattr("jcnn.lowering.patches.BLOCK_BYTES", 20_000)
     monkeypatch.setattr("jcnn.lowering.winograd.BLOCK_BYTES", 60_000)
+    monkeypatch.setattr("jcnn.lowering.direct.BLOCK_BYTES", 6_000)
     g = GEOMETRIES[name]
     a, b = operands(operation, g)
     expected = getattr(xla, operation)(g, a, b)
