@@ -138,7 +138,11 @@ def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> 
     start, limit = [0] * blocks.ndim, list(blocks.shape)
     start[place : place + 2] = divmod(first, TILE)
     limit[place : place + 2] = start[place] + blocks.shape[place] - 1, start[place + 1] + count
-    return jnp.moveaxis(lax.slice(blocks, start, limit), place + 1, axis)
+    view = lax.slice(blocks, start, limit)
+    if count > 1:
+        return jnp.moveaxis(view, place + 1, axis)
+    shape = (*view.shape[: place + 1], *view.shape[place + 2 :])
+    return lax.reshape(view, (*shape[:axis], 1, *shape[axis:]))
 
 
 Views = Callable[[int, int], jax.Array]
