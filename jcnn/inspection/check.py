@@ -80,7 +80,8 @@ def check_model(
         experiment: The model, the loss and the seed of the parameters.
         x: A batch, (N, *input_shape); a little noise is added, so that no windows tie.
         y: Its labels, (N,).
-        params: Parameters to check at; the seed's initial ones if None.
+        params: Parameters to check at; the seed's initial ones if None, with a little noise too:
+            kernels that begin as copies pass on zeros, which tie.
         state: The state that belongs to ``params``.
         ops: The operations under test, if not :mod:`jcnn.ops`.
         samples: How many elements of each tensor to difference, where it has more.
@@ -95,8 +96,9 @@ def check_model(
         if params is None:
             key = jax.random.key(experiment.seed)
             params, state = experiment.model.init(key, experiment.input_shape)
+            params = jax.tree.map(lambda a: _dithered(a, generator), params)
         params, state = (_double(tree) for tree in (params, state))
-        batch = jnp.asarray(np.asarray(x, np.float64) + DITHER * generator.standard_normal(x.shape))
+        batch = jnp.asarray(_dithered(x, generator))
         problem = _Problem(experiment, params, state, batch, jnp.asarray(y, jnp.int32), ops)
         operations = []
         for call in problem.calls():
@@ -109,6 +111,10 @@ def check_model(
 
 def _double(tree: Any) -> Any:
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
+
+
+def _dithered(a: Any, generator: np.random.Generator) -> np.ndarray:
+    return np.asarray(a, np.float64) + DITHER * generator.standard_normal(a.shape)
 
 
 def _check_call(call: Call, ops: Any, samples: int, generator: np.random.Generator) -> Report:
