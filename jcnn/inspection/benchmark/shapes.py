@@ -92,6 +92,7 @@ POOLS = (
     pool("max_pool", (32, 27, 27, 256), 3, strides=2),
     pool("relu_max_pool", (128, 24, 24, 32), 2),
     pool("average_pool", (64, 32, 32, 64), 2),
+    pool("square_pool", (64, 32, 32, 64), 2),
 )
 
 TRANSPOSED = (
@@ -100,8 +101,12 @@ TRANSPOSED = (
     transposed((16, 16, 16, 128), (4, 4), 64, strides=2, padding=1),
 )
 
+_IMAGES = "(64, 32, 32, 64)", _floats(x=(64, 32, 32, 64))
 _LOGITS = _floats(logits=(4096, 100))
 OTHERS = (
+    other("global_max_pool", *_IMAGES),
+    other("global_average_pool", *_IMAGES),
+    other("scaled_tanh", *_IMAGES),
     other("local_response_norm", "(32, 27, 27, 96)", _floats(x=(32, 27, 27, 96))),
     other(
         "batch_norm",
