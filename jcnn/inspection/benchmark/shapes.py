@@ -120,6 +120,12 @@ OTHERS = (
         drop_rate=0.5,
     ),
     other("softmax_cross_entropy", "(4096, 100)", (*_LOGITS, ("labels", (4096,), "int32"))),
+    other(
+        "softmax_cross_entropy",
+        "(4096, 100) label smoothing 0.1",
+        (*_LOGITS, ("labels", (4096,), "int32")),
+        label_smoothing=0.1,
+    ),
     other("binary_cross_entropy", "(4096, 100)", (*_LOGITS, *_floats(target=(4096, 100)))),
     other(
         "mean_squared_error",

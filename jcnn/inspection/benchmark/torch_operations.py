@@ -135,8 +135,8 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "batch_norm": _batch_norm,
     "local_response_norm": _local_response_norm,
     "dropout": lambda x, *, drop_rate: functional.dropout(x, drop_rate),
-    "softmax_cross_entropy": lambda logits, labels: functional.cross_entropy(
-        logits, labels, reduction="none"
+    "softmax_cross_entropy": lambda logits, labels, **options: functional.cross_entropy(
+        logits, labels, reduction="none", **options
     ),
     "binary_cross_entropy": lambda logits, target: functional.binary_cross_entropy_with_logits(
         logits, target, reduction="none"
