@@ -24,12 +24,12 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jcnn.errors import nearest
 from jcnn.second_order import diagonal_levenberg_marquardt
@@ -97,7 +97,10 @@ class Preparation(Transformation):
             "slope"; all of them where not given.
     """
 
-    only: tuple[Literal["w", "b", "scale", "offset", "slope"], ...] | None = None
+    only: (
+        Annotated[tuple[Literal["w", "b", "scale", "offset", "slope"], ...], Field(min_length=1)]
+        | None
+    ) = None
 
     def build(self, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
         """See :meth:`Transformation.build`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any, Literal
@@ -11,7 +12,8 @@ import numpy as np
 from jax import Array
 
 from jcnn.layers.base import Cost, Flag, Layer, Params, PositiveReal, Shape, State
-from jcnn.layers.window import PerAxis, geometry, per_axis, spatial
+from jcnn.layers.convolution import Conv
+from jcnn.layers.window import PerAxis, per_axis, spatial
 
 
 class PatchWhitening(Layer):
@@ -39,12 +41,16 @@ class PatchWhitening(Layer):
     bias: Flag = True
     sampled = True
 
+    def convolution(self, input_shape: Shape) -> Conv:
+        """Return the layer that this one is, but for where its kernel comes from."""
+        window = per_axis("window", self.window, spatial(input_shape))
+        bias = "channel" if self.bias else "none"
+        features = 2 * prod(window) * input_shape[-1]
+        return Conv(features=features, window=window, correlate=True, bias=bias)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
-        placed = geometry(
-            input_shape, window=self.window, strides=1, padding="VALID", dilation=1, groups=1
-        )
-        return (*placed.output, 2 * placed.taps * input_shape[-1])
+        return self.convolution(input_shape).output_shape(input_shape)
 
     def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
         """See :meth:`Layer.init`."""
@@ -73,15 +79,15 @@ class PatchWhitening(Layer):
         self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        bias = params["b"].astype(x.dtype) if self.bias else None
-        return ops.correlate(x, state["w"].astype(x.dtype), bias), state
+        y, _ = self.convolution(x.shape[1:]).apply(
+            {**params, **state}, {}, x, training=training, key=key, ops=ops
+        )
+        return y, state
 
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""
-        output = self.output_shape(input_shape)
-        sums = prod(output) * output[-1] // 2
-        biases = output[-1] if self.bias else 0
-        return Cost(biases, sums + prod(output) * self.bias, prod(output), 2 * sums)
+        layer = self.convolution(input_shape)
+        return replace(layer.cost(input_shape), parameters=layer.features * self.bias)
 
 
 def _both_signs(axes: np.ndarray, patch: Shape) -> Array:

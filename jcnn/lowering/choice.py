@@ -183,9 +183,12 @@ def _narrow(g: Geometry, channels: int) -> bool:
 # The least channels for which F(4, r) was measured faster. r = 3, 32 channels: 4.4 ms forward
 # against XLA's 6.1, kernel gradient 9.7 against 12; 128: 10 and 8 against 14 and 27.
 # r = 5, 16 to 32 channels: 1.5 and 1.8 against 2 and 3.1; 32 to 64: 2.2 and 2.5 against 7 and 9.7.
-_FILTERING_CHANNELS = {3: 32, 5: 16}
-# 3x3, 24 to 64 channels: 29 ms against 51, where forward takes 42 against 36.
-_FILTERING_CHANNELS_BACK = {3: 24, 5: 16}
+# Input gradient, r = 3, 24 to 64 channels: 29 ms against 51, where forward takes 42 against 36.
+_FILTERING_CHANNELS = {
+    "correlate": {3: 32, 5: 16},
+    "input_gradient": {3: 24, 5: 16},
+    "kernel_gradient": {3: 32, 5: 16},
+}
 
 
 def _filters(operation: str, g: Geometry, least_channels: int) -> bool:
@@ -193,8 +196,7 @@ def _filters(operation: str, g: Geometry, least_channels: int) -> bool:
     if on is None:
         on = os.environ.get("JCNN_MINIMAL_FILTERING", "1") != "0"
     window = g.window[0]
-    back = operation == "input_gradient"
-    enough = _FILTERING_CHANNELS_BACK if back else _FILTERING_CHANNELS
+    enough = _FILTERING_CHANNELS[operation]
     return (
         on
         and g.rank == 2

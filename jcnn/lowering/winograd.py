@@ -141,6 +141,7 @@ def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> 
     view = lax.slice(blocks, start, limit)
     if count > 1:
         return jnp.moveaxis(view, place + 1, axis)
+    # An axis of one element moves without a transposition, which is less to trace.
     shape = (*view.shape[: place + 1], *view.shape[place + 2 :])
     return lax.reshape(view, (*shape[:axis], 1, *shape[axis:]))
 

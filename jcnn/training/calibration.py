@@ -9,7 +9,7 @@ from jcnn.experiment import Experiment
 from jcnn.training import keys
 from jcnn.training.feeds import Feed
 
-# A thousand images have a million patches: more change no digit that matters.
+# Images of 32x32 have a million patches then.
 SAMPLE = 1024
 
 

@@ -107,23 +107,6 @@ def _mask(connections: tuple[tuple[int, ...], ...], channels: int, rank: int) ->
     return mask.reshape(*mask.shape, *(1,) * rank)
 
 
-class Whitening(nn.Module):
-    """``patch_whitening``: a correlation whose kernel is not learned."""
-
-    def __init__(self, channels: int, window: tuple[int, ...], *, bias: bool) -> None:
-        super().__init__()
-        features = 2 * channels * prod(window)
-        self.window = window
-        self.w: Tensor
-        self.register_buffer("w", torch.randn(features, channels, *window))
-        self.b = nn.Parameter(torch.zeros(features)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Correlate."""
-        one = (1,) * len(self.window)
-        return convolution(x, self.w, self.b, one, ((0, 0),) * len(one), one, 1)
-
-
 class Residual(nn.Module):
     """The sum of two paths."""
 
@@ -158,8 +141,9 @@ def _module(layer: Any, shape: Shape) -> nn.Module:
                 layer.size, layer.scale * layer.size, layer.power, layer.offset
             )
         case "patch_whitening":
-            window = per_axis("window", layer.window, shape[:-1])
-            return Whitening(shape[-1], window, bias=layer.bias)
+            module = Convolution(layer.convolution(shape), shape)
+            module.w.requires_grad_(False)
+            return module
         case "residual":
             return Residual(*(_sequence(path, shape) for path in layer.branches().values()))
     return Function(_function(layer, shape))
