@@ -38,7 +38,8 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     kernels = _kernels(g, w)
 
     def block(x: jax.Array) -> jax.Array:
-        products = jnp.einsum("agpc,acgd->agpd", _inputs(g, x), kernels)
+        products = jnp.einsum("epc,ecd->epd", _inputs(g, x), kernels)
+        products = products.reshape(-1, g.groups, *products.shape[1:])
         return _from_tiles(g, _transform(_matrix(g, 0), products))
 
     return map_blocks(block, _images_a_block(g, x, w.shape[-1]), x)
@@ -53,13 +54,13 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """Its adjoint in w: dw = G' [(A dy) * (B' x)]."""
 
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
-        cotangents = _transform(_matrix(g, 0).T, _to_tiles(g, dy))
-        return jnp.einsum("agpc,agpd->agcd", _inputs(g, x), cotangents)
+        cotangents = lax.collapse(_transform(_matrix(g, 0).T, _to_tiles(g, dy)), 0, 2)
+        return jnp.einsum("epc,epd->ecd", _inputs(g, x), cotangents)
 
     c, d = x.shape[-1] // g.groups, dy.shape[-1]
-    size, shape = _images_a_block(g, x, d), (_elements(g), g.groups, c, d // g.groups)
+    size, shape = _images_a_block(g, x, d), (_elements(g) * g.groups, c, d // g.groups)
     products = sum_blocks(block, size, shape, x, dy)
-    dw = _transform(_matrix(g, 1).T, lax.transpose(products, (0, 2, 1, 3)))
+    dw = _transform(_matrix(g, 1).T, _side_by_side(g, products))
     return dw.reshape(*g.window, c, d)
 
 
@@ -69,7 +70,7 @@ def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
     channels = x.shape[-1]
     kernels = elements * channels // g.groups * features
     images = elements * prod(_tiles(g)) * (channels + features)
-    return block_size(x.shape[0], images, max(BLOCK_BYTES, 2 * kernels))
+    return block_size(x.shape[0], images, max(BLOCK_BYTES, min(4 * kernels, 4 * BLOCK_BYTES)))
 
 
 @cache
@@ -104,13 +105,12 @@ def _transform(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
 
 
 def _kernels(g: Geometry, w: jax.Array) -> jax.Array:
-    """G w, (a^2, C / groups, groups, D / groups)."""
-    kernels = _transform(_matrix(g, 1), lax.collapse(w, 0, g.rank))
-    return kernels.reshape(*kernels.shape[:2], g.groups, -1)
+    """G w, (a^2 groups, C / groups, D / groups)."""
+    return _by_group(g, _transform(_matrix(g, 1), lax.collapse(w, 0, g.rank)))
 
 
 def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
-    """B' x for every tile, (a^2, groups, tiles, C / groups).
+    """B' x for every tile, (a^2 groups, tiles, C / groups).
 
     The tiles overlap; sums of views, axis by axis, avoid writing them out.
     """
@@ -126,8 +126,7 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
         blocks = x.reshape(*x.shape[:place], t + 1, TILE, *x.shape[place + 1 :])
         combine = _sparsely if axis == 0 else _densely
         x = combine(_matrices(TILE, r)[2], partial(_views, blocks, place, axis), axis)
-    x = x.reshape(_elements(g), -1, g.groups, x.shape[-1] // g.groups)
-    return lax.transpose(x, (0, 2, 1, 3))
+    return _by_group(g, x.reshape(_elements(g), -1, x.shape[-1]))
 
 
 def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> jax.Array:
@@ -170,6 +169,22 @@ def _sparsely(matrix: np.ndarray, views: Views, axis: int) -> jax.Array:
     outer = [float(matrix[0, i]) * views(i, 2) for i in range(0, elements, 2)]
     inner = _densely(matrix[2:, 1:-1], views, axis, first=1)
     return lax.concatenate([reduce(jnp.add, outer), inner], axis)
+
+
+def _by_group(g: Geometry, a: jax.Array) -> jax.Array:
+    """(a^2, n, channels) to (a^2 groups, n, channels / groups)."""
+    if g.groups == 1:
+        return a
+    a = a.reshape(*a.shape[:2], g.groups, -1)
+    return lax.collapse(lax.transpose(a, (0, 2, 1, 3)), 0, 2)
+
+
+def _side_by_side(g: Geometry, a: jax.Array) -> jax.Array:
+    """The inverse of _by_group."""
+    if g.groups == 1:
+        return a
+    a = lax.transpose(a.reshape(-1, g.groups, *a.shape[1:]), (0, 2, 1, 3))
+    return lax.collapse(a, 2)
 
 
 def _to_tiles(g: Geometry, dy: jax.Array) -> jax.Array:
