@@ -187,13 +187,13 @@ def _pools() -> Iterator[Mutant]:
     file, ops = "ops/max_pooling.py", ("max_pool", "relu_max_pool")
     dx = "return (_scatter(geometry, dy[0], winner),)"
     yield from _ways("max pools", file, dx, ops, IMAGE, "_scatter(geometry, dy[0], winner)")
-    yield Mutant("max pools: tie to the last", "lowering/pools.py", "view > best", "view >= best",
-                 ops, kink=True)  # fmt: skip
-    yield Mutant("relu_max_pool: gate >= for >", "lowering/pools.py", "best > floor",
-                 "best >= floor", ("relu_max_pool",), kink=True)  # fmt: skip
+    yield Mutant("max pools: tie to the last", "lowering/pools.py", "lax.gt(view, best)",
+                 "lax.ge(view, best)", ops, kink=True)  # fmt: skip
+    yield Mutant("relu_max_pool: gate >= for >", "lowering/pools.py", "lax.gt(best, least)",
+                 "lax.ge(best, least)", ("relu_max_pool",), kink=True)  # fmt: skip
     yield Mutant("relu_max_pool: no gate", "lowering/pools.py",
-                 "_where(best > floor, winner, none(dtype))", "winner",
-                 ("relu_max_pool",))  # fmt: skip
+                 "lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))",
+                 "winner", ("relu_max_pool",))  # fmt: skip
     place = "return (_spread_from_winner(length, dy[0], winner),)"
     yield from _ways("global_max_pool", file, place, ("global_max_pool",), IMAGE,
                      "_spread_from_winner(length, dy[0], winner)")  # fmt: skip

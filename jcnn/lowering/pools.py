@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from itertools import product
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +34,12 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     best = next(seen)
     winner = jnp.zeros(best.shape, dtype)
     for k, view in enumerate(seen, 1):
-        winner = _where(view > best, jnp.asarray(k, dtype), winner)
-        best = jnp.maximum(best, view)
+        winner = lax.select(lax.gt(view, best), lax.full_like(winner, k), winner)
+        best = lax.max(best, view)
     if floor is not None:
-        winner = _where(best > floor, winner, none(dtype))
-        best = jnp.maximum(best, jnp.asarray(floor, x.dtype))
+        least = lax.full_like(best, floor)
+        winner = lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))
+        best = lax.max(best, least)
     return best, winner
 
 
@@ -78,13 +80,19 @@ def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.
     reach = [-(-k // s) for k, s in zip(g.window, g.strides, strict=True)]
     blocks = [m + j - 1 for m, j in zip(g.output, reach, strict=True)]
     cells = [n for pair in zip(blocks, g.strides, strict=True) for n in pair]
-    dx = jnp.zeros((dy.shape[0], *cells, dy.shape[-1]), dy.dtype)
+    shape = (dy.shape[0], *cells, dy.shape[-1])
+    # Counted where it is needed (an iota): a table would be read for every element.
+    r = [lax.broadcasted_iota(jnp.uint32, shape, 2 * axis + 2) for axis in range(g.rank)]
+    dx = zero = lax.full(shape, 0, dy.dtype)
     for j in product(*map(range, reach)):
-        here = partial(_shifted, g, blocks, j)
-        element, inside = _elements(g, j, dx.shape)
+        here = partial(_shifted, g, blocks, j, shape)
+        conditions = list(_inside(g, j, r))
         if winner is not None:
-            inside &= here(winner, none(winner.dtype)) == element.astype(winner.dtype)
-        dx += _where(inside, here(dy, jnp.zeros((), dy.dtype)), jnp.zeros((), dy.dtype))
+            conditions.append(lax.eq(here(winner, none(winner.dtype)), _index(g, j, r, winner)))
+        part = here(dy, jnp.zeros((), dy.dtype))
+        if conditions:
+            part = lax.select(reduce(lax.bitwise_and, conditions), part, zero)
+        dx = lax.add(dx, part)
     whole = [n * s for n, s in zip(blocks, g.strides, strict=True)]
     edges = [
         (-lo, size + lo - n, 0) for (lo, _), size, n in zip(g.padding, g.size, whole, strict=True)
@@ -94,25 +102,32 @@ def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.
 
 
 def _shifted(
-    g: Geometry, blocks: Sequence[int], j: Sequence[int], a: jax.Array, outside: jax.Array
+    g: Geometry,
+    blocks: Sequence[int],
+    j: Sequence[int],
+    shape: Sequence[int],
+    a: jax.Array,
+    outside: jax.Array,
 ) -> jax.Array:
-    """a[q - j], for every block q, with an axis of length 1 after each spatial one."""
+    """a[q - j] for every element r of every block q."""
     edges = [(i, n - m - i, 0) for i, n, m in zip(j, blocks, g.output, strict=True)]
     a = lax.pad(a, outside, [(0, 0, 0), *edges, (0, 0, 0)])
-    return jnp.expand_dims(a, tuple(range(2, 2 * g.rank + 1, 2)))
+    return lax.broadcast_in_dim(a, shape, (0, *range(1, 2 * g.rank, 2), 2 * g.rank + 1))
 
 
-def _elements(g: Geometry, block: Sequence[int], shape: Sequence[int]) -> Pair:
-    """Index in the window of each element of one of its blocks, and whether it is one at all.
+def _inside(g: Geometry, j: Sequence[int], r: Sequence[jax.Array]) -> Iterator[jax.Array]:
+    """Whether element r of a window's block j is one of the window, where some are not."""
+    for i, k, s, place in zip(j, g.window, g.strides, r, strict=True):
+        if (i + 1) * s > k:
+            yield lax.lt(place, jnp.uint32(k - i * s))
 
-    Counted where it is needed (an iota): a table would be read for every element.
-    """
-    element, inside = jnp.zeros((), jnp.uint32), jnp.ones((), bool)
-    for axis, (j, k, s) in enumerate(zip(block, g.window, g.strides, strict=True)):
-        place = lax.broadcasted_iota(jnp.uint32, shape, 2 * axis + 2) + jnp.uint32(j * s)
-        element = element * jnp.uint32(k) + place
-        inside = inside if (j + 1) * s <= k else inside & (place < jnp.uint32(k))
-    return element, inside
+
+def _index(g: Geometry, j: Sequence[int], r: Sequence[jax.Array], winner: jax.Array) -> jax.Array:
+    """The index in a window of element r of its block j, as the winner's dtype."""
+    strides = [prod(g.window[axis + 1 :]) for axis in range(g.rank)]
+    first = sum(i * s * n for i, s, n in zip(j, g.strides, strides, strict=True))
+    terms = (lax.mul(place, jnp.uint32(n)) for place, n in zip(r, strides, strict=True))
+    return lax.add(reduce(lax.add, terms), jnp.uint32(first)).astype(winner.dtype)
 
 
 @summed_in_float32
@@ -127,12 +142,6 @@ def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     if max(g.dilation) == 1:
         return _spread(g, dy)
     return overlap_add(g, (dy for _ in range(g.taps)))
-
-
-def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """jnp.where without the jitted function that it is, which would stay a call of its own."""
-    shape = jnp.broadcast_shapes(condition.shape, a.shape, b.shape)
-    return lax.select(*(jnp.broadcast_to(array, shape) for array in (condition, a, b)))
 
 
 def winner_dtype(g: Geometry) -> jnp.dtype:

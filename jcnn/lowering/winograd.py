@@ -11,9 +11,8 @@ Relative error in float32, in norm: 2e-6 to 4e-6 for F(4x4, 3x3) and F(4x4, 5x5)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
-from functools import cache, partial, reduce
+from functools import cache, reduce
 from math import prod
 
 import jax
@@ -125,50 +124,44 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
         place = 2 * axis + 1
         blocks = x.reshape(*x.shape[:place], t + 1, TILE, *x.shape[place + 1 :])
         combine = _sparsely if axis == 0 else _densely
-        x = combine(_matrices(TILE, r)[2], partial(_views, blocks, place, axis), axis)
+        x = combine(_matrices(TILE, r)[2], blocks, place, axis)
     return _by_group(g, x.reshape(_elements(g), -1, x.shape[-1]))
 
 
-def _views(blocks: jax.Array, place: int, axis: int, first: int, count: int) -> jax.Array:
-    """Elements ``first`` to ``first + count - 1`` of every tile, along a new axis.
-
-    A tile is a block of the input and the beginning of the next.
-    """
+def _view(blocks: jax.Array, place: int, first: int, count: int) -> jax.Array:
+    """Elements ``first`` to ``first + count - 1`` of every tile: of its block or of the next."""
     start, limit = [0] * blocks.ndim, list(blocks.shape)
     start[place : place + 2] = divmod(first, TILE)
     limit[place : place + 2] = start[place] + blocks.shape[place] - 1, start[place + 1] + count
-    view = lax.slice(blocks, start, limit)
-    if count > 1:
-        return jnp.moveaxis(view, place + 1, axis)
-    # An axis of one element moves without a transposition, which is less to trace.
-    shape = (*view.shape[: place + 1], *view.shape[place + 2 :])
-    return lax.reshape(view, (*shape[:axis], 1, *shape[axis:]))
+    return lax.slice(blocks, start, limit)
 
 
-Views = Callable[[int, int], jax.Array]
-
-
-def _densely(matrix: np.ndarray, views: Views, axis: int, first: int = 0) -> jax.Array:
-    """The matrix times the views from ``first`` on, its rows along ``axis``: a single loop."""
+def _densely(
+    matrix: np.ndarray, blocks: jax.Array, place: int, axis: int, first: int = 0
+) -> jax.Array:
+    """The matrix times the elements from ``first`` on, its rows along ``axis``: a single loop."""
 
     def term(i: int) -> jax.Array:
-        view = views(first + i, 1)
-        column = matrix[:, i].reshape(-1, *(1,) * (view.ndim - axis - 1))
-        return jnp.asarray(column, view.dtype) * view
+        view = lax.squeeze(_view(blocks, place, first + i, 1), (place + 1,))
+        shape = (*view.shape[:axis], len(matrix), *view.shape[axis:])
+        others = [n for n in range(len(shape)) if n != axis]
+        column = lax.broadcast_in_dim(matrix[:, i].astype(view.dtype), shape, (axis,))
+        return lax.mul(column, lax.broadcast_in_dim(view, shape, others))
 
-    return reduce(jnp.add, map(term, range(matrix.shape[1])))
+    return reduce(lax.add, map(term, range(matrix.shape[1])))
 
 
-def _sparsely(matrix: np.ndarray, views: Views, axis: int) -> jax.Array:
+def _sparsely(matrix: np.ndarray, blocks: jax.Array, place: int, axis: int) -> jax.Array:
     """The same in two loops that leave its zeros out, faster as the first of two axes.
 
     The rows of 0 and infinity are the same polynomial, an element apart; the others have
     neither the first element nor the last. A loop a row is no faster, and slow to compile.
     """
-    elements = matrix.shape[1]
-    outer = [float(matrix[0, i]) * views(i, 2) for i in range(0, elements, 2)]
-    inner = _densely(matrix[2:, 1:-1], views, axis, first=1)
-    return lax.concatenate([reduce(jnp.add, outer), inner], axis)
+    even = range(0, matrix.shape[1], 2)
+    terms = (float(matrix[0, i]) * _view(blocks, place, i, 2) for i in even)
+    outer = jnp.moveaxis(reduce(lax.add, terms), place + 1, axis)
+    inner = _densely(matrix[2:, 1:-1], blocks, place, axis, first=1)
+    return lax.concatenate([outer, inner], axis)
 
 
 def _by_group(g: Geometry, a: jax.Array) -> jax.Array:
