@@ -64,7 +64,10 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
 
 
 def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
-    """Images whose transforms stay in cache: whole batches took twice as long."""
+    """Images whose transforms stay in cache, and more where large kernels are read for each block.
+
+    Whole batches took twice as long.
+    """
     elements = _elements(g) * x.dtype.itemsize
     channels = x.shape[-1]
     kernels = elements * channels // g.groups * features
