@@ -6,7 +6,6 @@ from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.pools import (
     gather,
     max_pool,
-    max_pool_values,
     scatter,
     window_spread,
     window_sum,
@@ -22,7 +21,6 @@ __all__ = [
     "input_gradient",
     "kernel_gradient",
     "max_pool",
-    "max_pool_values",
     "minimal_filtering",
     "scatter",
     "window_spread",
