@@ -192,7 +192,7 @@ def _pools() -> Iterator[Mutant]:
     yield Mutant("relu_max_pool: gate >= for >", "lowering/pools.py", "lax.gt(best, least)",
                  "lax.ge(best, least)", ("relu_max_pool",), kink=True)  # fmt: skip
     yield Mutant("relu_max_pool: no gate", "lowering/pools.py",
-                 "lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))",
+                 "lax.select(larger, winner, lax.full_like(winner, none(dtype)))",
                  "winner", ("relu_max_pool",))  # fmt: skip
     place = "return (_spread_from_winner(length, dy[0], winner),)"
     yield from _ways("global_max_pool", file, place, ("global_max_pool",), IMAGE,

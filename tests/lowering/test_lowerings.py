@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,9 @@ import pytest
 from jax import lax
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, forced, minimal_filtering, xla
+from jcnn.lowering import Geometry, forced, minimal_filtering, overlap_add, xla
 from jcnn.lowering.blocks import block_size
-from jcnn.lowering.choice import OPERATIONS, applicable, choose
+from jcnn.lowering.choice import OPERATIONS, TINY, applicable, choose
 
 ONE = (1, 1)
 NONE = ((0, 0), (0, 0))
@@ -52,6 +53,20 @@ def test_all_lowerings_agree(name, operation, monkeypatch):
         with forced(choice):
             got = jax.jit(partial(getattr(lowering, operation), g))(a, b)
         np.testing.assert_allclose(got, expected, atol=2e-5 * scale, rtol=0, err_msg=choice)
+
+
+@pytest.mark.parametrize("name", ["1-D stride 1", "3x3 same", "5x3", "dilated at stride 1"])
+def test_the_parts_of_a_small_example_are_gathered_to_the_same_gradient(name):
+    g = {
+        **GEOMETRIES,
+        "1-D stride 1": Geometry((9,), (5,), (1,), ((2, 1),), (1,)),
+        "dilated at stride 1": Geometry((8, 7), (3, 2), ONE, ((2, 2), (0, 0)), (2, 3)),
+    }[name]
+    dy, w = operands("input_gradient", g, n=1)
+    assert prod(dy.shape[:-1]) <= TINY
+    expected = xla.input_gradient(g, dy, w)
+    got = jax.jit(partial(overlap_add.input_gradient, g))(dy, w)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
