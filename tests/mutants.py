@@ -197,9 +197,8 @@ def _pools() -> Iterator[Mutant]:
     place = "return (_spread_from_winner(length, dy[0], winner),)"
     yield from _ways("global_max_pool", file, place, ("global_max_pool",), IMAGE,
                      "_spread_from_winner(length, dy[0], winner)")  # fmt: skip
-    yield Mutant("global_max_pool: tie to the last", file, "x.argmax(axis=1)",
-                 "x.shape[1] - 1 - x[:, ::-1].argmax(axis=1)", ("global_max_pool",),
-                 kink=True)  # fmt: skip
+    yield Mutant("global_max_pool: tie to the last", file, "place, beyond).min(axis=1)",
+                 "place, -beyond).max(axis=1)", ("global_max_pool",), kink=True)  # fmt: skip
     file = "ops/pooling.py"
     spread = "return lowering.window_spread(geometry, dy / geometry.taps)"
     ops = ("average_pool",)
