@@ -25,7 +25,12 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     Padding counts as -inf. With a floor, y = max(floor, max), and the winner is the largest value
     of its dtype ("none") where no element exceeds the floor.
     """
-    return on_cpu_once(partial(_max_pool, g, floor), x)
+    # Only the results: what is done to x before (a bias is added, say) is done on the way.
+    return on_cpu_once(_pair, *_max_pool(g, floor, x))
+
+
+def _pair(y: jax.Array, winner: jax.Array) -> Pair:
+    return y, winner
 
 
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
