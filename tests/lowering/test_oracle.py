@@ -93,13 +93,14 @@ def test_windows_of_many_elements_have_wider_winners():
     assert winner.item() == y.item() == 255
 
 
+@pytest.mark.parametrize("channels", [1, 32])
 @pytest.mark.parametrize("taps", [1, 2, 127, 128, 129, 254, 255, 300])
-def test_scatter_tells_the_winners_of_any_window_and_none_apart(taps):
+def test_scatter_tells_the_winners_of_any_window_and_none_apart(taps, channels):
     g = Geometry((2 * taps,), (taps,), (taps,), ((0, 0),), (1,))
     dtype = np.uint8 if taps <= 254 else np.uint16
     winner = np.array([*range(taps), np.iinfo(dtype).max], dtype)
-    winner = np.stack([winner, winner[::-1]], axis=1)[..., None]
+    winner = np.stack([winner, winner[::-1]], axis=1)[..., None].repeat(channels, axis=-1)
     dy = np.arange(1.0, winner.size + 1).reshape(winner.shape)
     dx = jax.jit(lowering.scatter, static_argnums=0)(g, dy, winner)
     np.testing.assert_array_equal(dx, loops.scatter(g, dy, winner))
-    assert np.count_nonzero(dx) == 2 * taps
+    assert np.count_nonzero(dx) == 2 * taps * channels
