@@ -146,9 +146,9 @@ def _is_winner(
     apart = all(k <= s for k, s in zip(g.window, g.strides, strict=True))
     if not (apart and 32 <= winner.shape[-1] < 40):
         return lax.eq(winner, index.astype(winner.dtype))
-    # So short a loop LLVM unrolls whole where it is over fewer than 40 channels, and then vectorizes
-    # along the width, by elements, at half the speed. Two operations more keep it from that, from
-    # 32 on: compared are the bits that tell the indices apart, and "none" from them.
+    # So short a loop LLVM unrolls whole where it is over fewer than 40 channels, and vectorizes it
+    # along the width then, by elements, at half the speed. Two operations more keep it from that,
+    # from 32 on: compared are the bits that tell the indices apart, and "none" from them.
     highest = jnp.iinfo(winner.dtype).max // 2 + 1
     bits = highest | (2 ** (g.taps - 1).bit_length() - 1)
     different = lax.bitwise_xor(winner.astype(jnp.uint32), index)
