@@ -187,12 +187,12 @@ def _pools() -> Iterator[Mutant]:
     file, ops = "ops/max_pooling.py", ("max_pool", "relu_max_pool")
     dx = "return (_scatter(geometry, dy[0], winner),)"
     yield from _ways("max pools", file, dx, ops, IMAGE, "_scatter(geometry, dy[0], winner)")
-    yield Mutant("max pools: tie to the last", "lowering/pools.py", "lax.gt(view, leader)",
-                 "lax.ge(view, leader)", ops, kink=True)  # fmt: skip
-    yield Mutant("relu_max_pool: gate >= for >", "lowering/pools.py", "lax.gt(leader, least)",
-                 "lax.ge(leader, least)", ("relu_max_pool",), kink=True)  # fmt: skip
+    yield Mutant("max pools: tie to the last", "lowering/pools.py", "lax.gt(view, best)",
+                 "lax.ge(view, best)", ops, kink=True)  # fmt: skip
+    yield Mutant("relu_max_pool: gate >= for >", "lowering/pools.py", "lax.gt(best, least)",
+                 "lax.ge(best, least)", ("relu_max_pool",), kink=True)  # fmt: skip
     yield Mutant("relu_max_pool: no gate", "lowering/pools.py",
-                 "lax.select(some, winner, lax.full_like(winner, none(dtype)))",
+                 "lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))",
                  "winner", ("relu_max_pool",))  # fmt: skip
     place = "return (_spread_from_winner(length, dy[0], winner),)"
     yield from _ways("global_max_pool", file, place, ("global_max_pool",), IMAGE,
