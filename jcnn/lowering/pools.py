@@ -23,14 +23,12 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     """The maximum of each window and the index of the first element that reaches it.
 
     Padding counts as -inf. With a floor, y = max(floor, max), and the winner is the largest value
-    of its dtype ("none") where no element exceeds the floor.
+    of its dtype ("none") where no element exceeds the floor. A window that holds NaN gives NaN, and
+    whichever winner.
     """
-    # Only the results: what is done to x before (a bias is added, say) is done on the way.
-    return on_cpu_once(_pair, *_max_pool(g, floor, x))
-
-
-def _pair(y: jax.Array, winner: jax.Array) -> Pair:
-    return y, winner
+    # The results go through the call and x does not, so that XLA computes what comes before, such
+    # as the sum with a bias, within the pool's own loops and doesn't store it.
+    return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
 
 
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
@@ -38,17 +36,17 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     seen = list(views(g, pad(g, x, -jnp.inf)))
     # lax.max looks for NaN at every comparison. Apart from them it is looked for in two arrays at a
     # time: 3x3 windows take up to a quarter less so, 2x2 ones a tenth more.
-    apart = g.taps > 4
+    nan_apart = g.taps > 4
     best, winner = seen[0], jnp.zeros(seen[0].shape, dtype)
     for k, view in enumerate(seen[1:], 1):
         larger = lax.gt(view, best)
         winner = lax.select(larger, lax.full_like(winner, k), winner)
-        best = lax.select(larger, view, best) if apart else lax.max(best, view)
+        best = lax.select(larger, view, best) if nan_apart else lax.max(best, view)
     if floor is not None:
         least = lax.full_like(best, floor)
         winner = lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))
         best = lax.max(best, least)
-    if apart:
+    if nan_apart:
         unordered = reduce(lax.bitwise_or, (lax.ne(view, view) for view in seen))
         best = lax.select(unordered, lax.full_like(best, jnp.nan), best)
     return best, winner
@@ -135,8 +133,8 @@ def _is_winner(
     first = sum(i * s * n for i, s, n in zip(j, g.strides, strides, strict=True))
     terms = (lax.mul(place, jnp.uint32(n)) for place, n in zip(r, strides, strict=True))
     index = lax.add(reduce(lax.add, terms), jnp.uint32(first))
-    apart = all(k <= s for k, s in zip(g.window, g.strides, strict=True))
-    if not (apart and 32 <= winner.shape[-1] < 40):
+    disjoint = all(k <= s for k, s in zip(g.window, g.strides, strict=True))
+    if not (disjoint and 32 <= winner.shape[-1] < 40):
         return lax.eq(winner, index.astype(winner.dtype))
     # So short a loop LLVM unrolls whole where it is over fewer than 40 channels, and vectorizes it
     # along the width then, by elements, at half the speed. Two operations more keep it from that,

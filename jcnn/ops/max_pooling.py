@@ -50,6 +50,8 @@ def max_pool(
         [L "Back-Prop for Max Pooling"]; at a tie at the first element in row-major window order.
         Kept between the passes: which element won, one byte an output element (up to 254 elements
         a window), not the input.
+        A window that holds NaN gives NaN; its gradient reaches one of its elements at most, which
+        is not specified.
 
     >>> import jax.numpy as jnp
     >>> max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
@@ -74,7 +76,8 @@ def relu_max_pool(
         padding: See :func:`max_pool`.
 
     Returns:
-        (N, *output, C), of the same dtype, never negative.
+        (N, *output, C), of the same dtype, never negative; NaN where a window holds NaN, with the
+        gradient of :func:`max_pool` there.
 
     Raises:
         TypeError: ``x`` is not floating point.
@@ -135,8 +138,8 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
 
     Gradient:
         :math:`\delta` goes to the arg max, at a tie to the first element in row-major order
-        [L "Back-Prop for Max Pooling", "Written Example"]. Kept between the passes: the winner's
-        index, one integer a channel.
+        [L "Back-Prop for Max Pooling", "Written Example"]; where there is NaN, to the first of it.
+        Kept between the passes: the winner's index, one integer a channel.
 
     >>> import jax.numpy as jnp
     >>> global_max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1))
@@ -155,7 +158,7 @@ def _global_max(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     divides between cores: two reductions take a sixth of its time.
     """
     y = x.max(axis=1)
-    reached = (x >= y[:, None]) | (x != x)
+    reached = (x >= y[:, None]) | jnp.isnan(x)
     place = lax.broadcasted_iota(jnp.int32, x.shape, 1)
     beyond = jnp.int32(x.shape[1])
     return y, jnp.where(reached, place, beyond).min(axis=1)

@@ -229,3 +229,18 @@ def test_nan_comes_out_of_its_window_alone(name, place):
 @pytest.mark.parametrize("name", ["global_max_pool", "global_average_pool"])
 def test_nan_comes_out_of_a_global_pool(name):
     assert np.isnan(getattr(ops, name)(signal(1.0, nan, 2.0))).all()
+
+
+@pytest.mark.parametrize("window", [3, 6])
+def test_the_gradient_of_a_window_with_nan_reaches_one_element_at_most(window):
+    for place in range(window):
+        numbers = [1.0, 5.0, 2.0, 4.0, 6.0, 3.0][:window]
+        numbers[place] = nan
+        for pool in (ops.max_pool, ops.relu_max_pool):
+            _, dx = routed(pool, signal(*numbers), window)
+            assert sorted(dx)[:-1] == [0] * (window - 1)
+            assert dx[dx.index(max(dx))] in (0, 1)
+
+
+def test_the_gradient_of_a_global_max_pool_with_nan_goes_to_the_first():
+    assert routed(ops.global_max_pool, signal(1.0, nan, 2.0, nan))[1] == [0, 1, 0, 0]
