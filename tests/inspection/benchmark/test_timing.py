@@ -51,10 +51,10 @@ def test_a_subject_slower_than_all_its_time_runs_once():
     assert timings["slow"].samples == (3.0,)
 
 
-def test_short_runs_share_a_sample_and_count_a_unit():
+def test_short_runs_share_a_sample_after_one_as_long_that_is_not_timed():
     clock = Clock(0.004)
     timings = measure([Subject("short", clock, units=4)], Effort(repeats=3, sample_seconds=0.02))
-    assert clock.counts == [1, 1, *[1, 5] * 3]
+    assert clock.counts == [1, 1, *[5, 5] * 3]
     assert timings["short"].median == pytest.approx(0.001)
 
 
