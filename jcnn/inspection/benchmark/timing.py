@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 
-# A sample of runs shorter than this comes after an untimed one of the same length: threads sleep,
-# caches and pages are taken away while others have their turn. A step of 0.3 s took 0.6 s straight
-# after two seconds of rest; a max pool of 0.75 ms took 1.6, and ten runs to be as fast again.
+# A sample of runs shorter than this comes after as many untimed ones: threads sleep, caches and
+# pages are taken away while others have their turn. A step of 0.3 s took 0.6 s straight after two
+# seconds of rest; a max pool of 0.75 ms took 1.6, and ten runs to be as fast again.
 _SHORT_SECONDS = 2.0
 
 
@@ -118,20 +118,29 @@ class _Turns:
     """One subject: how many samples it gets, of how many runs, and what they were."""
 
     def __init__(self, subject: Subject, effort: Effort) -> None:
-        self.subject = subject
+        self.subject, self.effort = subject, effort
         self.samples: list[float] = []
-        self.wanted, self.runs, self.warm = 0, 1, 0
+        self.wanted, self.runs, self.warm = 0, 1, False
         first = subject.run(1) if subject.first is None else subject.first
         if first > effort.seconds:
             self.samples.append(first / subject.units)
             return
         seconds = min(first, subject.run(1)) if first < effort.seconds / 2 else first
-        self.runs = max(1, math.ceil(effort.sample_seconds / seconds))
-        self.warm = self.runs if seconds < _SHORT_SECONDS else 0
-        cost = seconds * (self.runs + self.warm)
+        self.warm = seconds < _SHORT_SECONDS
+        self._fill(seconds)
+        cost = seconds * self.runs * (1 + self.warm)
         self.wanted = min(effort.repeats, max(3, int(effort.seconds / cost)))
 
     def take(self) -> None:
         if self.warm:
-            self.subject.run(self.warm)
-        self.samples.append(self.subject.run(self.runs) / self.runs / self.subject.units)
+            self._run()
+        self.samples.append(self._run() / self.subject.units)
+
+    def _run(self) -> float:
+        seconds = self.subject.run(self.runs) / self.runs
+        self._fill(seconds)
+        return seconds
+
+    def _fill(self, seconds: float) -> None:
+        """As many runs as fill a sample; the first ones of a process are too slow to tell."""
+        self.runs = max(self.runs, math.ceil(self.effort.sample_seconds / seconds))

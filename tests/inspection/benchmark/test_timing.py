@@ -58,6 +58,13 @@ def test_short_runs_share_a_sample_after_one_as_long_that_is_not_timed():
     assert timings["short"].median == pytest.approx(0.001)
 
 
+def test_slow_first_runs_do_not_leave_later_samples_short():
+    clock = Clock(0.05, 0.03, 0.004)
+    timings = measure([Subject("short", clock)], Effort(repeats=2, sample_seconds=0.02))
+    assert clock.counts == [1, 1, 1, 5, 5, 5]
+    assert timings["short"].samples == pytest.approx((0.004, 0.004))
+
+
 def test_ratio_is_the_others_over_ours():
     row = timed_row("step", {"jcnn": Timing((0.002,)), "jax.grad": Timing((0.008, 0.01, 0.012))})
     assert row.values["jcnn"] == pytest.approx(2.0)
