@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jcnn.lowering.fold import outputs_a_block
 from jcnn.lowering.geometry import Geometry
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
@@ -132,15 +133,30 @@ def _lightest(operation: str, g: Geometry, channels: int) -> Choice | None:
 
 
 def _correlate(g: Geometry, channels: int, features: int) -> Choice:
-    if _narrow(g, channels) and features <= 32:
+    if g.taps == 1 and channels > 8:
+        # 256 to 64 channels: 1.4 ms against 3.5; 3 to 16: 0.56 against 0.19.
+        return Choice("patches", "a 1x1 window: one matrix product")
+    if _narrow(g, channels) and features <= 32 and _folds_well(g, channels, features):
         return Choice("fold", "few channels: several outputs a row fill the matrix product")
+    if g.rank == 2 and max(g.strides) > 1:
+        if 2 <= channels <= 4 and features <= 32 and g.taps < 50:
+            # Stride 2, 3 to 32 channels: 7x7 1.0 ms against 4.6, 5x5 0.4 against 2.0.
+            return Choice("patches", "few channels at a stride: blocks of patches stay in cache")
+        if 64 <= channels <= 128 and 1 < g.taps <= 9:
+            # 3x3, stride 2, 64 to 128 channels: 8.6 ms against 13.5; 256 to 512: 7.2 against 6.5.
+            return Choice("patches", "a small window at a stride: blocks of patches stay in cache")
     return Choice("xla", "XLA packs its patches in cache, inside loops as well")
 
 
 def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     dense, unit = max(g.dilation) == 1, max(g.strides) == 1
-    if unit and channels <= 8 and features >= 2 * channels:
+    if g.taps == 1:
+        # 256 to 64 channels: 1.3 ms against 2.7; stride 2, 64 to 128: 1.2 against 1.5.
+        return Choice("overlap_add", "a 1x1 window: one matrix product")
+    few = channels <= 8 and features >= 2 * channels
+    if few and (unit or (g.taps <= 9 and channels <= 4)):
         # 5x5, 1 to 32 channels: 4 ms against 19; 6 to 16 channels: 1.3 against 2.6.
+        # 3x3, stride 2, 3 to 32 channels: 1.1 ms; xla 1.4, fold_xla 1.9.
         return Choice("overlap_add", "few channels: one product, then a sum a tap")
     if unit or not dense:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
@@ -149,7 +165,10 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
         # 2-D, 4x4, stride 2, 128 to 64 channels: fold_xla 3.6 ms, fold_overlap_add 4.6, xla 6.0.
         name = "fold_overlap_add" if g.rank == 1 else "fold_xla"
         return Choice(name, "strides divide the window: folding wastes nothing")
-    if g.taps > 1 and channels <= 16:
+    if few and channels <= 4 and g.taps < 50:
+        # Stride 2, 3 to 64 channels: 7x7 2.0 ms; fold_xla 3.1, xla 4.5.
+        return Choice("fold_overlap_add", "few channels at a stride: one product, then a sum a tap")
+    if channels <= 16:
         # 3x3 stride 2, 16 to 32 channels: 3.2 ms against 7.1; from 32 channels folding loses.
         return Choice("fold_xla", "few channels at a stride: XLA would multiply by zeros")
     return Choice("xla", "many channels at a stride")
@@ -176,8 +195,23 @@ _RULES = {
 
 
 def _narrow(g: Geometry, channels: int) -> bool:
-    """Whether folding several outputs together pays: 1 to 32 channels, 5x5, 1.5 ms against 2.2."""
-    return max(g.dilation) == 1 and g.taps > 1 and channels * g.strides[-1] <= 4
+    """Whether folding several outputs together pays: 1 to 32 channels, 5x5, 1.5 ms against 2.2.
+
+    At a stride it doesn't: 5x5, stride 2, 0.4 ms against 0.2.
+    """
+    dense, unit = max(g.dilation) == 1, max(g.strides) == 1
+    return dense and unit and g.taps > 1 and channels <= 4
+
+
+def _folds_well(g: Geometry, channels: int, features: int) -> bool:
+    """Whether little of the folded kernel is zeros, where XLA does well with one channel.
+
+    1 to 32 channels, two blocks a window: 5x5 0.6 ms against 0.7; four: 7x7 1.3 against 1.1.
+    """
+    if channels > 1:
+        return True
+    t = outputs_a_block(g, channels, features)[-1]
+    return t > 1 and (features < 32 or g.window[-1] <= t + 1)
 
 
 # The least channels for which F(4, r) was measured faster. r = 3, 32 channels: 4.4 ms forward

@@ -12,7 +12,7 @@ import pytest
 from jax import lax
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, forced, minimal_filtering, overlap_add, xla
+from jcnn.lowering import Geometry, fold, forced, minimal_filtering, overlap_add, xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.choice import OPERATIONS, TINY, applicable, choose
 
@@ -24,6 +24,7 @@ GEOMETRIES = {
     "3x3 same": Geometry((6, 9), (3, 3), ONE, SAME, ONE),
     "5x3": Geometry((9, 8), (5, 3), ONE, NONE, ONE),
     "4x4 stride 2": Geometry((8, 8), (4, 4), (2, 2), SAME, ONE),
+    "1x1 stride 2": Geometry((8, 7), ONE, (2, 2), ((1, 0), (0, 1)), ONE),
     "dilated": Geometry((9, 9), (3, 2), (1, 2), ((2, 2), (0, 0)), (2, 3)),
     "groups at stride 1": Geometry((9, 6), (3, 3), ONE, SAME, ONE, groups=3),
     "groups": Geometry((6, 5), (3, 3), (2, 1), SAME, ONE, groups=3),
@@ -160,6 +161,35 @@ def test_a_single_small_example_takes_what_starts_fastest():
     }
     assert choose("kernel_gradient", g, 12, 12, batch=64).name == "transposed"
     assert choose("correlate", g, 1, 12, batch=1).name == "patches"
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "channels", "features", "expected"),
+    [
+        (1, 1, 256, 64, ("patches", "overlap_add", "patches")),
+        (1, 2, 64, 128, ("patches", "overlap_add", "patches")),
+        (1, 1, 3, 16, ("xla", "overlap_add", "patches")),
+        (3, 2, 64, 128, ("patches", "xla", "patches")),
+        (3, 2, 256, 512, ("xla", "xla", "patches")),
+        (3, 2, 3, 32, ("patches", "overlap_add", "patches")),
+        (7, 2, 3, 32, ("patches", "fold_overlap_add", "transposed")),
+        (7, 2, 3, 64, ("xla", "fold_overlap_add", "transposed")),
+        (11, 4, 3, 96, ("xla", "fold_xla", "transposed")),
+        (5, 2, 1, 32, ("xla", "fold_overlap_add", "transposed")),
+        (5, 1, 1, 32, ("fold", "overlap_add", "fold")),
+        (7, 1, 1, 32, ("xla", "overlap_add", "fold")),
+        (7, 1, 1, 16, ("fold", "overlap_add", "fold")),
+    ],
+)
+def test_choices_by_window_stride_and_channels(window, stride, channels, features, expected):
+    g = Geometry((32, 32), (window,) * 2, (stride,) * 2, NONE, ONE)
+    assert tuple(choose(op, g, channels, features).name for op in OPERATIONS) == expected
+
+
+def test_outputs_folded_together_divide_the_row_and_stay_below_the_window():
+    for window, row, outputs in ((5, 24, 4), (3, 28, 2), (7, 22, 2), (5, 27, 3), (3, 27, 1)):
+        g = Geometry((row + window - 1,) * 2, (window,) * 2, ONE, NONE, ONE)
+        assert fold.outputs_a_block(g, 1, 32) == (1, outputs)
 
 
 def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
