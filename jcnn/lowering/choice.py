@@ -154,9 +154,8 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
         # 256 to 64 channels: 1.3 ms against 2.7; stride 2, 64 to 128: 1.2 against 1.5.
         return Choice("overlap_add", "a 1x1 window: one matrix product")
     few = channels <= 8 and features >= 2 * channels
-    if few and (unit or (g.taps <= 9 and channels <= 4)):
+    if few and unit:
         # 5x5, 1 to 32 channels: 4 ms against 19; 6 to 16 channels: 1.3 against 2.6.
-        # 3x3, stride 2, 3 to 32 channels: 1.1 ms; xla 1.4, fold_xla 1.9.
         return Choice("overlap_add", "few channels: one product, then a sum a tap")
     if unit or not dense:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
@@ -166,8 +165,10 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
         name = "fold_overlap_add" if g.rank == 1 else "fold_xla"
         return Choice(name, "strides divide the window: folding wastes nothing")
     if few and channels <= 4 and g.taps < 50:
-        # Stride 2, 3 to 64 channels: 7x7 2.0 ms; fold_xla 3.1, xla 4.5.
-        return Choice("fold_overlap_add", "few channels at a stride: one product, then a sum a tap")
+        # Stride 2, 3 channels. 3x3 to 32: overlap_add 1.1 ms, xla 1.4, fold_xla 1.9.
+        # 7x7 to 64: fold_overlap_add 2.0 ms, fold_xla 3.1, overlap_add 3.9, xla 4.5.
+        name = "overlap_add" if g.taps <= 9 else "fold_overlap_add"
+        return Choice(name, "few channels at a stride: one product, then a sum a tap")
     if channels <= 16:
         # 3x3 stride 2, 16 to 32 channels: 3.2 ms against 7.1; from 32 channels folding loses.
         return Choice("fold_xla", "few channels at a stride: XLA would multiply by zeros")
@@ -204,9 +205,9 @@ def _narrow(g: Geometry, channels: int) -> bool:
 
 
 def _folds_well(g: Geometry, channels: int, features: int) -> bool:
-    """Whether little of the folded kernel is zeros, where XLA does well with one channel.
+    """Whether folding beats XLA's convolution, which does well with one channel and 32 features.
 
-    1 to 32 channels, two blocks a window: 5x5 0.6 ms against 0.7; four: 7x7 1.3 against 1.1.
+    There the window must fit two blocks: 5x5 took 0.6 ms against 0.7, but 7x7 in four 1.3 to 1.1.
     """
     if channels > 1:
         return True

@@ -172,6 +172,7 @@ def test_a_single_small_example_takes_what_starts_fastest():
         (3, 2, 64, 128, ("patches", "xla", "patches")),
         (3, 2, 256, 512, ("xla", "xla", "patches")),
         (3, 2, 3, 32, ("patches", "overlap_add", "patches")),
+        (2, 2, 3, 32, ("patches", "fold_xla", "patches")),
         (7, 2, 3, 32, ("patches", "fold_overlap_add", "transposed")),
         (7, 2, 3, 64, ("xla", "fold_overlap_add", "transposed")),
         (11, 4, 3, 96, ("xla", "fold_xla", "transposed")),
