@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jcnn import inspection, lowering, ops, reference
+    from jcnn import inspection, lowering, ops, proof, reference
     from jcnn.experiment import Experiment, load_experiment
     from jcnn.model import Model
 
@@ -22,6 +22,7 @@ __all__ = [
     "load_experiment",
     "lowering",
     "ops",
+    "proof",
     "reference",
 ]
 

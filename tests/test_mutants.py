@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jcnn import reference
-from jcnn.inspection.rules import check_rule
+from jcnn.proof.rules import check_rule
 from tests.cases import CASES
 from tests.mutants import MUTANTS, PACKAGE, mutated
 

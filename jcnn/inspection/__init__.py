@@ -3,9 +3,8 @@
 from jcnn.inspection.batches import random_batch, real_batch
 from jcnn.inspection.check import ModelCheck, check_model
 from jcnn.inspection.check_table import print_check
-from jcnn.inspection.comparison import Report, Row
-from jcnn.inspection.rules import check_rule
 from jcnn.inspection.summary import print_summary, summarize
+from jcnn.proof import Report, Row, check_rule
 
 __all__ = [
     "ModelCheck",

@@ -17,10 +17,10 @@ import numpy as np
 from jcnn import ops as explicit_ops
 from jcnn import reference
 from jcnn.experiment import Experiment
-from jcnn.inspection.comparison import Report, Row, compare
-from jcnn.inspection.differences import central_differences, sample
 from jcnn.inspection.recording import Call, Recorder
-from jcnn.inspection.rules import DIFFERENCES, GRADIENT, check_rule
+from jcnn.proof.comparison import Report, Row, compare
+from jcnn.proof.differences import central_differences, sample
+from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule
 
 SAMPLES_AN_OPERATION = 100
 # Real images have flat regions, whose windows tie; noise breaks ties, where no gradient is unique.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jcnn.inspection.check import ModelCheck
-from jcnn.inspection.comparison import Row
+from jcnn.proof.comparison import Row
 
 
 def print_check(check: ModelCheck) -> None:

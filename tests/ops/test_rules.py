@@ -3,7 +3,7 @@
 import pytest
 
 from jcnn import ops, reference
-from jcnn.inspection.rules import check_rule
+from jcnn.proof.rules import check_rule
 from tests.cases import CASES
 
 

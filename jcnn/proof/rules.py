@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jcnn.inspection.comparison import Report, Row, Tolerance, compare
-from jcnn.inspection.differences import central_differences, sample
+from jcnn.proof.comparison import Report, Row, Tolerance, compare
+from jcnn.proof.differences import central_differences, sample
 
 GRADIENT = Tolerance(rtol=1e-10, atol=1e-12)
 DIFFERENCES = Tolerance(rtol=1e-3, atol=1e-5)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn.inspection import check_rule
+from jcnn.proof import check_rule
 
 X = np.linspace(-2.0, 2.0, 12).reshape(3, 4)
 

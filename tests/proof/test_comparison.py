@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jcnn.inspection.comparison import Report, Tolerance, compare
+from jcnn.proof.comparison import Report, Tolerance, compare
 
 TOLERANCE = Tolerance(rtol=1e-10, atol=1e-12)
 
