@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 
@@ -47,6 +47,35 @@ class Geometry:
         return tuple(
             (n - span) // stride + 1
             for n, span, stride in zip(self.padded, self.span, self.strides, strict=True)
+        )
+
+    @property
+    def rest(self) -> tuple[int, ...]:
+        """Elements of the padded input behind the last window."""
+        return tuple(
+            (n - span) % stride
+            for n, span, stride in zip(self.padded, self.span, self.strides, strict=True)
+        )
+
+    @property
+    def excess(self) -> tuple[tuple[int, int], ...]:
+        """Padding beyond a window's reach (its span less one), before and after each axis.
+
+        Windows that lie in it wholly see no input; XLA's gradients of such a convolution would
+        have negative padding.
+        """
+        return tuple(
+            (max(0, lo - span + 1), max(0, hi - span + 1))
+            for span, (lo, hi) in zip(self.span, self.padding, strict=True)
+        )
+
+    def within_reach(self) -> Geometry:
+        """The same windows over an input that holds the excess already."""
+        edges = list(zip(self.padding, self.excess, strict=True))
+        return replace(
+            self,
+            size=tuple(n + a + b for n, (a, b) in zip(self.size, self.excess, strict=True)),
+            padding=tuple((lo - a, hi - b) for (lo, hi), (a, b) in edges),
         )
 
     @property
