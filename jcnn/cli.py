@@ -170,7 +170,17 @@ def check(
         Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
     ],
     overrides: Overrides = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples.")] = 4,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Examples [4; --exact the experiment's own]."),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Whole numbers through the compiled program, compared with ==; a certificate.",
+        ),
+    ] = False,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Elements a tensor to difference.")
     ] = 1000,
@@ -190,10 +200,12 @@ def check(
         experiment, params, state = trained.experiment, trained.state.params, trained.state.state
     else:
         experiment = _load(target, overrides)
+    if exact:
+        return _certify(experiment, batch_size, as_json)
     choose = inspection.random_batch if random_batch else inspection.real_batch
     result = inspection.check_model(
         experiment,
-        *choose(experiment, batch_size),
+        *choose(experiment, batch_size or 4),
         params=params,
         state=state,
         samples=samples,
@@ -204,6 +216,26 @@ def check(
     else:
         inspection.print_check(result)
     if not result.passed:
+        raise typer.Exit(1)
+
+
+def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:
+    from jcnn.inspection.certificate import certify, print_certificate
+    from jcnn.proof import TooLargeError
+
+    try:
+        certificate = certify(
+            experiment,
+            batch_size=batch_size,
+            report=lambda line: _say(f"comparing {line}", error=True),
+        )
+    except TooLargeError as error:
+        raise UserError(f"{error} (--batch-size)") from None
+    if as_json:
+        _print_json(certificate.to_dict())
+    else:
+        print_certificate(certificate)
+    if not certificate.passed:
         raise typer.Exit(1)
 
 

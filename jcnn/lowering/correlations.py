@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
-from jcnn.lowering.choice import choose
+from jcnn.lowering.choice import choose, note
 from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import resized
@@ -48,6 +48,7 @@ def _run(
         return _beyond_reach(operation, g, channels, features, a, b)
     asked = partial(choose, operation, g, channels, features, batch=a.shape[0], dtype=a.dtype)
     names = [asked(platform=platform).name for platform in ("cpu", "gpu")]
+    note(operation, g, names[jax.default_backend() != "cpu"])
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
     on_cpu = summed_in_float32(on_cpu)
     if names[1] != "xla":  # whose libraries sum in float32 by themselves

@@ -17,7 +17,7 @@ from jcnn.inspection.benchmark.shapes import BOTH, CASES, FORWARD, INPUT, KERNEL
 from jcnn.inspection.benchmark.steps import NAMESPACES, Report, fastest_layout
 from jcnn.inspection.benchmark.timing import Effort, Subject, call_subject, measure
 from jcnn.inspection.benchmark.torch_peer import PeerError, TorchPeer, open_peer
-from jcnn.inspection.recording import Call
+from jcnn.proof.recording import Call
 
 Arrays = Sequence[Array]
 _SCAN_STEPS = 4

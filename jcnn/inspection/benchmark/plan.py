@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.experiment import Experiment
-from jcnn.inspection.recording import Call, Recorder
 from jcnn.layers import Layer, Residual, Sequence, Shape
 from jcnn.lowering import Geometry
 from jcnn.ops.arguments import geometry
+from jcnn.proof.recording import Call, Recorder
 
 # The triple's member that each pass is: the transposed convolution is the triple's input gradient.
 _PASSES = {

@@ -18,7 +18,7 @@ from jcnn.inspection.benchmark import torch_peer as peers
 from jcnn.inspection.benchmark.operations import in_scan, passed
 from jcnn.inspection.benchmark.shapes import CASES, CONVOLUTIONS, KERNEL, convolution, other, pool
 from jcnn.inspection.benchmark.steps import training_flops
-from jcnn.inspection.recording import Call
+from jcnn.proof.recording import Call
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 QUICK = Effort(repeats=2, seconds=0.05, sample_seconds=0.0)
