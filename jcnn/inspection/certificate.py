@@ -119,7 +119,7 @@ def certify(
 
 def calls_of(experiment: Experiment, batch_size: int) -> list[Call]:
     """Return the operations that training calls, each set of shapes and options once."""
-    recorder = Recorder()
+    recorder: Any = Recorder()
     model, dtype = experiment.model, jnp.dtype(experiment.training.precision)
 
     def outputs(x: jax.Array) -> jax.Array:

@@ -10,8 +10,8 @@ sums allows. An element of a wrong bilinear rule differs from the right one by a
 degree two that isn't zero, which vanishes with a probability of at most :math:`2 / |S|` per draw
 (Schwartz and Zippel), and so passes all draws with :math:`(2 / |S|)^{draws}` at most.
 
-Minimal filtering divides, and isn't exact: where it runs, each element is held under the rigorous
-bound of :mod:`jcnn.proof.bounds`.
+Minimal filtering divides, and isn't exact: where it runs, each element must lie within the rigorous
+bound of :mod:`jcnn.proof.bounds`, and be nearer to the right whole number than to any other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ExactRow:
         tensor: "y", the gradient of an argument ("dx"), or of <gradients, v> ("second order dx").
         program: "jit", "scan", "vmap" or "remat": what the operation was compiled in.
         lowering: The lowerings that the correlations behind the tensor took.
-        evidence: "==", or "bound" where the program divides or filters minimally.
+        evidence: "==", or "nearest" where minimal filtering rounds: within its bound, and nearer to
+            the right whole number than to any other; or "bound" where the program divides.
         shape: The tensor's shape.
         elements: How many were compared, over all draws.
         draws: How often the arguments were drawn.
@@ -112,12 +113,16 @@ def check_exact(
         rows: list[ExactRow] = []
         for order in (1, 2) if problem.order_two else (1,):
             chosen = [name for name in programs if (name == "second order") == (order == 2)]
+            bounds: dict[frozenset[tuple[str, str]], Found] = {}
             expected = [problem.expected(order, *arrays) for arrays in drawn] if chosen else []
             for program in chosen:
                 with lowering.noted() as notes:
                     found = PROGRAMS[program](problem, drawn)
-                bounds = [problem.bounds(order, notes, *arrays) for arrays in drawn]
-                rows += _rows(problem, program, notes, expected, found, bounds)
+                met = frozenset((operation, name) for operation, _, name in notes)
+                if met not in bounds:
+                    pairs = zip(expected, drawn, strict=True)
+                    bounds[met] = [problem.bounds(e, notes, *arrays) for e, arrays in pairs]
+                rows += _rows(problem, program, notes, expected, found, bounds[met])
         return rows
 
 
@@ -140,7 +145,7 @@ def _rows(
             tensor=tensor,
             program=program,
             lowering=problem.lowerings(tensor, notes),
-            evidence="==" if triples[0][2] is None else "bound",
+            evidence=problem.evidence(triples[0][2] is None),
             shape=triples[0][0].shape,
             elements=sum(e.size for e, _, _ in triples),
             draws=len(triples),

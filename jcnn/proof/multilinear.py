@@ -106,9 +106,8 @@ def _evaluate(equation: Any, inputs: list[Any]) -> Sequence[Any]:
         raise NotLinearError(f"check_rule: exact=True can't look into the reference's '{name}'")
     for key in _NESTED:
         if key in params:
-            inner = params[key]
-            consts = inner.consts if isinstance(inner, core.ClosedJaxpr) else ()
-            return _magnitudes(getattr(inner, "jaxpr", inner), consts, inputs)
+            inner: Any = params[key]
+            return _magnitudes(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), inputs)
     if name == "neg":
         return inputs
     primitive = jax.lax.add_p if name == "sub" else equation.primitive

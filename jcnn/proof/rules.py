@@ -98,8 +98,8 @@ def check_rule(
             rows += difference_rows(labels, scalar, free, found[1], samples, generator)
         if exact:
             given = [jnp.asarray(args[i]) for i in places]
-            flat = [_flat(f, whole, places) for f in (function, reference)]
-            rows += exact_rows(*flat, given, labels, seed=seed)
+            own, right = (_flat(f, whole, places) for f in (function, reference))
+            rows += exact_rows(own, right, given, labels, seed=seed)
         return Report(tuple(rows))
 
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcnn.lowering import Geometry
+from jcnn.lowering import Geometry, noted
+from jcnn.proof.bounds import UNIT, winograd_bound
 from jcnn.proof.oracle import Formula, formula
 from jcnn.proof.recording import Call
 
@@ -19,8 +20,9 @@ from jcnn.proof.recording import Call
 # float32; what is rounded to it once is compared with the right number, rounded once.
 EXACT_BELOW = {"float16": 2**15, "bfloat16": 2**24, "float32": 2**24, "float64": 2**53}
 REPRESENTABLE = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
-# Selections are the more telling the more ties there are.
-TIES = 3
+# Of few numbers selections tie often, and what minimal filtering rounds stays far below one half.
+FEW = 3
+NEAREST = 0.499
 
 
 # The member of the triple that gives y, dx and dw.
@@ -46,6 +48,7 @@ class Problem:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     dtype: str
+    filters: bool
 
     @property
     def order_two(self) -> bool:
@@ -67,7 +70,7 @@ class Problem:
                 f"{self.call.op}: {f.terms:,} terms per element are too many for sums of whole "
                 f"numbers to be exact in {self.dtype}; take a smaller batch or image"
             )
-        return min(s, TIES) if f.kind == "selecting" else s
+        return min(s, FEW) if f.kind == "selecting" or self.filters else s
 
     @property
     def chance(self) -> float:
@@ -113,15 +116,60 @@ class Problem:
         place = {"y": 0, "dy": 0, "dx": 1, "dw": 2}.get(order)
         return None if place is None else _TRIPLE[self.call.op][place]
 
+    def evidence(self, equal: bool) -> str:
+        """What a comparison of this kind is."""
+        return "==" if equal else "bound" if self.formula.roundings else "nearest"
+
     def bounds(
-        self, order: int, notes: Notes, dy: np.ndarray, *arrays: np.ndarray
+        self,
+        expected: dict[str, np.ndarray],
+        notes: Notes,
+        dy: np.ndarray,
+        *arrays: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """How far each element of what isn't exact may be off, by tensor."""
-        if not self.formula.roundings:
+        if self.formula.roundings:
+            order = 1 if "y" in expected else 2
+            magnitudes = self.expected(order, np.abs(dy), *map(np.abs, arrays))
+            unit = self.formula.roundings * float(jnp.finfo(self.dtype).eps) / 2
+            return {tensor: unit * magnitude for tensor, magnitude in magnitudes.items()}
+        if not self.filters:
             return {}
-        magnitudes = self.expected(order, np.abs(dy), *map(np.abs, arrays))
-        unit = self.formula.roundings * float(jnp.finfo(self.dtype).eps) / 2
-        return {tensor: unit * magnitude for tensor, magnitude in magnitudes.items()}
+        found = {tensor: self._filtering(tensor, notes, dy, *arrays) for tensor in expected}
+        return {
+            # A bias, or a second term, is added with a rounding of its own.
+            tensor: np.minimum(NEAREST, bound + 2 * UNIT * (bound + np.abs(expected[tensor])))
+            for tensor, bound in found.items()
+            if bound is not None
+        }
+
+    def _filtering(
+        self, tensor: str, notes: Notes, dy: np.ndarray, *arrays: np.ndarray
+    ) -> np.ndarray | None:
+        """Bound what minimal filtering rounds of a tensor; None where it had no part in it."""
+        wanted = self._correlation(tensor)
+        met = [g for op, g, name in notes if (op, name) == (wanted, "winograd")]
+        if not met:
+            return None
+        x, w, v = arrays[0], arrays[1], arrays[len(self.names) :]
+        pairs = {
+            "y": [(x, w)], "dx": [(dy, w)], "dw": [(x, dy)],
+            "second order dy": [(v[0], w), (x, v[1])],
+            "second order dx": [(dy, v[1])], "second order dw": [(v[0], dy)],
+        }[tensor]  # fmt: skip
+        return np.sum([self._bound(str(wanted), *pair) for pair in pairs], axis=0)
+
+    def _bound(self, operation: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The bound of one correlation, in the order of arguments that the operation has."""
+        assert self.formula.window is not None
+        at = self.formula.window
+        groups = dict(self.call.statics).get("groups", 1)
+        g = Geometry(at.size, at.window, at.strides, at.padding, at.dilation, groups)
+        turn = self.formula.kernel
+        if operation == "kernel_gradient":
+            pair = (b, a) if self.call.op == "convolve_transpose" else (a, b)
+            return turn(winograd_bound(operation, g, *pair))
+        return winograd_bound(operation, g, a, turn(b))
 
     def _named(self, prefix: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {f"{prefix}{name}": a for name, a in zip(self.names, arrays, strict=True)}
@@ -139,7 +187,20 @@ def problem_of(call: Call, ops: Any) -> Problem:
         return op(**dict(zip(names, arrays, strict=True)), **keys, **options)
 
     of_call = formula(call.op, shapes, {**options, **keys})
-    return Problem(call, function, of_call, names, shapes, call.arrays[0][2])
+    dtype = call.arrays[0][2]
+    return Problem(call, function, of_call, names, shapes, dtype, _filters(function, shapes, dtype))
+
+
+def _filters(function: Callable[..., jax.Array], shapes: Any, dtype: str) -> bool:
+    """Whether minimal filtering has a part in the value or in a gradient."""
+
+    def pulled(*x: jax.Array) -> Any:
+        y, pull = jax.vjp(function, *x)
+        return y, pull(y)
+
+    with noted() as notes:
+        jax.eval_shape(pulled, *(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes))
+    return any(name == "winograd" for _, _, name in notes)
 
 
 def _floating(dtype: str) -> bool:

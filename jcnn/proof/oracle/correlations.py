@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from jcnn.proof.oracle.formula import Arrays, Formula
+from jcnn.proof.oracle.formula import Arrays, Formula, unchanged
 from jcnn.proof.oracle.window import Window
 
 Shape = tuple[int, ...]
@@ -59,7 +60,11 @@ def _exchange(groups: int, w: np.ndarray) -> np.ndarray:
 
 
 def _bilinear(
-    forward: Callable[..., np.ndarray], backward: Callable[..., Arrays], terms: int
+    forward: Callable[..., np.ndarray],
+    backward: Callable[..., Arrays],
+    terms: int,
+    window: Window | None = None,
+    kernel: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> Formula:
     """Give f(x, w) + b, of the bilinear ``forward`` and its two gradients, as a formula."""
 
@@ -75,14 +80,16 @@ def _bilinear(
     def curvature(dy: np.ndarray, v: Arrays, x: np.ndarray, w: np.ndarray, *b: Any) -> Arrays:
         return *backward(dy, v[0], v[1]), *map(np.zeros_like, b)
 
-    return Formula("bilinear", value, pullback, tangent, curvature, terms)
+    return Formula(
+        "bilinear", value, pullback, tangent, curvature, terms, window=window, kernel=kernel
+    )
 
 
 def correlate(x: Shape, w: Shape, options: dict[str, Any], *, flips: bool = False) -> Formula:
     """Correlation, or convolution where the kernel ``flips``."""
     groups = options.pop("groups", 1)
     at = Window.of(x[1:-1], w[:-2], **options)
-    turn = _flip if flips else (lambda w: w)
+    turn = _flip if flips else unchanged
     terms = max(at.taps * w[-2], at.taps * w[-1] // groups, x[0] * prod(at.output)) + 1
     return _bilinear(
         lambda x, w: correlation(at, groups, x, turn(w)),
@@ -91,6 +98,8 @@ def correlate(x: Shape, w: Shape, options: dict[str, Any], *, flips: bool = Fals
             turn(kernel_gradient(at, groups, x, dy)),
         ),
         terms,
+        at,
+        turn,
     )
 
 
@@ -98,14 +107,17 @@ def convolve_transpose(x: Shape, w: Shape, options: dict[str, Any]) -> Formula:
     """The adjoint of correlation in x, from the correlation's output to its input."""
     groups = options.pop("groups", 1)
     at = _transposed(x[1:-1], w[:-2], **options)
+    exchange = partial(_exchange, groups)
     terms = max(at.taps * w[-2], at.taps * w[-1] // groups, x[0] * prod(at.size)) + 1
     return _bilinear(
-        lambda x, w: input_gradient(at, groups, x, _exchange(groups, w)),
+        lambda x, w: input_gradient(at, groups, x, exchange(w)),
         lambda dy, x, w: (
-            correlation(at, groups, dy, _exchange(groups, w)),
-            _exchange(groups, kernel_gradient(at, groups, dy, x)),
+            correlation(at, groups, dy, exchange(w)),
+            exchange(kernel_gradient(at, groups, dy, x)),
         ),
         terms,
+        at,
+        exchange,
     )
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jcnn.proof.oracle.window import Window
+
 Arrays = tuple[np.ndarray, ...]
+
+
+def unchanged(a: np.ndarray) -> np.ndarray:
+    """Return the array as it is."""
+    return a
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class Formula:
         multiple: What inputs and cotangents must be multiples of, for division to be exact.
         roundings: How often a linear map's program may round all the same, where it divides by
             what isn't a power of two: XLA multiplies by the reciprocal, and may fuse the addition.
+        window: Of a correlation, where its windows stand.
+        kernel: Of a correlation, how its kernel is turned before it is correlated with; its own
+            inverse.
     """
 
     kind: str
@@ -35,6 +45,8 @@ class Formula:
     terms: int
     multiple: int = 1
     roundings: int = 0
+    window: Window | None = None
+    kernel: Callable[[np.ndarray], np.ndarray] = unchanged
 
 
 def linear(

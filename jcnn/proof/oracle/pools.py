@@ -28,7 +28,7 @@ def average_pool(x: Shape, options: dict[str, Any]) -> Formula:
         return at.crop(dx)
 
     def average(x: np.ndarray) -> np.ndarray:
-        return sum(view for _, view in at.taps_of(at.pad(x))) // at.taps
+        return np.asarray(sum(view for _, view in at.taps_of(at.pad(x)))) // at.taps
 
     return linear(average, spread, at.taps, at.taps, _roundings(at.taps, at.overlap))
 
