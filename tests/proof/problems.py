@@ -128,3 +128,18 @@ DOUBLES: dict[str, Call] = {
     "residual": call("correlate", (2, 8, 8, 32), (3, 3, 32, 32), padding="SAME", dtype="float64"),
     "overlapping": call("max_pool", (2, 9, 9, 8), dtype="float64", window=3, strides=2),
 }
+# Small ones, for every lowering that can serve.
+FORCED: dict[str, Call] = {
+    "same": call("correlate", (11, 10, 9, 6), (3, 3, 6, 9), padding="SAME"),
+    "few-channels": call("correlate", (7, 9, 12, 2), (5, 3, 2, 4)),
+    "strided": call("correlate", (5, 11, 10, 3), (4, 4, 3, 5), strides=2, padding=1),
+    "strided-unevenly": call("correlate", (5, 13, 9, 4), (3, 2, 4, 5), strides=(2, 3)),
+    "signal": call("correlate", (6, 40, 3), (8, 3, 5), strides=3, padding=4),
+    "dilated": call("correlate", (5, 12, 11, 4), (3, 2, 4, 6), dilation=(2, 3), padding=2),
+    "groups": call("correlate", (5, 9, 8, 6), (3, 3, 2, 9), groups=3, padding=1),
+    "depthwise-strided": call("correlate", (5, 9, 8, 6), (3, 3, 1, 12), groups=6, strides=2),
+    "volume": call("correlate", (3, 6, 5, 7, 2), (3, 1, 3, 2, 4), padding=1),
+    "beyond": call("correlate", (5, 6, 9, 3), (3, 3, 3, 4), padding=((5, 0), (1, 4))),
+    "narrow": call("correlate", (5, 6, 7, 1), (2, 2, 1, 8)),
+    "one": call("correlate", (5, 6, 9, 8), (1, 1, 8, 4), strides=2),
+}
