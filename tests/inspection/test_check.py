@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jcnn import cli
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
 from tests.mutants import MUTANTS, mutated
 
