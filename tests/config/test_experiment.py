@@ -129,6 +129,8 @@ MISTAKES = [
     ("training.epochs", "ten", "expected an integer, found 'ten'"),
     ("training.epochs", 2.5, "expected an integer, found 2.5"),
     ("training.epochs", True, "expected an integer, found true"),
+    ("data.train_count", True, "expected an integer, found true"),
+    ("data.train_count", "10", "expected an integer, found '10'"),
     ("training.batch_size", -1, "expected a value greater than 0, found -1"),
     ("training.steps_per_dispatch", 0, 'expected "auto" or a positive integer, found 0'),
     ("training.precision", "float16", "expected 'float32' or 'bfloat16', found 'float16'"),
