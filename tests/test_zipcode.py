@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection.summary import summarize
 from jcnn.training import init_state, make_step
 

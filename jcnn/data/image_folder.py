@@ -11,25 +11,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from jcnn.data.base import (
-    DataConfig,
-    Dataset,
-    FiniteFloat,
-    PositiveFloat,
-    PositiveInt,
-    Shape,
-    Split,
-)
+from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder
 from jcnn.data.folder_scan import ImageList, class_folders, list_images
 from jcnn.data.grain_stream import GrainStream
 from jcnn.data.preparation import Evaluation, ImagePreparation
 from jcnn.errors import UserError
+from jcnn.fields import Count, Flag, Natural, NonNegativeReal, PositiveReal, Real, Shape
 
-Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Triple = tuple[Real, Real, Real]
 
 
-class ImageFolder(DataConfig, frozen=True):
+class ImageFolder(DataConfig):
     """``name = "image_folder"``: RGB images of any size, cut to ``image_size`` x ``image_size``.
 
     For training: the shorter side is made ``resize`` long, a random square is cut out, mirrored
@@ -57,13 +50,13 @@ class ImageFolder(DataConfig, frozen=True):
 
     name: Literal["image_folder"] = "image_folder"
     folder: str
-    classes: PositiveInt | Annotated[tuple[str, ...], Field(min_length=1)]
+    classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
     train_folder: str = "train"
     test_folder: str = "test"
-    image_size: PositiveInt = 227
-    resize: PositiveInt = 256
-    mirror: bool = True
-    color_shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    image_size: Count = 227
+    resize: Count = 256
+    mirror: Flag = True
+    color_shift: NonNegativeReal = 0.1
     color_scales: Triple = (0.2175, 0.0188, 0.0045)
     color_axes: tuple[Triple, Triple, Triple] = (
         (-0.5675, -0.5808, -0.5836),
@@ -71,8 +64,8 @@ class ImageFolder(DataConfig, frozen=True):
         (0.4009, -0.8140, 0.4203),
     )
     mean: Triple = (0.485, 0.456, 0.406)
-    standard_deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
-    worker_count: Annotated[int, Field(ge=0)] = 2
+    standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (0.229, 0.224, 0.225)
+    worker_count: Natural = 2
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ImageFolder:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jcnn import ops as explicit_ops
 from jcnn import reference
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 from jcnn.proof.comparison import Report, Row, compare
 from jcnn.proof.differences import central_differences, sample
 from jcnn.proof.recording import Call, Recorder

@@ -9,7 +9,8 @@ from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Layer, Params, Real, Shape, State
+from jcnn.fields import Real, Shape
+from jcnn.layers.base import Cost, Layer, Params, State
 
 
 class Activation(Layer):

@@ -11,18 +11,12 @@ from math import prod
 from typing import Annotated, Any, ClassVar
 
 from jax import Array
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Shape = tuple[int, ...]
+from jcnn.fields import Shape, Table
+
 Params = dict[str, Any]
 State = dict[str, Any]
-
-# Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
-Count = Annotated[int, Field(strict=True, gt=0)]
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
-Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Flag = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,11 @@ class Cost:
         )
 
 
-class Layer(BaseModel):
+class Layer(Table):
     """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
 
     The defaults below are those of a layer without parameters that keeps its input's shape.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Whether its state is set from a sample of inputs before training.
     sampled: ClassVar[bool] = False
@@ -116,15 +108,6 @@ class Layer(BaseModel):
     def cost(self, input_shape: Shape) -> Cost:
         """Count parameters, connections, units and operations."""
         return Cost()
-
-
-def by(shape: Shape) -> str:
-    """Write a shape as people say it.
-
-    >>> by((28, 28, 1)), by((10,))
-    ('28x28x1', '10')
-    """
-    return "x".join(str(n) for n in shape)
 
 
 def fully_connected_parameters(input_shape: Shape, output_shape: Shape) -> int:

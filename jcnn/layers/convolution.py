@@ -11,7 +11,8 @@ from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Count, Flag, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Flag, Real, Shape, dims
+from jcnn.layers.base import Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
 from jcnn.layers.window import Padding, PerAxis, explicit_padding, geometry, per_axis, spatial
 from jcnn.lowering.geometry import Geometry
@@ -234,7 +235,7 @@ class ConvTranspose(Convolution):
         )
         if min(output) < 1:
             raise UserError(
-                f"padding {self.padding} cuts off all of its output for its input {by(size)}"
+                f"padding {self.padding} cuts off all of its output for its input {dims(size)}"
             )
         return output
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Count, Flag, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Flag, Real, Shape, dims
+from jcnn.layers.base import Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, HeNormal
 
 
@@ -36,7 +37,7 @@ class Dense(Layer):
         """See :meth:`Layer.output_shape`."""
         if len(input_shape) != 1:
             raise UserError(
-                f"it needs a flat input, and its input is {by(input_shape)}: "
+                f"it needs a flat input, and its input is {dims(input_shape)}: "
                 "put a 'flatten' layer before it"
             )
         return (self.features,)

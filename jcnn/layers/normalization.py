@@ -9,17 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from pydantic import Field
 
-from jcnn.layers.base import (
-    Cost,
-    Count,
-    Fraction,
-    Layer,
-    Params,
-    PositiveReal,
-    Real,
-    Shape,
-    State,
-)
+from jcnn.fields import Count, Fraction, PositiveReal, Real, Shape
+from jcnn.layers.base import Cost, Layer, Params, State
 from jcnn.layers.window import spatial
 
 

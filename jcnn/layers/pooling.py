@@ -7,7 +7,8 @@ from typing import Any, Literal
 from jax import Array
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Layer, Params, Shape, State, by
+from jcnn.fields import Shape, dims
+from jcnn.layers.base import Layer, Params, State
 from jcnn.layers.window import Padding, PerAxis, geometry, per_axis, spatial
 from jcnn.lowering.geometry import Geometry
 
@@ -31,7 +32,7 @@ class WindowPool(Layer):
         if any(max(pair) >= n for n, pair in zip(placed.window, placed.padding, strict=True)):
             raise UserError(
                 f"padding {[list(pair) for pair in placed.padding]} is not smaller than the window "
-                f"{by(placed.window)}, so that padding alone would fill one"
+                f"{dims(placed.window)}, so that padding alone would fill one"
             )
         return placed
 

@@ -10,7 +10,8 @@ from jax import Array, lax
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Count, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Real, Shape, dims
+from jcnn.layers.base import Layer, Params, State
 from jcnn.layers.window import Padding, explicit_padding, spatial
 
 
@@ -84,8 +85,8 @@ class Reshape(Layer):
         """See :meth:`Layer.output_shape`."""
         if prod(self.shape) != prod(input_shape):
             raise UserError(
-                f"shape {by(self.shape)} holds {prod(self.shape)} values, "
-                f"and its input {by(input_shape)} holds {prod(input_shape)}"
+                f"shape {dims(self.shape)} holds {prod(self.shape)} values, "
+                f"and its input {dims(input_shape)} holds {prod(input_shape)}"
             )
         return self.shape
 

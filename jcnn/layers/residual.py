@@ -1,41 +1,20 @@
-"""Residual blocks, which nest layers, and the union of all layers that they may hold."""
+"""Residual blocks, which nest layers of any kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jax
 from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.activations import (
-    LeakyRelu,
-    Prelu,
-    Relu,
-    ScaledTanh,
-    Sigmoid,
-    Signum,
-    Softmax,
-    Tanh,
-    UnitStep,
-)
-from jcnn.layers.base import Cost, Layer, Params, Shape, State, by
-from jcnn.layers.convolution import Conv, ConvTranspose
-from jcnn.layers.dense import Dense
-from jcnn.layers.normalization import BatchNorm, Dropout, LocalResponseNorm
-from jcnn.layers.pooling import (
-    AveragePool,
-    Decimate,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    MaxPool,
-    ReluMaxPool,
-    SquarePool,
-)
-from jcnn.layers.rearrangement import Flatten, Pad, Reshape
+from jcnn.fields import Shape, dims
+from jcnn.layers.base import Cost, Layer, Params, State
 from jcnn.layers.sequence import Sequence
-from jcnn.layers.whitening import PatchWhitening
+
+if TYPE_CHECKING:
+    from jcnn.layers import AnyLayer
 
 
 class Residual(Layer):
@@ -66,7 +45,7 @@ class Residual(Layer):
         body, shortcut = (path.output_shape(input_shape) for path in self.branches().values())
         if body != shortcut:
             raise UserError(
-                f"its layers give {by(body)} and its shortcut gives {by(shortcut)}; "
+                f"its layers give {dims(body)} and its shortcut gives {dims(shortcut)}; "
                 "both must be equal to be added"
             )
         return body
@@ -119,38 +98,3 @@ class Residual(Layer):
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""
         return sum((path.cost(input_shape) for path in self.branches().values()), Cost())
-
-
-AnyLayer = Annotated[
-    Conv
-    | ConvTranspose
-    | Dense
-    | Relu
-    | LeakyRelu
-    | Prelu
-    | Sigmoid
-    | Tanh
-    | ScaledTanh
-    | Softmax
-    | UnitStep
-    | Signum
-    | MaxPool
-    | ReluMaxPool
-    | AveragePool
-    | SquarePool
-    | Decimate
-    | GlobalMaxPool
-    | GlobalAveragePool
-    | Pad
-    | Flatten
-    | Reshape
-    | Dropout
-    | BatchNorm
-    | LocalResponseNorm
-    | PatchWhitening
-    | Residual,
-    Field(discriminator="type"),
-]
-
-# The block holds layers of any kind, its own among them, so its fields resolve only now.
-Residual.model_rebuild()

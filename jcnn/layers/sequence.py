@@ -11,7 +11,8 @@ import jax
 from jax import Array
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Layer, Params, Shape, State
+from jcnn.fields import Shape
+from jcnn.layers.base import Cost, Layer, Params, State
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jcnn.layers.base import Cost, Flag, Layer, Params, PositiveReal, Shape, State
+from jcnn.fields import Flag, PositiveReal, Shape
+from jcnn.layers.base import Cost, Layer, Params, State
 from jcnn.layers.convolution import Conv
 from jcnn.layers.window import PerAxis, per_axis, spatial
 

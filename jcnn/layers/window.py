@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Shape, by
+from jcnn.fields import Shape, dims
 from jcnn.lowering.geometry import Geometry
 from jcnn.ops.arguments import pads
 
@@ -62,7 +62,8 @@ def spatial(input_shape: Shape) -> Shape:
     """
     if len(input_shape) < 2:
         raise UserError(
-            f"it needs spatial axes and channels, and its input is flat ({by(input_shape)} values)"
+            "it needs spatial axes and channels, and its input is flat "
+            f"({dims(input_shape)} values)"
         )
     return input_shape[:-1]
 
@@ -77,7 +78,7 @@ def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int
     if len(values) != len(size):
         raise UserError(
             f"{field} {list(values)} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {by(size)}"
+            f"one for each spatial axis of its input {dims(size)}"
         )
     return values
 
@@ -89,7 +90,7 @@ def explicit_padding(field: str, value: Any, size: Shape) -> tuple[tuple[int, in
     if len(value) != len(size):
         raise UserError(
             f"{field} {[list(pair) for pair in value]} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {by(size)}"
+            f"one for each spatial axis of its input {dims(size)}"
         )
     return value
 
@@ -126,10 +127,10 @@ def geometry(
 
 
 def _too_large(found: Geometry) -> str:
-    dilated = f" ({by(found.span)} with its dilation)" if found.span != found.window else ""
+    dilated = f" ({dims(found.span)} with its dilation)" if found.span != found.window else ""
     same = len(set(found.padding)) == 1 and found.padding[0][0] == found.padding[0][1]
     shown = found.padding[0][0] if same else [list(pair) for pair in found.padding]
     return (
-        f"window {by(found.window)}{dilated} is larger than its input {by(found.size)} "
+        f"window {dims(found.window)}{dilated} is larger than its input {dims(found.size)} "
         f"(with padding {shown})"
     )

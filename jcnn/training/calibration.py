@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jcnn import ops
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 from jcnn.training import keys
 from jcnn.training.feeds import Feed
 

@@ -12,8 +12,8 @@ import numpy as np
 from jax import Array, lax
 
 from jcnn import ops as explicit_ops
+from jcnn.config import Experiment
 from jcnn.data import Split, StreamingDataset
-from jcnn.experiment import Experiment
 from jcnn.training.state import Totals, TrainState
 
 SMALLEST_BATCH = 128

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jcnn.config import Experiment
 from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
-from jcnn.experiment import Experiment
 from jcnn.training import keys
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step

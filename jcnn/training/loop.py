@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jcnn import ops as explicit_ops
-from jcnn.experiment import Experiment
-from jcnn.training import surroundings
+from jcnn.config import Experiment
+from jcnn.runs import environment
+from jcnn.runs.resumption import check_continues
+from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import DeviceEvaluation, Evaluation, Means, StreamEvaluation
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed, whole_batches
 from jcnn.training.interruption import Interruption
 from jcnn.training.pacing import Pacer
 from jcnn.training.progress import Silent
-from jcnn.training.resumption import check_continues
-from jcnn.training.runs import Run
 from jcnn.training.state import Totals, init_state
 from jcnn.training.step import make_step
-from jcnn.training.weights import initial_weights
+from jcnn.weights.safetensors import initial_weights
 
 if TYPE_CHECKING:
-    from jcnn.training.checkpoints import Checkpoints
-    from jcnn.training.events import Events
+    from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.events import Events
 
 CHECKPOINT_SECONDS = 1.0
 
@@ -71,8 +71,8 @@ def train(
     feed, evaluation = prepare(experiment, ops)
     if not resume:
         run.create(experiment)
-    from jcnn.training.checkpoints import Checkpoints
-    from jcnn.training.events import Events
+    from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.events import Events
 
     with ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(run.checkpoints_folder))
@@ -256,8 +256,8 @@ class Trainer:
             "parameters": experiment.model.cost(experiment.input_shape).parameters,
             "seed": experiment.seed,
             "precision": experiment.training.precision,
-            "versions": surroundings.versions(),
-            "hardware": surroundings.hardware(),
+            "versions": environment.versions(),
+            "hardware": environment.hardware(),
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 
 Means = Mapping[str, float]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 from jcnn.training import keys
 
 

@@ -13,8 +13,8 @@ import optax
 from jax import Array
 
 from jcnn import ops as explicit_ops
-from jcnn.experiment import Experiment
-from jcnn.training.augment import make_augmentation
+from jcnn.augmentations import augment
+from jcnn.config import Experiment
 from jcnn.training.state import Totals, TrainState
 
 # Apart from the keys of the layers, which are numbered from 0.
@@ -35,7 +35,6 @@ def make_step(
     """
     model, training = experiment.model, experiment.training
     optimizer = experiment.optimizer.build(steps_per_epoch)
-    augmented = make_augmentation(training.augment)
     compute_dtype = jnp.dtype(training.precision)
 
     def mean_loss(params, state, x, y, key):
@@ -60,19 +59,17 @@ def make_step(
 
     def step(state: TrainState, x: Array, y: Array, key: Array) -> tuple[TrainState, Totals]:
         augment_key, model_key = jax.random.split(key)
-        x = augmented(augment_key, x).astype(compute_dtype)
+        x = augment(training.augment, augment_key, x).astype(compute_dtype)
         gradients, (running, totals) = jax.grad(mean_loss, has_aux=True)(
             state.params, state.state, x, y, model_key
         )
-        with jax.numpy_dtype_promotion("standard"):  # Optax's schedules add integers and floats
-            updates, opt_state = optimizer.update(
-                gradients,
-                state.opt_state,
-                state.params,
-                curvature=partial(
-                    curvature, state, x, model_key, jax.random.fold_in(model_key, _PROBE)
-                ),
-            )
+        probe_key = jax.random.fold_in(model_key, _PROBE)
+        updates, opt_state = optimizer.update(
+            gradients,
+            state.opt_state,
+            state.params,
+            curvature=partial(curvature, state, x, model_key, probe_key),
+        )
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if training.average_decay is not None:

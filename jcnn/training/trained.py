@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcnn.config import Experiment
 from jcnn.errors import UserError
-from jcnn.experiment import Experiment
+from jcnn.runs.run import Run
 from jcnn.training.evaluation import DeviceEvaluation, StreamEvaluation, make_predict
-from jcnn.training.runs import Run
 from jcnn.training.state import Totals, TrainState, init_state
 
 
@@ -38,7 +38,7 @@ def load_trained(folder: Path, overrides: Mapping[str, object] | None = None) ->
     Raises:
         UserError: The folder holds no run, or no checkpoint that can be read.
     """
-    from jcnn.training.checkpoints import Checkpoints
+    from jcnn.runs.checkpoints import Checkpoints
 
     run = Run.open(folder)
     for key in overrides or {}:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jcnn.experiment import Experiment
-from jcnn.training.runs import Run
+from jcnn.config import Experiment
+from jcnn.runs.run import Run
 from jcnn.training.state import Totals, init_state
 from jcnn.training.trained import load_trained
-from jcnn.training.weights import initial_weights, write_weights
+from jcnn.weights.safetensors import initial_weights, write_weights
 
 
 def save_weights(folder: Path, path: Path) -> list[str]:
@@ -37,7 +37,7 @@ def load_weights(experiment: Experiment, out: Path) -> None:
     Raises:
         UserError: The file doesn't fit the model, or the folder can't be used.
     """
-    from jcnn.training.checkpoints import Checkpoints
+    from jcnn.runs.checkpoints import Checkpoints
 
     run = Run(out)
     run.check_unused()

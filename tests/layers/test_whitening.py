@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn import ops
-from jcnn.layers import Conv, PatchWhitening, Relu, Residual
-from jcnn.model import Model
+from jcnn.layers import Conv, Model, PatchWhitening, Relu, Residual
 
 KEY = jax.random.key(0)
 

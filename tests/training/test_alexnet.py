@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from jcnn import ops
-from jcnn.experiment import Experiment, load_experiment
+from jcnn.config import Experiment, load_experiment
 from jcnn.inspection.summary import summarize
 from jcnn.training import Interrupted, evaluate, load_trained, make_step, predict, train
 from jcnn.training.progress import Silent
 from jcnn.training.state import TrainState
-from jcnn.training.torch_layout import model_tensors
+from jcnn.weights.torch_layout import model_tensors
 from tests.data.formats import write_image
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from jcnn import ops
+from jcnn.config import load_experiment
 from jcnn.errors import UserError
-from jcnn.experiment import load_experiment
-from jcnn.training import Interrupted, Run, evaluate, init_state, load_trained, train
+from jcnn.runs import Run
+from jcnn.training import Interrupted, evaluate, init_state, load_trained, train
 from jcnn.training import loop as loop_module
 from jcnn.training.evaluation import make_predict
 from jcnn.training.progress import Silent

@@ -16,11 +16,10 @@ from jcnn.training import (
     evaluate,
     load_trained,
     load_weights,
-    read_weights,
     save_weights,
     train,
-    write_weights,
 )
+from jcnn.weights import read_weights, write_weights
 
 SMALL: dict[str, object] = {
     "layers": [
