@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.config import Experiment
-from jcnn.layers import Layer, Residual, Sequence, Shape
+from jcnn.layers import Context, Layer, Residual, Sequence, Shape
 from jcnn.lowering import Geometry
 from jcnn.ops.arguments import geometry
 from jcnn.proof.recording import Call, Recorder
@@ -94,7 +94,7 @@ def _recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
     def apply(x: jax.Array) -> jax.Array:
         key = jax.random.key(0)
         params, state = layer.init(key, x.shape[1:])
-        return layer.apply(params, state, x, training=True, key=key, ops=recorder)[0]
+        return layer.apply(params, state, x, Context(recorder, training=True, key=key))[0]
 
     jax.eval_shape(apply, x)
     return list(recorder.calls)

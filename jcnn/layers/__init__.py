@@ -17,6 +17,7 @@ from jcnn.layers.activations import (
     UnitStep,
 )
 from jcnn.layers.base import (
+    Context,
     Cost,
     Layer,
     Params,
@@ -79,6 +80,7 @@ __all__ = [
     "AnyLayer",
     "AveragePool",
     "BatchNorm",
+    "Context",
     "Conv",
     "ConvTranspose",
     "Cost",

@@ -6,10 +6,11 @@ dicts that live outside it, so that one layer object can be applied to any numbe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Annotated, Any, ClassVar
 
+import jax
 from jax import Array
 from pydantic import Field
 
@@ -52,6 +53,27 @@ class Cost:
         )
 
 
+@dataclass(frozen=True)
+class Context:
+    """How layers are applied.
+
+    Attributes:
+        ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
+        training: Whether batch statistics and dropout are in force.
+        key: Source of randomness, needed by dropout in training.
+    """
+
+    ops: Any
+    training: bool = False
+    key: Array | None = None
+
+    def at(self, position: int) -> Context:
+        """Return the context of the layer at a position: the same, with a key of its own."""
+        if self.key is None:
+            return self
+        return replace(self, key=jax.random.fold_in(self.key, position))
+
+
 class Layer(Table):
     """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
 
@@ -59,7 +81,7 @@ class Layer(Table):
     """
 
     # Whether its state is set from a sample of inputs before training.
-    sampled: ClassVar[bool] = False
+    needs_sample: ClassVar[bool] = False
 
     type: str
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
@@ -80,7 +102,7 @@ class Layer(Table):
         return {}, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """Compute the layer's output in the dtype of ``x``, and its next state.
 
@@ -88,20 +110,18 @@ class Layer(Table):
             params: What :meth:`init` gave, or its trained successor.
             state: Likewise.
             x: Input of shape ``(N, *input_shape)``.
-            training: Whether batch statistics and dropout are in force.
-            key: Source of randomness, needed by dropout in training.
-            ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
+            context: How, and through which operations.
         """
         raise NotImplementedError
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
-        """Set the state from a sample of inputs; called where ``sampled`` is true.
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
+        """Set the state from a sample of inputs; called where ``needs_sample`` is true.
 
         Args:
             params: What :meth:`init` gave.
             state: Likewise.
             x: Inputs of shape ``(N, *input_shape)``.
-            ops: See :meth:`apply`.
+            context: See :meth:`apply`; not in training.
         """
         return state
 

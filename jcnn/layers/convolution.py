@@ -12,7 +12,7 @@ from pydantic import Field
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape, dims
-from jcnn.layers.base import Cost, Layer, Params, State
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
 from jcnn.layers.window import Padding, PerAxis, explicit_padding, geometry, per_axis, spatial
 from jcnn.lowering.geometry import Geometry
@@ -162,7 +162,7 @@ class Conv(Convolution):
         return params, state
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         placed = self._geometry(x.shape[1:])
@@ -170,7 +170,7 @@ class Conv(Convolution):
         mask = self._mask(x.shape[-1])
         if mask is not None:
             w = w * jnp.asarray(mask, x.dtype)
-        operation = ops.correlate if self.correlate else ops.convolve
+        operation = context.ops.correlate if self.correlate else context.ops.convolve
         y = operation(
             x,
             w,
@@ -245,10 +245,10 @@ class ConvTranspose(Convolution):
         return explicit_padding("padding", self.padding, size)
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        y = ops.convolve_transpose(
+        y = context.ops.convolve_transpose(
             x,
             params["w"].astype(x.dtype),
             None if self.bias == "none" else params["b"].astype(x.dtype),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape, dims
-from jcnn.layers.base import Cost, Layer, Params, State
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, HeNormal
 
 
@@ -52,11 +52,11 @@ class Dense(Layer):
         return params, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         b = params["b"].astype(x.dtype) if self.bias else None
-        return ops.dense(x, params["w"].astype(x.dtype), b), state
+        return context.ops.dense(x, params["w"].astype(x.dtype), b), state
 
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""

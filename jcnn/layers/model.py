@@ -7,7 +7,7 @@ from types import ModuleType
 from jax import Array
 
 from jcnn.fields import Shape
-from jcnn.layers.base import Params, State
+from jcnn.layers.base import Context, Params, State
 from jcnn.layers.sequence import Sequence
 
 
@@ -73,4 +73,4 @@ class Model(Sequence):
         """
         if ops is None:
             import jcnn.ops as ops
-        return super().apply(params, state, x, training=training, key=key, ops=ops)
+        return super().apply(params, state, x, Context(ops, training, key))

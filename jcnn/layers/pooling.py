@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from jax import Array
 
 from jcnn.errors import UserError
 from jcnn.fields import Shape, dims
-from jcnn.layers.base import Layer, Params, State
+from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, PerAxis, geometry, per_axis, spatial
 from jcnn.lowering.geometry import Geometry
 
@@ -41,11 +41,11 @@ class WindowPool(Layer):
         return (*self._geometry(input_shape).output, input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         placed = self._geometry(x.shape[1:])
-        pool = getattr(ops, self.type)
+        pool = getattr(context.ops, self.type)
         return pool(x, placed.window, strides=placed.strides, padding=placed.padding), state
 
 
@@ -94,10 +94,10 @@ class Decimate(Layer):
         return (*(-(-n // f) for n, f in zip(size, factor, strict=True)), input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return ops.decimate(x, per_axis("factor", self.factor, x.shape[1:-1])), state
+        return context.ops.decimate(x, per_axis("factor", self.factor, x.shape[1:-1])), state
 
 
 class GlobalPool(Layer):
@@ -109,10 +109,10 @@ class GlobalPool(Layer):
         return input_shape[-1:]
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return getattr(ops, self.type)(x), state
+        return getattr(context.ops, self.type)(x), state
 
 
 class GlobalMaxPool(GlobalPool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Real, Shape, dims
-from jcnn.layers.base import Layer, Params, State
+from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, explicit_padding, spatial
 
 
@@ -42,7 +42,7 @@ class Pad(Layer):
         return (*(n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)), input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         pairs = ((0, 0), *self._pairs(x.shape[1:-1]), (0, 0))
@@ -64,7 +64,7 @@ class Flatten(Layer):
         return (prod(input_shape),)
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         # The size is spelled out, since -1 has no meaning in an empty batch.
@@ -91,7 +91,7 @@ class Reshape(Layer):
         return self.shape
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         return x.reshape(x.shape[0], *self.shape), state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import jax
 from jax import Array
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from jcnn.errors import UserError
 from jcnn.fields import Shape, dims
-from jcnn.layers.base import Cost, Layer, Params, State
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Residual(Layer):
         return params, state
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         outputs: list[Array] = []
@@ -73,9 +73,7 @@ class Residual(Layer):
                 params.get(name, {}),
                 state.get(name, {}),
                 x,
-                training=training,
-                key=None if key is None else jax.random.fold_in(key, position),
-                ops=ops,
+                context.at(position),
             )
             outputs.append(y)
             if path_state:
@@ -83,14 +81,14 @@ class Residual(Layer):
         return outputs[0] + outputs[1], next_state
 
     @property
-    def sampled(self) -> bool:  # type: ignore[override]
+    def needs_sample(self) -> bool:  # type: ignore[override]
         """Whether a layer of its paths is."""
-        return any(path.sampled for path in self.branches().values())
+        return any(path.needs_sample for path in self.branches().values())
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
         """See :meth:`Layer.calibrate`."""
         calibrated = {
-            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, ops=ops)
+            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, context)
             for name, path in self.branches().items()
         }
         return {name: own for name, own in calibrated.items() if own}

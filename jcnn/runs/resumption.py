@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jcnn.errors import UserError
 from jcnn.config import Experiment
+from jcnn.errors import UserError
 from jcnn.runs.run import Run
 
 CHANGEABLE = ("training.epochs", "training.evaluate_every_epochs", "training.steps_per_dispatch")

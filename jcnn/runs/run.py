@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jcnn.errors import UserError
 from jcnn.config import Experiment, load_experiment
+from jcnn.errors import UserError
 from jcnn.runs.files import write_text
 
 RUNS_FOLDER = Path("runs")

@@ -6,6 +6,7 @@ from typing import Any
 
 from jcnn import ops
 from jcnn.config import Experiment
+from jcnn.layers import Context
 from jcnn.training import keys
 from jcnn.training.feeds import Feed
 
@@ -20,7 +21,7 @@ def calibrated(experiment: Experiment, feed: Feed) -> tuple[Any, Any] | None:
         Parameters and state; None where no layer asks.
     """
     model = experiment.model
-    if not model.sampled:
+    if not model.needs_sample:
         return None
     params, state = model.init(keys.init_key(experiment.seed), experiment.input_shape)
-    return params, model.calibrate(params, state, feed.sample(SAMPLE), ops=ops)
+    return params, model.calibrate(params, state, feed.sample(SAMPLE), Context(ops))

@@ -6,14 +6,14 @@ from pydantic import ValidationError
 
 from jcnn import ops
 from jcnn.errors import UserError
-from jcnn.layers import Conv, ConvTranspose
+from jcnn.layers import Context, Conv, ConvTranspose
 
 KEY = jax.random.key(0)
 TABLE = ((0, 1), (1, 2), (0, 2), (0, 1, 2))
 
 
 def _apply(layer, params, x):
-    return layer.apply(params, {}, x, training=False, key=None, ops=ops)[0]
+    return layer.apply(params, {}, x, Context(ops))[0]
 
 
 def test_conv_flips_its_kernel_unless_it_correlates():

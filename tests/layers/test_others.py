@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 
 def _apply(layer, params, state, x, *, training=False, key=None):
-    return layer.apply(params, state, x, training=training, key=key, ops=ops)
+    return layer.apply(params, state, x, layers.Context(ops, training, key))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_residual_adds_its_input():
     y, after = _apply(layer, params, state, x, training=True)
     body = {name: part["layers"] for name, part in (("params", params), ("state", state))}
     inner, _ = layers.Sequence(layer.layers).apply(
-        body["params"], body["state"], x, training=True, key=None, ops=ops
+        body["params"], body["state"], x, layers.Context(ops, training=True)
     )
     assert np.allclose(y, x + inner, rtol=1e-6)
     assert set(after["layers"]) == {"batch_norm_1"}

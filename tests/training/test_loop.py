@@ -15,6 +15,7 @@ import pytest
 from jcnn import ops
 from jcnn.config import load_experiment
 from jcnn.errors import UserError
+from jcnn.layers import Context
 from jcnn.runs import Run
 from jcnn.training import Interrupted, evaluate, init_state, load_trained, train
 from jcnn.training import loop as loop_module
@@ -191,7 +192,7 @@ def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_p
     train(experiment, tmp_path / "run")
     layer, x = experiment.layers[0], experiment.data.load().train.x
     params, state = layer.init(jax.random.key(0), x.shape[1:])
-    expected = layer.calibrate(params, state, x, ops=ops)["w"]
+    expected = layer.calibrate(params, state, x, Context(ops))["w"]
     learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
     np.testing.assert_array_equal(learned, expected)
 
