@@ -26,7 +26,7 @@ from jcnn.benchmark.timing import Effort, Subject, Timing, call_subject, measure
 from jcnn.benchmark.torch.peer import TorchPeer, open_peer
 from jcnn.config import Experiment
 from jcnn.inspection.batches import random_batch
-from jcnn.training import init_state, make_step
+from jcnn.training import Step
 
 NAMESPACES = {OURS: ops, THEIRS: reference}
 _BATCHES = 2  # a scan's steps take turns with them, so that nothing of a batch can leave the loop
@@ -83,7 +83,7 @@ class _StepBench:
             for a in random_batch(experiment, _BATCHES * size)
         )
         # On the host, since a step consumes the state that it is given.
-        self.state = jax.tree.map(np.asarray, init_state(experiment, steps_per_epoch=1))
+        self.state = jax.tree.map(np.asarray, Step(experiment).init())
         self.key = jax.random.key(0)
 
     def alone(self) -> list[Row]:
@@ -131,7 +131,7 @@ class _StepBench:
         return length, program, Subject(name, subject.run, length, first)
 
     def _compile_step(self, namespace: ModuleType) -> Program:
-        step = make_step(self.experiment, namespace)
+        step = Step(self.experiment, namespace)
 
         def single(state: Any, xs: Array, ys: Array, key: Array) -> Any:
             return step(state, xs[0], ys[0], key)
@@ -139,7 +139,7 @@ class _StepBench:
         return compile_program(single, self._arguments(), donate=(0,))
 
     def _compile_scan(self, namespace: ModuleType, steps: int) -> Program:
-        step = make_step(self.experiment, namespace)
+        step = Step(self.experiment, namespace)
 
         def scan(state: Any, xs: Array, ys: Array, key: Array) -> Any:
             def body(state: Any, index: Array) -> Any:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -97,6 +97,12 @@ class ImageFolder(DataConfig):
                 "says"
             )
         return names
+
+    def resolved(self) -> Self:
+        """Name the classes, so that a run knows them when the folder is gone or has changed."""
+        if isinstance(self.classes, tuple) or not (self._path / self.train_folder).is_dir():
+            return self
+        return self.model_copy(update={"classes": self.class_names})
 
     def load(self) -> Dataset:
         """Decode all images into memory, prepared as for testing (for small folders only)."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops, reference
+from jcnn import benchmark, ops, reference
 from jcnn.benchmark import Effort, bench_operations, choose_cases
 from jcnn.benchmark.operations import in_scan, passed
 from jcnn.benchmark.shapes import CASES, CONVOLUTIONS, KERNEL, convolution, other, pool
@@ -47,6 +47,15 @@ def test_command_measures_the_step(config, capsys):
     assert "jcnn: 2 steps a scan" in rows["training step in a scan"]["note"]
     assert {"name", "notes", "versions", "hardware", "date"} <= set(document)
     assert "</svg>" in Path("ratios.svg").read_text()
+
+
+def test_no_seconds_are_no_time_and_not_the_default(config, monkeypatch):
+    given = []
+    monkeypatch.setattr(benchmark, "bench_step", lambda *_, effort, **__: given.append(effort))
+    monkeypatch.setattr(benchmark, "print_benchmark", lambda _: None)
+    for seconds in (["--seconds", "0"], []):
+        assert main(["bench", config, *seconds]) == 0
+    assert [effort.seconds for effort in given] == [0.0, 5.0]
 
 
 def test_arithmetic_counts_no_input_gradient_of_the_first_layer():
