@@ -114,7 +114,7 @@ class _StepBench:
             length, programs[name], subject = self._longest_scan(name, namespace, steps)
             subjects.append(subject)
             lengths[name] = length
-        note = "; ".join(f"{name}: {length} steps a scan" for name, length in lengths.items())
+        note = "; ".join(f"{name}: {length} steps per scan" for name, length in lengths.items())
         row = timed_row("training step in a scan", measure(subjects, self.effort), note)
         return [row, memory_row("temporary memory of the scan", programs, note)]
 
@@ -177,7 +177,7 @@ class _StepBench:
     def _images(self, timings: dict[str, Timing]) -> Row:
         size = self.experiment.training.batch_size
         rates = {name: size / timing.median for name, timing in timings.items()}
-        return Row("examples a second", "1/s", rates, {})
+        return Row("examples per second", "1/s", rates, {})
 
     def _share(self, timings: dict[str, Timing], peak: float) -> Row:
         flops = training_flops(self.experiment) * self.experiment.training.batch_size
@@ -209,7 +209,7 @@ def memory_row(what: str, programs: dict[str, Program], note: str = "") -> Row:
 
 
 def training_flops(experiment: Experiment) -> int:
-    """Arithmetic of a step, an example: forward, and both gradients of every weighted sum.
+    """Arithmetic of a step per example: forward, and both gradients of every weighted sum.
 
     The first layer's input gradient is not computed, and not counted.
     """

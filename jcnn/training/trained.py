@@ -1,4 +1,4 @@
-"""What a run has learned: read it back, measure it, ask it."""
+"""What a run has learned: read it back, measure it, predict with it."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_same_seed_same_bits_and_another_seed_others(lively, tmp_path):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 1000])
-def test_steps_a_dispatch_change_no_bit(lively, whole, tmp_path, steps):
+def test_steps_per_dispatch_change_no_bit(lively, whole, tmp_path, steps):
     train(lively({"training.steps_per_dispatch": steps}), tmp_path / "run")
     assert bits(tmp_path / "run") == bits(whole)
     assert rows(tmp_path / "run") == rows(whole)
