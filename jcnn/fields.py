@@ -31,7 +31,7 @@ class Table(BaseModel):
 
 
 def dims(shape: Shape) -> str:
-    """Write a shape as people say it.
+    """Write a shape with its sizes joined by "x".
 
     >>> dims((28, 28, 1)), dims((10,))
     ('28x28x1', '10')

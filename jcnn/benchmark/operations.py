@@ -94,7 +94,7 @@ def _scanned(name: str, case: Case, passes: str, effort: Effort) -> Row:
         subject, length = _longest_scan(column, function, arrays, effort)
         subjects.append(subject)
         lengths.append(f"{column}: {length}")
-    note = f"steps a scan: {', '.join(lengths)}"
+    note = f"steps per scan: {', '.join(lengths)}"
     return timed_row(f"{name} in a scan {case.title}", measure(subjects, effort), note)
 
 

@@ -32,6 +32,7 @@ _PASSES = {
 }
 _PASSES["correlate"] = _PASSES["convolve"]
 _POOLS = ("max_pool", "relu_max_pool", "global_max_pool")
+_KEPT = "shifted views are compared; which one won is kept, not the input"
 
 
 def filtering(on: bool | None) -> AbstractContextManager[None]:
@@ -61,17 +62,13 @@ def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, 
             chosen = _choice(call, operation, output, platform)
             rows.append(_row(name, call, passes, chosen.name, chosen.why))
         if call.op in _POOLS:
-            rows.append(_row(name, call, "forward, backward", "winners", _kept(call)))
+            rows.append(_row(name, call, "forward, backward", "winners", _KEPT))
         seen = True
     return rows
 
 
 def _row(layer: str, call: Call, passes: str, chosen: str, why: str) -> dict[str, Any]:
     return {"layer": layer, "operation": str(call), "pass": passes, "lowering": chosen, "why": why}
-
-
-def _kept(call: Call) -> str:
-    return "shifted views are compared; which one won is kept, not the input"
 
 
 def _calls(

@@ -26,7 +26,7 @@ from jcnn.benchmark.timing import Effort, Subject, Timing, call_subject, measure
 from jcnn.benchmark.torch.peer import TorchPeer, open_peer
 from jcnn.config import Experiment
 from jcnn.inspection.batches import random_batch
-from jcnn.training import init_state, make_step
+from jcnn.training import Step
 
 NAMESPACES = {OURS: ops, THEIRS: reference}
 _BATCHES = 2  # a scan's steps take turns with them, so that nothing of a batch can leave the loop
@@ -83,7 +83,7 @@ class _StepBench:
             for a in random_batch(experiment, _BATCHES * size)
         )
         # On the host, since a step consumes the state that it is given.
-        self.state = jax.tree.map(np.asarray, init_state(experiment, steps_per_epoch=1))
+        self.state = jax.tree.map(np.asarray, Step(experiment).init())
         self.key = jax.random.key(0)
 
     def alone(self) -> list[Row]:
@@ -114,7 +114,7 @@ class _StepBench:
             length, programs[name], subject = self._longest_scan(name, namespace, steps)
             subjects.append(subject)
             lengths[name] = length
-        note = "; ".join(f"{name}: {length} steps a scan" for name, length in lengths.items())
+        note = "; ".join(f"{name}: {length} steps per scan" for name, length in lengths.items())
         row = timed_row("training step in a scan", measure(subjects, self.effort), note)
         return [row, memory_row("temporary memory of the scan", programs, note)]
 
@@ -131,7 +131,7 @@ class _StepBench:
         return length, program, Subject(name, subject.run, length, first)
 
     def _compile_step(self, namespace: ModuleType) -> Program:
-        step = make_step(self.experiment, namespace)
+        step = Step(self.experiment, namespace)
 
         def single(state: Any, xs: Array, ys: Array, key: Array) -> Any:
             return step(state, xs[0], ys[0], key)
@@ -139,7 +139,7 @@ class _StepBench:
         return compile_program(single, self._arguments(), donate=(0,))
 
     def _compile_scan(self, namespace: ModuleType, steps: int) -> Program:
-        step = make_step(self.experiment, namespace)
+        step = Step(self.experiment, namespace)
 
         def scan(state: Any, xs: Array, ys: Array, key: Array) -> Any:
             def body(state: Any, index: Array) -> Any:
@@ -177,7 +177,7 @@ class _StepBench:
     def _images(self, timings: dict[str, Timing]) -> Row:
         size = self.experiment.training.batch_size
         rates = {name: size / timing.median for name, timing in timings.items()}
-        return Row("examples a second", "1/s", rates, {})
+        return Row("examples per second", "1/s", rates, {})
 
     def _share(self, timings: dict[str, Timing], peak: float) -> Row:
         flops = training_flops(self.experiment) * self.experiment.training.batch_size
@@ -209,7 +209,7 @@ def memory_row(what: str, programs: dict[str, Program], note: str = "") -> Row:
 
 
 def training_flops(experiment: Experiment) -> int:
-    """Arithmetic of a step, an example: forward, and both gradients of every weighted sum.
+    """Arithmetic of a step per example: forward, and both gradients of every weighted sum.
 
     The first layer's input gradient is not computed, and not counted.
     """

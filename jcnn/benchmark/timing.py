@@ -41,7 +41,7 @@ class Subject:
     Attributes:
         name: Its column.
         run: Does it so many times and returns the seconds that they took together.
-        units: What one run counts for, for example its steps; timings are a unit's.
+        units: What one run counts for, for example its steps; timings are per unit.
         first: Seconds of its first run, where that has been done.
     """
 
@@ -53,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each sample, a unit.
+    """Seconds of each sample, per unit.
 
     >>> Timing((3.0, 1.0, 2.0)).median
     2.0

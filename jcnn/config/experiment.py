@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from jcnn.augmentations import AnyAugmentation
@@ -29,18 +29,24 @@ def _steps(value: Any) -> Any:
     raise PydanticCustomError("steps", 'expected "auto" or a positive integer')
 
 
+def _is_folder_name(value: str) -> str:
+    if value in ("", ".", "..") or set(value) & set("/\\\0"):
+        raise PydanticCustomError("name", "expected the name of a folder, without slashes")
+    return value
+
+
 class Training(Table):
     """``[training]``: how long and in what portions.
 
     Attributes:
         epochs: Passes over the training set.
-        batch_size: Examples a step.
+        batch_size: Examples per step.
         evaluate_every_epochs: Epochs between evaluations; the last epoch is always evaluated.
         precision: Dtype of the computation; parameters and loss are float32 in any case.
         steps_per_dispatch: Steps that the device does before the host hears of them.
         augment: Random changes of the training images, in their order.
-        average_decay: Decay a step of a running average of the parameters, which evaluation then
-            uses; no average where not given.
+        average_decay: Decay per step of a running average of the parameters and of the running
+            statistics, which evaluation then uses; no average where not given.
         mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
             image and for its mirror image.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with;
@@ -62,7 +68,7 @@ class Experiment(Table):
     """Data, model, loss, optimizer and training; made by :func:`load_experiment`.
 
     Attributes:
-        name: The file's stem where not given.
+        name: The file's stem where not given; a run's folder is named after it.
         seed: Fixes initial values, shuffling, augmentation and dropout.
         data: The data set.
         layers: The model's layers, in their order.
@@ -71,7 +77,7 @@ class Experiment(Table):
         training: How long and in what portions.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, AfterValidator(_is_folder_name)]
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
     data: AnyData
     loss: AnyLoss = SoftmaxCrossEntropy()
@@ -103,6 +109,10 @@ class Experiment(Table):
         if self.training.mirrored_evaluation:
             check_images("training.mirrored_evaluation", self.input_shape)
         return self
+
+    def resolved(self) -> Experiment:
+        """Return it with all that it knows only from the disk written down: the classes' names."""
+        return self.model_copy(update={"data": self.data.resolved()})
 
     def to_toml(self) -> str:
         """Write everything, defaults too; :func:`load_experiment` reads it back unchanged."""

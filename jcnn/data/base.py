@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -103,6 +103,10 @@ class DataConfig(Table):
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of their numbers."""
+
+    def resolved(self) -> Self:
+        """Return it with all that it knows only from the disk written down."""
+        return self
 
     @abstractmethod
     def load(self) -> Dataset:

@@ -16,7 +16,7 @@ from jcnn.fields import PositiveReal, Real, Shape
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-RECORD = 1 + 3 * 32 * 32  # a label, then a plane each of red, green and blue
+RECORD = 1 + 3 * 32 * 32  # a label, then one plane each of red, green and blue
 TRAIN_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 

@@ -71,7 +71,7 @@ class Fsdd(DataConfig):
         )
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
-        """Read a WAV file: one channel, 16 bits, ``front_end.sample_rate`` samples a second."""
+        """Read a WAV file: one channel, 16 bits, ``front_end.sample_rate`` samples per second."""
         if invert:
             raise UserError(f"{path} cannot be inverted: data set 'fsdd' has recordings, no images")
         return self._read(path)

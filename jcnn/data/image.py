@@ -52,7 +52,7 @@ def open_image(path: Path, channels: int) -> Image:
 def _convert(image: Image, mode: str) -> Image:
     from PIL import Image as Pillow
 
-    if image.mode.startswith("I"):  # 16 bits a pixel, whatever the byte order
+    if image.mode.startswith("I"):  # 16 bits per pixel, whatever the byte order
         narrowed = np.clip(np.asarray(image, dtype=np.int64), 0, 65535) // 257
         image = Pillow.fromarray(narrowed.astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""Images in a folder a class, the layout of ImageNet, read while training (Krizhevsky et al. 2012).
+"""Images in one folder per class, as ImageNet has them, read in training (Krizhevsky et al. 2012).
 
 ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Grain decodes and cuts them in worker processes.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -38,10 +38,10 @@ class ImageFolder(DataConfig):
         image_size: the side of the square that the network sees.
         resize: the length of an image's shorter side before the square is cut.
         mirror: whether training images are mirrored, left to right, half of the time.
-        color_shift: the standard deviation of the three random factors of the colour shift, one a
+        color_shift: the standard deviation of the three random factors of the colour shift, one per
             principal axis and image; 0 turns it off.
         color_scales: what each factor is multiplied by, on the scale of pixels in [0, 1].
-        color_axes: the principal axes of the colours, a row an axis. Scales and axes default to
+        color_axes: the principal axes of the colours, one row per axis. Scales and axes default to
             those of ImageNet that fb.resnet.torch uses.
         mean: subtracted from each channel of pixels in [0, 1]; by default ImageNet's.
         standard_deviation: what the difference is divided by; by default ImageNet's.
@@ -97,6 +97,12 @@ class ImageFolder(DataConfig):
                 "says"
             )
         return names
+
+    def resolved(self) -> Self:
+        """Name the classes, so that a run knows them when the folder is gone or has changed."""
+        if isinstance(self.classes, tuple) or not (self._path / self.train_folder).is_dir():
+            return self
+        return self.model_copy(update={"classes": self.class_names})
 
     def load(self) -> Dataset:
         """Decode all images into memory, prepared as for testing (for small folders only)."""

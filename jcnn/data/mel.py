@@ -19,11 +19,11 @@ class MelFrontEnd(Table):
     scale, ``subframes`` of them are averaged to a frame, and the logarithm is taken.
 
     Attributes:
-        sample_rate: samples a second of the recordings.
+        sample_rate: samples per second of the recordings.
         frame_ms: from one frame to the next.
         window_ms: the length of the analysis window.
-        subframes: spectra a frame; the paper computes one every 5 ms and averages pairs.
-        mel_bands: coefficients a frame.
+        subframes: spectra per frame; the paper computes one every 5 ms and averages pairs.
+        mel_bands: coefficients per frame.
         low_hz: where the lowest band begins.
         high_hz: where the highest band ends.
         dynamic_range_db: energies further than this below the loudest are raised to that floor.

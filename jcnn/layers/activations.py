@@ -83,7 +83,7 @@ class LeakyRelu(Layer):
 
 
 class Prelu(Layer):
-    """``prelu``: a leaky ReLU that learns one slope a channel, beginning with ``slope``.
+    """``prelu``: a leaky ReLU that learns one slope per channel, beginning with ``slope``.
 
     >>> Prelu().cost((28, 28, 32)).parameters
     32

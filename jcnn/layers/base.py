@@ -22,7 +22,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer costs an example.
+    """What a layer costs per example.
 
     Attributes:
         parameters: Free numbers that training adjusts; a kernel shared by all positions counts
@@ -32,7 +32,7 @@ class Cost:
             (convolution, dense) have connections and units.
         units: Weighted sums that the layer computes.
         flops: Two for each multiply-add of those sums without their biases, forward only;
-            batch normalisation counts one multiply-add a value.
+            batch normalisation counts one multiply-add per value.
 
     >>> Cost(parameters=5) + Cost(parameters=2, units=1)
     Cost(parameters=7, connections=0, units=1, flops=0)

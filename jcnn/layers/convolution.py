@@ -80,15 +80,15 @@ class Conv(Convolution):
 
     Attributes:
         features: Output channels.
-        window: Size of the kernel, an integer or a list of one a spatial axis.
+        window: Size of the kernel, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring outputs.
         padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL", an integer, or a
-            list of integers or [before, after] pairs, one a spatial axis. It pads zeros; a ``pad``
-            layer pads another value.
+            list of integers or [before, after] pairs, one per spatial axis. It pads zeros; a
+            ``pad`` layer pads another value.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
         correlate: Whether to leave the kernel unflipped.
-        bias: One a "channel", one a "position" and channel (a unit), or "none".
+        bias: One per "channel", one per "position" and channel (per unit), or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
         connections: For each output plane, the input planes that it reads (numbered from 0); all of
@@ -206,7 +206,7 @@ class ConvTranspose(Convolution):
             all but strides · n, "FULL" window - 1 at both ends, or integers as in ``conv``.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
-        bias: One a "channel", one a "position" and channel, or "none".
+        bias: One per "channel", one per "position" and channel, or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
 

@@ -18,7 +18,7 @@ class Dense(Layer):
 
     Attributes:
         features: Number of outputs.
-        bias: Whether there is one a output.
+        bias: Whether there is one per output.
         bias_value: What the biases begin with.
         initializer: How the weights begin.
 

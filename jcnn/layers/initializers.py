@@ -30,7 +30,7 @@ class Initializer(Table):
     name: str
 
     def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
-        """Draw float32 weights of ``shape``; ``fan_in`` may be an array, one entry a unit."""
+        """Draw float32 weights of ``shape``; ``fan_in`` may be an array, one entry per unit."""
         raise NotImplementedError
 
 

@@ -15,7 +15,7 @@ from jcnn.layers.window import spatial
 
 
 class BatchNorm(Layer):
-    """``batch_norm``: zero mean and unit variance a channel, then a learned scale and offset.
+    """``batch_norm``: zero mean and unit variance per channel, then a learned scale and offset.
 
     In training the statistics are the batch's, over all its positions. Evaluation uses their
     running means, the layer's state: momentum · running + (1 - momentum) · batch, at each step.

@@ -17,7 +17,7 @@ class WindowPool(Layer):
     """A pool over windows; ``type`` is the name of its operation.
 
     Attributes:
-        window: Size of the windows, an integer or a list of one a spatial axis.
+        window: Size of the windows, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring windows; the window itself where not given.
         padding: As in ``conv``; padding never wins a max pool.
     """
@@ -60,7 +60,7 @@ class MaxPool(WindowPool):
 
 
 class ReluMaxPool(WindowPool):
-    """``relu_max_pool``: ReLU and max pool in one, which keeps one byte a pooled value."""
+    """``relu_max_pool``: ReLU and max pool in one, which keeps one byte per pooled value."""
 
     type: Literal["relu_max_pool"] = "relu_max_pool"
 

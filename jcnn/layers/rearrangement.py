@@ -19,7 +19,7 @@ class Pad(Layer):
     """``pad``: surround the spatial axes with a value.
 
     Attributes:
-        padding: An integer, or a list of integers or [before, after] pairs, one a spatial axis.
+        padding: An integer, or a list of integers or [before, after] pairs, one per spatial axis.
         value: What to surround with; -1 is the background of the 1989 zip codes.
 
     >>> Pad(padding=2, value=-1.0).output_shape((16, 16, 1))

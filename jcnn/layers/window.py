@@ -1,4 +1,4 @@
-"""Window-like fields, an integer or a list of one a spatial axis, and the geometry they give."""
+"""Window-like fields, an integer or a list with one per spatial axis, and their geometry."""
 
 from __future__ import annotations
 

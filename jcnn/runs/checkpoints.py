@@ -16,6 +16,11 @@ from jcnn.errors import UserError
 KEEP = 3
 
 
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    """Keep what others than Orbax log through absl, and of Orbax what went wrong."""
+    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+
 class Checkpoints:
     """The checkpoints of one run, the last few of them; written behind the training."""
 
@@ -23,7 +28,7 @@ class Checkpoints:
         """Open the folder; a missing one is made unless ``read_only``."""
         if read_only and not folder.is_dir():
             raise UserError(f"'{folder}' does not exist: the run has no checkpoint")
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").addFilter(_is_no_chatter)
         self._folder = folder
         self._manager = ocp.CheckpointManager(
             folder.absolute(),

@@ -18,7 +18,7 @@ def check_continues(run: Run, experiment: Experiment) -> None:
     Raises:
         UserError: Names the first key that differs.
     """
-    before = dict(_leaves(run.experiment().model_dump(mode="json")))
+    before = dict(_leaves(run.experiment().resolved().model_dump(mode="json")))
     now = dict(_leaves(experiment.model_dump(mode="json")))
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key), now.get(key)

@@ -31,7 +31,7 @@ class Run:
 
     @property
     def metrics_file(self) -> Path:
-        """A JSON object a line: one for each evaluation and split."""
+        """One JSON object per line: one for each evaluation and split."""
         return self.folder / "metrics.jsonl"
 
     @property
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def checkpoints_folder(self) -> Path:
-        """Orbax's folder, a checkpoint a step."""
+        """Orbax's folder, one checkpoint per step."""
         return self.folder / "checkpoints"
 
     @property
@@ -141,10 +141,11 @@ class Run:
                     raise UserError(f"'{self.metrics_file}' line {number} is damaged") from error
         return rows
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the rows of later steps than the checkpoint's; training will write them again."""
+    def rewind_metrics(self, step: int) -> list[dict[str, Any]]:
+        """Drop the rows of later steps than the checkpoint's, and return the others."""
         kept = [row for row in self.metrics() if row["step"] <= step]
         write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+        return kept
 
 
 def unused_folder(name: str, parent: Path = RUNS_FOLDER) -> Path:

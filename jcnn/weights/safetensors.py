@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ DTYPE = "F32"
 HEADER_LENGTH_BYTES = 8
 
 
-def write_weights(path: Path, experiment: Experiment, params: Params, state: State) -> list[str]:
+def write_weights(
+    path: str | PathLike[str], experiment: Experiment, params: Params, state: State
+) -> list[str]:
     """Write a model's parameters and running statistics; the file is whole or not there.
 
     Args:
@@ -45,13 +48,13 @@ def write_weights(path: Path, experiment: Experiment, params: Params, state: Sta
         for tensor in _tensors(experiment)
     }
     try:
-        write_bytes(path, save(tensors, {"format": "pt"}))
+        write_bytes(Path(path), save(tensors, {"format": "pt"}))
     except OSError as error:
         raise UserError(f"'{path}' can't be written: {error.strerror or error}") from None
     return list(tensors)
 
 
-def read_weights(path: Path, experiment: Experiment) -> tuple[Params, State]:
+def read_weights(path: str | PathLike[str], experiment: Experiment) -> tuple[Params, State]:
     """Read the parameters and running statistics of an experiment's model.
 
     Every array of the model must be there, with its shape, in float32, and no other one.
@@ -62,7 +65,7 @@ def read_weights(path: Path, experiment: Experiment) -> tuple[Params, State]:
     """
     from safetensors import SafetensorError, safe_open
 
-    tensors = _tensors(experiment)
+    path, tensors = Path(path), _tensors(experiment)
     _check_is_file(path)
     tree: dict[str, Any] = {"params": {}, "state": {}}
     try:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops, reference
+from jcnn import benchmark, ops, reference
 from jcnn.benchmark import Effort, bench_operations, choose_cases
 from jcnn.benchmark.operations import in_scan, passed
 from jcnn.benchmark.shapes import CASES, CONVOLUTIONS, KERNEL, convolution, other, pool
@@ -31,7 +31,7 @@ def test_command_measures_the_step(config, capsys):
     rows = {row["what"]: row for row in document["rows"]}
     assert list(rows) == [
         "training step",
-        "examples a second",
+        "examples per second",
         "share of the matrix-product peak",
         "temporary memory of the step",
         "compile time of the step",
@@ -44,9 +44,18 @@ def test_command_measures_the_step(config, capsys):
     for what in ("training step", "training step in a scan", "compile time of the step"):
         assert rows[what]["ratio"]["jax.grad"] == rows[what]["jax.grad"] / rows[what]["jcnn"]
         assert set(rows[what]["spread"]["jcnn"]) == {"n", "min", "q1", "q3"}
-    assert "jcnn: 2 steps a scan" in rows["training step in a scan"]["note"]
+    assert "jcnn: 2 steps per scan" in rows["training step in a scan"]["note"]
     assert {"name", "notes", "versions", "hardware", "date"} <= set(document)
     assert "</svg>" in Path("ratios.svg").read_text()
+
+
+def test_no_seconds_are_no_time_and_not_the_default(config, monkeypatch):
+    given = []
+    monkeypatch.setattr(benchmark, "bench_step", lambda *_, effort, **__: given.append(effort))
+    monkeypatch.setattr(benchmark, "print_benchmark", lambda _: None)
+    for seconds in (["--seconds", "0"], []):
+        assert main(["bench", config, *seconds]) == 0
+    assert [effort.seconds for effort in given] == [0.0, 5.0]
 
 
 def test_arithmetic_counts_no_input_gradient_of_the_first_layer():
@@ -63,7 +72,7 @@ TINY = (
 )
 
 
-def test_operations_have_a_row_a_pass_alone_and_in_a_scan():
+def test_operations_have_a_row_per_pass_alone_and_in_a_scan():
     result = bench_operations(TINY, QUICK, torch=False)
     assert [row.what.partition(" (")[0] for row in result.rows] == [
         "convolution kernel gradient",

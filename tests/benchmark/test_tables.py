@@ -33,7 +33,7 @@ def test_tables_hold_every_figure(capsys):
     assert widths == 7
 
 
-def test_plot_draws_a_bar_a_ratio(tmp_path):
+def test_plot_draws_a_bar_per_ratio(tmp_path):
     save_plot(RESULT, tmp_path / "ratios.svg")
     assert "jax.grad / jcnn" in (tmp_path / "ratios.svg").read_text()
     check_plot(tmp_path / "ratios.png")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jcnn
 from jcnn.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +123,11 @@ def test_summary(capsys):
     shown = json.loads(capsys.readouterr().out)
     assert shown["parameters"] == (9 + 1) * 2 + (6 * 6 * 2 + 1) * 10
     assert {"connections", "units", "flops", "layers"} <= set(shown)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jcnn {jcnn.__version__}\n"
 
 
 def test_data_verify_of_the_embedded_digits(capsys):

@@ -137,6 +137,10 @@ MISTAKES = [
     ("training.average_decay", 1, "expected a value less than 1.0, found 1"),
     ("training.augment.0.pixels", 0, "expected a value greater than 0, found 0"),
     ("training.augment.0.name", "shfit", "unknown 'shfit' (did you mean 'shift'?)"),
+    *(
+        ("name", name, "expected the name of a folder, without slashes, found")
+        for name in ("../x", "a/b", "..", "a\\b", "")
+    ),
     ("seed", -1, "expected a value of at least 0, found -1"),
     ("data", 3, "expected a table, found 3"),
     ("data.name", "digts", "unknown 'digts' (did you mean 'digits'?)"),

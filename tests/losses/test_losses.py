@@ -17,7 +17,7 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_one_loss_an_example_the_same_through_the_reference(loss):
+def test_one_loss_per_example_the_same_through_the_reference(loss):
     ours = loss.per_example(OUTPUT, LABELS, ops)
     assert ours.shape == (2,)
     np.testing.assert_allclose(ours, loss.per_example(OUTPUT, LABELS, reference), rtol=1e-5)
@@ -33,7 +33,7 @@ def test_probabilities_are_a_distribution_that_prefers_the_predicted_class(loss)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_output_that_is_not_one_value_a_class_is_refused(loss):
+def test_output_that_is_not_one_value_per_class_is_refused(loss):
     loss.check_output((3,), 3)
     with pytest.raises(
         UserError, match=f"output is 4x4x3, and the loss '{loss.name}' over 3 classes"

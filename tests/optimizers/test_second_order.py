@@ -13,7 +13,7 @@ from jcnn import reference
 from jcnn.config import load_experiment
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 from jcnn.optimizers import diagonal_levenberg_marquardt, scale_by_diagonal_curvature
-from jcnn.training import init_state, make_step
+from jcnn.training import Step
 
 OUTPUT = jnp.array([[2.0, -1.0, 0.5]])
 LABEL = jnp.array([2], jnp.int32)
@@ -91,7 +91,8 @@ def test_the_step_estimates_the_gauss_newton_diagonal_of_the_mean_loss(tmp_path)
     experiment = load_experiment(path)
     x = jax.random.uniform(jax.random.key(1), (4, 8, 8, 1))
     y = jnp.array([0, 3, 9, 3], jnp.int32)
-    step, state = make_step(experiment), init_state(experiment, steps_per_epoch=1)
+    step = Step(experiment)
+    state = step.init()
     start, count = state, 2000
 
     def again(opt_state, key):

@@ -15,7 +15,7 @@ from jcnn.data import Digits, Split
 from jcnn.layers import Context
 from jcnn.training import Interrupted, evaluate, load_trained, train
 from jcnn.training.keys import shuffled
-from jcnn.training.progress import Silent
+from jcnn.training.progress import Progress
 
 
 class Stream:
@@ -50,7 +50,7 @@ def streaming(monkeypatch):
     return lambda: monkeypatch.setattr(Digits, "stream", stream)
 
 
-class StopAt(Silent):
+class StopAt(Progress):
     def __init__(self, step: int) -> None:
         self._step = step
 

@@ -29,8 +29,8 @@ class PeerError(Exception):
 class TorchPeer:
     """A process that runs PyTorch when it is told to, and waits otherwise.
 
-    Requests and answers are JSON, a line each: ``build`` something in one memory layout under a
-    key, ``run`` it so many times, ``forget`` everything.
+    Requests and answers are JSON, one object per line: ``build`` something in one memory layout
+    under a key, ``run`` it so many times, ``forget`` everything.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class TorchPeer:
             self._ask(do="build_step", key=layout, layout=layout, experiment=experiment.to_toml())
 
     def step_subjects(self) -> list[Subject]:
-        """Return the subjects of what was built, one a memory layout."""
+        """Return the subjects of what was built, one per memory layout."""
         return [Subject(f"{PEER} {layout}", self._runner(layout)) for layout in self._layouts]
 
     def operation_subjects(self, operation: dict[str, Any]) -> list[Subject]:

@@ -69,7 +69,7 @@ class Worker:
 
 
 def main() -> None:
-    """Answer the requests on standard input, a line each, until it ends."""
+    """Answer the requests on standard input, one per line, until it ends."""
     answers, sys.stdout = sys.stdout, sys.stderr
     worker = Worker()
     for line in sys.stdin:
