@@ -36,7 +36,7 @@ from jcnn.ops.arguments import (
 )
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, placed
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, rule
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
 
@@ -138,23 +138,16 @@ def convolve(
     return add_bias(placed(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return correlation(geometry, x, _flip(w))
 
 
-def _convolve_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
-    return _convolve(geometry, x, w), (x, w)
-
-
-def _convolve_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
-    x, w = residuals
-    dx = input_gradient(geometry, dy, _flip(w))
-    dw = _flip(kernel_gradient(geometry, x, dy))
+@_convolve.pullback
+def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
+    dx = input_gradient(geometry, dy, _flip(w))  # w ⋆ δ [L]
+    dw = _flip(kernel_gradient(geometry, x, dy))  # δ ⋆ a [L]
     return dx, dw
-
-
-_convolve.defvjp(_convolve_fwd, _convolve_bwd)
 
 
 def convolve_transpose(
@@ -216,25 +209,16 @@ def convolve_transpose(
     return add_bias(placed(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _convolve_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return input_gradient(geometry, x, _exchange_channels(w, geometry.groups))
 
 
-def _convolve_transpose_fwd(
-    geometry: Geometry, x: jax.Array, w: jax.Array
-) -> tuple[jax.Array, Pair]:
-    return _convolve_transpose(geometry, x, w), (x, w)
-
-
-def _convolve_transpose_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
-    x, w = residuals
+@_convolve_transpose.pullback
+def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
     dx = correlation(geometry, dy, _exchange_channels(w, geometry.groups))
     dw = _exchange_channels(kernel_gradient(geometry, dy, x), geometry.groups)
     return dx, dw
-
-
-_convolve_transpose.defvjp(_convolve_transpose_fwd, _convolve_transpose_bwd)
 
 
 def _flip(w: jax.Array) -> jax.Array:

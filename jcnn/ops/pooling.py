@@ -15,12 +15,19 @@ from jax.typing import ArrayLike
 
 from jcnn import lowering
 from jcnn.lowering.geometry import Geometry
-from jcnn.ops.adjoint import adjoint_pair
 from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
 from jcnn.ops.mesh import image, placed
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, linear, rule
 
-_window_sum, _window_spread = adjoint_pair(lowering.window_sum, lowering.window_spread)
+
+@linear
+def _window_sum(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return lowering.window_sum(geometry, x)
+
+
+@_window_sum.adjoint
+def _window_spread(geometry: Geometry, dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(geometry, dy)
 
 
 def average_pool(
@@ -59,15 +66,14 @@ def average_pool(
     return placed(partial(_window_average, resolved), x, spec=image(x, x))
 
 
-def _averages(geometry: Geometry, x: jax.Array) -> jax.Array:
+@linear
+def _window_average(geometry: Geometry, x: jax.Array) -> jax.Array:
     return lowering.window_sum(geometry, x) / geometry.taps
 
 
-def _shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
+@_window_average.adjoint
+def _window_shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
     return lowering.window_spread(geometry, dy / geometry.taps)
-
-
-_window_average, _ = adjoint_pair(_averages, _shares)
 
 
 def square_pool(
@@ -103,20 +109,14 @@ def square_pool(
     return placed(partial(_square_pool, resolved), x, spec=image(x, x))
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 
 
-def _square_pool_fwd(geometry: Geometry, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _square_pool(geometry, x), x
-
-
-def _square_pool_bwd(geometry: Geometry, x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (2 * x * _window_spread(geometry, dy),)
-
-
-_square_pool.defvjp(_square_pool_fwd, _square_pool_bwd)
+@_square_pool.pullback
+def _(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    return 2 * x * _window_spread(geometry, dy)
 
 
 def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
@@ -147,14 +147,16 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
     """
     (x,) = floating("decimate", x=x)
     size = spatial_size("decimate", x)
-    return _take((size, per_axis("decimate", "factor", factor, len(size))), x)
+    return _every((size, per_axis("decimate", "factor", factor, len(size))), x)
 
 
+@linear
 def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax.Array:
     _, factor = static
     return lax.slice(x, (0,) * x.ndim, x.shape, (1, *factor, 1))
 
 
+@_every.adjoint
 def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
     size, factor = static
     edges = [
@@ -162,9 +164,6 @@ def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Arra
         for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
     ]
     return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-
-
-_take, _ = adjoint_pair(_every, _between_zeros)
 
 
 def global_average_pool(x: ArrayLike) -> jax.Array:
@@ -191,15 +190,14 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     return _mean(spatial_size("global_average_pool", x), x)
 
 
-def _average(size: tuple[int, ...], x: jax.Array) -> jax.Array:
+@linear
+def _mean(size: tuple[int, ...], x: jax.Array) -> jax.Array:
     return x.mean(axis=tuple(range(1, 1 + len(size))))
 
 
+@_mean.adjoint
 def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
     share = dy / math.prod(size)
     return jnp.broadcast_to(
         jnp.expand_dims(share, tuple(range(1, 1 + len(size)))), (dy.shape[0], *size, dy.shape[-1])
     )
-
-
-_mean, _ = adjoint_pair(_average, _spread_evenly)
