@@ -14,9 +14,12 @@ from jcnn.inspection.benchmark import Effort, bench_step
 from jcnn.inspection.benchmark.shapes import CASES, convolution
 from jcnn.inspection.benchmark.timing import measure
 from jcnn.inspection.benchmark.torch_peer import open_peer
+from tests.optional import optional
 
-torch = pytest.importorskip("torch")
-from jcnn.inspection.benchmark import torch_functions, torch_network, torch_operations  # noqa: E402
+HERE = "jcnn.inspection.benchmark"
+torch, torch_functions, torch_network, torch_operations, pytestmark = optional(
+    "torch", f"{HERE}.torch_functions", f"{HERE}.torch_network", f"{HERE}.torch_operations"
+)
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 TEMPLATE = """
