@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.config import Experiment
+from jcnn.geometry import place
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
 from jcnn.lowering import Geometry
-from jcnn.ops.arguments import geometry
 from jcnn.proof.recording import Call, Recorder
 
 # The triple's member that each pass is: the transposed convolution is the triple's input gradient.
@@ -102,8 +102,7 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
     given = dict(call.statics)
     transposed = call.op == "convolve_transpose"
     size = output[:-1] if transposed else x[1:-1]
-    placed: Geometry = geometry(
-        call.op,
+    placed: Geometry = place(
         size,
         w[:-2],
         given.get("strides", 1),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 from jcnn.lowering.windows import flipped, resized
 
 

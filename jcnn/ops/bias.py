@@ -7,11 +7,11 @@ import jax
 from jcnn.ops.rule import nothing, rule
 
 
-def check_bias(op: str, b: jax.Array | None, full: tuple[int, ...]) -> None:
-    """Refuse a bias that is neither one a channel nor one a position of ``full`` (*output, D)."""
+def check_bias(b: jax.Array | None, full: tuple[int, ...]) -> None:
+    """Refuse a bias that is neither per channel nor per position of ``full`` (*output, D)."""
     if b is not None and b.shape not in {full, full[-1:]}:
         both = " or ".join(str(shape) for shape in dict.fromkeys((full[-1:], full)))
-        raise ValueError(f"{op}: b must have shape {both}, found {b.shape}")
+        raise ValueError(f"b must have shape {both}, found {b.shape}")
 
 
 def add_bias(z: jax.Array, b: jax.Array | None) -> jax.Array:

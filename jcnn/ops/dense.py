@@ -7,7 +7,7 @@ import math
 import jax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import axis, placed
 from jcnn.ops.rule import arguments, rule
@@ -45,7 +45,8 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
         raise ValueError(
             f"dense: x (..., C) and w (C, D) must share C, found {x.shape} and {w.shape}"
         )
-    check_bias("dense", b, w.shape[-1:])
+    with naming("dense"):
+        check_bias(b, w.shape[-1:])
     spec = (*(axis(x, i) for i in range(x.ndim - 1)), axis(w, 1))
     return add_bias(placed(_multiply, x, w, spec=spec), b)
 

@@ -15,8 +15,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import Axes, Padding, floating, pool_geometry, spatial_size
+from jcnn.geometry import Axes, Geometry, Padding, place_pool
+from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, placed
 from jcnn.ops.rule import linear, rule
 
@@ -65,7 +65,8 @@ def max_pool(
     Array([ 3., -1.], dtype=float32)
     """
     (x,) = floating("max_pool", x=x)
-    resolved = pool_geometry("max_pool", x, window, strides, padding)
+    with naming("max_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
 
 
@@ -104,7 +105,8 @@ def relu_max_pool(
     Array([3., 0.], dtype=float32)
     """
     (x,) = floating("relu_max_pool", x=x)
-    resolved = pool_geometry("relu_max_pool", x, window, strides, padding)
+    with naming("relu_max_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
 
 
@@ -144,7 +146,8 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     Array([[3.]], dtype=float32)
     """
     (x,) = floating("global_max_pool", x=x)
-    length = math.prod(spatial_size("global_max_pool", x))
+    with naming("global_max_pool"):
+        length = math.prod(spatial_size(x))
     return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 

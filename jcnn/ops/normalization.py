@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating, integer
+from jcnn.geometry import integer
+from jcnn.ops.arguments import floating, naming
 from jcnn.ops.rule import arguments, rule
 
 Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
@@ -216,7 +217,8 @@ def local_response_norm(
     Array([[0.5, 0.4]], dtype=float32)
     """
     (x,) = floating("local_response_norm", x=x)
-    integer("local_response_norm", "size", size, 1)
+    with naming("local_response_norm"):
+        integer("size", size, 1)
     if not (offset > 0 and scale >= 0):
         raise ValueError(
             "local_response_norm: offset must be positive and scale not negative, "

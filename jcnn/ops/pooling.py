@@ -14,8 +14,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
+from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
+from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, placed
 from jcnn.ops.rule import arguments, linear, rule
 
@@ -62,7 +62,8 @@ def average_pool(
     Array([ 2. , -1.5], dtype=float32)
     """
     (x,) = floating("average_pool", x=x)
-    resolved = pool_geometry("average_pool", x, window, strides, padding)
+    with naming("average_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(partial(_window_average, resolved), x, spec=image(x, x))
 
 
@@ -105,7 +106,8 @@ def square_pool(
     Array([10.,  5.], dtype=float32)
     """
     (x,) = floating("square_pool", x=x)
-    resolved = pool_geometry("square_pool", x, window, strides, padding)
+    with naming("square_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(partial(_square_pool, resolved), x, spec=image(x, x))
 
 
@@ -146,8 +148,10 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
     Array([0., 2., 4.], dtype=float32)
     """
     (x,) = floating("decimate", x=x)
-    size = spatial_size("decimate", x)
-    return _every((size, per_axis("decimate", "factor", factor, len(size))), x)
+    with naming("decimate"):
+        size = spatial_size(x)
+        factors = per_axis("factor", factor, len(size))
+    return _every((size, factors), x)
 
 
 @linear
@@ -187,7 +191,9 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     Array([[0.25]], dtype=float32)
     """
     (x,) = floating("global_average_pool", x=x)
-    return _mean(spatial_size("global_average_pool", x), x)
+    with naming("global_average_pool"):
+        size = spatial_size(x)
+    return _mean(size, x)
 
 
 @linear

@@ -33,7 +33,7 @@ from typing import TypeAlias
 import jax
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 from jcnn.ops.rule import arguments, rule
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]

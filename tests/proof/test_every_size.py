@@ -17,13 +17,12 @@ import pytest
 
 pytest.importorskip("z3")
 
-from jcnn.lowering import Geometry, xla
+from jcnn.geometry import Geometry, pads, transposed_size
+from jcnn.lowering import xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.fold import Fold
 from jcnn.lowering.windows import adjoint
 from jcnn.lowering.winograd import TILE, _tiles
-from jcnn.ops.arguments import pads
-from jcnn.ops.convolution import _transposed_size
 from tests.proof.symbols import at_least, equal, prove
 
 STRIDES, DILATIONS, OUTPUTS = 8, 4, 4
@@ -64,7 +63,7 @@ def test_windows_are_as_many_as_fit(s, d):
 def test_same_gives_one_output_per_stride_and_the_odd_element_after(s, d):
     def claim(n, k):
         span = d * (k - 1) + 1
-        ((lo, hi),) = pads("", "SAME", (n,), (span,), (s,))
+        ((lo, hi),) = pads("SAME", (n,), (span,), (s,))
         g, valid = axis(n, k, lo, hi, s, d)
         (m,) = g.output
         return valid[:2], [
@@ -83,7 +82,7 @@ def test_same_gives_one_output_per_stride_and_the_odd_element_after(s, d):
 def test_full_meets_every_window_that_touches_the_input(d):
     def claim(n, k):
         span = d * (k - 1) + 1
-        ((lo, hi),) = pads("", "FULL", (n,), (span,), (1,))
+        ((lo, hi),) = pads("FULL", (n,), (span,), (1,))
         g, valid = axis(n, k, lo, hi, 1, d)
         return valid, [equal(g.output[0], n + span - 1)]
 
@@ -170,9 +169,9 @@ def test_xlas_kernel_gradient_has_the_windows_size_and_no_negative_padding(s, d)
 @pytest.mark.parametrize("padding", ["VALID", "SAME", "FULL"])
 def test_correlating_the_transposed_size_gives_the_input_back(s, d, padding):
     def claim(n, k):
-        (size,) = _transposed_size("", (n,), (k,), (s,), padding, (d,))
+        (size,) = transposed_size((n,), (k,), (s,), padding, (d,))
         span = d * (k - 1) + 1
-        ((lo, hi),) = pads("", padding, (size,), (span,), (s,))
+        ((lo, hi),) = pads(padding, (size,), (span,), (s,))
         g, valid = axis(size, k, lo, hi, s, d)
         return [at_least(n, 1), *valid], [equal(g.output[0], n)]
 

@@ -19,10 +19,10 @@ from jcnn.benchmark.torch.functions import (
     transposed_convolution,
 )
 from jcnn.config import Experiment
+from jcnn.geometry import pads
 from jcnn.layers import Sequence, Shape
 from jcnn.layers.window import explicit_padding, per_axis
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
-from jcnn.ops.arguments import pads
 
 
 def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[], object]:
@@ -77,7 +77,7 @@ class Convolution(nn.Module):
         self.transposed = isinstance(layer, ours.ConvTranspose)
         # A transposed convolution pads as the convolution does whose input is its output.
         full = tuple(output if self.transposed else size)
-        padding = pads("conv", layer.padding, full, span, strides)
+        padding = pads(layer.padding, full, span, strides)
         self.options = (strides, padding, dilation, layer.groups)
         ends = (channels, features) if self.transposed else (features, channels)
         kernel = torch.randn(ends[0], ends[1] // layer.groups, *window)
@@ -178,7 +178,7 @@ def _function(layer: Any, shape: Shape) -> Callable[[Tensor], Tensor]:
             factors = per_axis("factor", layer.factor, shape[:-1])
             return lambda x: x[(..., *(slice(None, None, f) for f in factors))]
         case "pad":
-            pairs = explicit_padding("padding", layer.padding, shape[:-1])
+            pairs = explicit_padding(layer.padding, shape[:-1])
             return lambda x: padded(x, pairs, layer.value)
         case "reshape":
             *space, channels = layer.shape
@@ -190,7 +190,7 @@ def _window_pool(layer: Any, shape: Shape) -> Callable[[Tensor], Tensor]:
     size = shape[:-1]
     window = per_axis("window", layer.window, size)
     strides = window if layer.strides is None else per_axis("strides", layer.strides, size)
-    padding = pads("pool", layer.padding, size, window, strides)
+    padding = pads(layer.padding, size, window, strides)
     return lambda x: pool(layer.type, x, window, strides, padding)
 
 

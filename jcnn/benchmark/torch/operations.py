@@ -15,7 +15,7 @@ from jcnn.benchmark.torch.functions import (
     pool,
     transposed_convolution,
 )
-from jcnn.ops.arguments import pads
+from jcnn.geometry import pads
 
 Shape = tuple[int, ...]
 
@@ -90,7 +90,7 @@ def _windows(
     rank: int, size: Shape, window: Shape, strides: Any, padding: Any
 ) -> tuple[Shape, tuple[tuple[int, int], ...]]:
     steps = (strides,) * rank if isinstance(strides, int) else tuple(strides)
-    return steps, pads("torch", padding, size, window, steps)
+    return steps, pads(padding, size, window, steps)
 
 
 def _convolve(x: Tensor, w: Tensor, *, strides=1, padding: Any = "VALID", groups=1) -> Tensor:
