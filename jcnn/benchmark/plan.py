@@ -80,12 +80,13 @@ def _calls(
             for branch, inner in layer.branches().items():
                 yield from _calls(inner, x, f"{path}{name}.{branch}.")
         else:
-            for call in _recorded(layer, x):
+            for call in recorded(layer, x):
                 yield f"{path}{name}", call, output
         x = jax.ShapeDtypeStruct((x.shape[0], *output), x.dtype)
 
 
-def _recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
+def recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
+    """Return the operations that a layer calls in training, on a batch like ``x``."""
     recorder = Recorder()
 
     def apply(x: jax.Array) -> jax.Array:
