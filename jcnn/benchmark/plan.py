@@ -103,7 +103,7 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
     given = dict(call.statics)
     transposed = call.op == "convolve_transpose"
     size = output[:-1] if transposed else x[1:-1]
-    placed: Geometry = geometry(
+    g: Geometry = geometry(
         call.op,
         size,
         w[:-2],
@@ -113,11 +113,11 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
         given.get("groups", 1),
     )
     ends = (w[-1], x[-1]) if transposed else (x[-1], w[-1])
-    chosen = lowering.choose(operation, placed, *ends, batch=x[0], platform=platform)
+    chosen = lowering.choose(operation, g, *ends, batch=x[0], platform=platform)
     if chosen.name != "grouped":
         return chosen
-    one = replace(placed, groups=1)
-    ends = tuple(n // placed.groups for n in ends)
+    one = replace(g, groups=1)
+    ends = tuple(n // g.groups for n in ends)
     inner = lowering.choose(operation, one, *ends, batch=x[0], platform=platform)
     return lowering.Choice(f"{inner.name}, a group at a time", inner.why)
 

@@ -28,13 +28,13 @@ class WindowPool(Layer):
 
     def _geometry(self, input_shape: Shape) -> Geometry:
         strides = self.window if self.strides is None else self.strides
-        placed = geometry(input_shape, window=self.window, strides=strides, padding=self.padding)
-        if any(max(pair) >= n for n, pair in zip(placed.window, placed.padding, strict=True)):
+        g = geometry(input_shape, window=self.window, strides=strides, padding=self.padding)
+        if any(max(pair) >= n for n, pair in zip(g.window, g.padding, strict=True)):
             raise UserError(
-                f"padding {[list(pair) for pair in placed.padding]} is not smaller than the window "
-                f"{dims(placed.window)}, so that padding alone would fill one"
+                f"padding {[list(pair) for pair in g.padding]} is not smaller than the window "
+                f"{dims(g.window)}, so that padding alone would fill one"
             )
-        return placed
+        return g
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
@@ -44,9 +44,9 @@ class WindowPool(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        placed = self._geometry(x.shape[1:])
+        g = self._geometry(x.shape[1:])
         pool = getattr(context.ops, self.type)
-        return pool(x, placed.window, strides=placed.strides, padding=placed.padding), state
+        return pool(x, g.window, strides=g.strides, padding=g.padding), state
 
 
 class MaxPool(WindowPool):
