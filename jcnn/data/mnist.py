@@ -27,7 +27,7 @@ class Mnist(GrayImages):
         mean: subtracted from pixels in [0, 1]; by default the mean of the training set.
         standard_deviation: what the difference is divided by; by default that of the training set.
         canvas_size: the side of the black square in whose middle each digit is put.
-        test_shift_pixels: how far each test digit stands from the middle: the first one to the
+        test_shift_pixels: how far each test digit is from the middle: the first one to the
             right, the second one below, then to the left, above, to the right again, ...
     """
 

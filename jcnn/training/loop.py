@@ -251,5 +251,5 @@ class Trainer:
 
 
 def _json(means: Means) -> dict[str, float | None]:
-    """Say null for what JSON has no word for: a loss that is infinite or no number."""
+    """Write null for a loss that is infinite or not a number: JSON cannot hold these."""
     return {name: value if abs(value) < float("inf") else None for name, value in means.items()}
