@@ -35,9 +35,9 @@ _POOLS = ("max_pool", "relu_max_pool", "global_max_pool")
 _KEPT = "shifted views are compared; which one won is kept, not the input"
 
 
-def filtering(on: bool | None) -> AbstractContextManager[None]:
-    """Return the context in which minimal filtering may be chosen, or not; None changes nothing."""
-    return nullcontext() if on is None else lowering.minimal_filtering(on)
+def winograd_allowed(on: bool | None) -> AbstractContextManager[None]:
+    """Return the context in which Winograd's algorithm may be chosen, or not; None changes nothing."""
+    return nullcontext() if on is None else lowering.allow_winograd(on)
 
 
 def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, Any]]:

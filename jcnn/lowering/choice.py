@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +17,10 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.fold import outputs_a_block
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
+NAMES = (
+    "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
+    "fold_overlap_add", "winograd",
+)  # fmt: skip
 
 # Output positions of the whole batch below which rearranging x or w is no small part of the work.
 SMALL = 1024
@@ -32,7 +37,7 @@ class Choice(NamedTuple):
 
 _forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))
 _notes: ContextVar[list[tuple[str, Geometry, str]] | None] = ContextVar("notes", default=None)
-_filtering: ContextVar[bool | None] = ContextVar("filtering", default=None)
+_winograd: ContextVar[bool | None] = ContextVar("winograd", default=None)
 
 
 @contextmanager
@@ -45,8 +50,20 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
 
     The choice is made when a function is traced: a function that ``jax.jit`` compiled before
     keeps the lowerings it was compiled with (``jax.clear_caches()`` forgets them).
+
+    Raises:
+        ValueError: There is no such lowering, or no such operation.
     """
     everywhere = dict.fromkeys(OPERATIONS, name) if name else {}
+    for what, words, known in (
+        ("operation", operations, OPERATIONS),
+        ("lowering", {**everywhere, **operations}.values(), NAMES),
+    ):
+        for word in words:
+            if word not in known:
+                near = "".join(get_close_matches(word, known, 1))
+                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(known)}"
+                raise ValueError(f"forced: no {what} '{word}'{hint}")
     token = _forced.set({**_forced.get(), **everywhere, **operations})
     try:
         yield
@@ -72,13 +89,13 @@ def note(operation: str, g: Geometry, name: str) -> None:
 
 
 @contextmanager
-def minimal_filtering(on: bool) -> Iterator[None]:
+def allow_winograd(on: bool) -> Iterator[None]:
     """Within the context, Winograd's algorithm may (or may not) be chosen in what is traced."""
-    token = _filtering.set(on)
+    token = _winograd.set(on)
     try:
         yield
     finally:
-        _filtering.reset(token)
+        _winograd.reset(token)
 
 
 def choose(
@@ -245,9 +262,9 @@ _FILTERING_CHANNELS = {
 
 
 def _filters(operation: str, g: Geometry, least_channels: int) -> bool:
-    on = _filtering.get()
+    on = _winograd.get()
     if on is None:
-        on = os.environ.get("JCNN_MINIMAL_FILTERING", "1") != "0"
+        on = os.environ.get("JCNN_WINOGRAD", "1") != "0"
     window = g.window[0]
     enough = _FILTERING_CHANNELS[operation]
     return (

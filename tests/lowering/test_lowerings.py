@@ -12,7 +12,7 @@ import pytest
 from jax import lax
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, fold, forced, minimal_filtering, overlap_add, xla
+from jcnn.lowering import Geometry, allow_winograd, fold, forced, overlap_add, xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.choice import OPERATIONS, TINY, applicable, choose
 
@@ -144,10 +144,10 @@ def test_off_the_cpu_convolutions_are_xlas():
 def test_minimal_filtering_has_switches(monkeypatch):
     g = Geometry((32, 32), (3, 3), ONE, SAME, ONE)
     assert choose("correlate", g, 128, 128).name == "winograd"
-    with minimal_filtering(False):
+    with allow_winograd(False):
         assert choose("correlate", g, 128, 128).name == "xla"
     assert choose("correlate", g, 128, 128, dtype=jnp.float64).name == "xla"
-    monkeypatch.setenv("JCNN_MINIMAL_FILTERING", "0")
+    monkeypatch.setenv("JCNN_WINOGRAD", "0")
     assert choose("correlate", g, 128, 128).name == "xla"
 
 
@@ -199,6 +199,13 @@ def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
         assert choose("correlate", g, 6, 9) == ("xla", "forced")
         assert choose("kernel_gradient", g, 6, 9).why != "forced"
     assert choose("correlate", g, 6, 9).why != "forced"
+
+
+def test_forced_refuses_what_there_is_not():
+    with pytest.raises(ValueError, match=r"no lowering 'winogrd' \(did you mean 'winograd'\?\)"):
+        forced("winogrd").__enter__()
+    with pytest.raises(ValueError, match=r"no operation 'kernel_gradiant' \(did you mean"):
+        forced(kernel_gradiant="xla").__enter__()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
