@@ -36,7 +36,7 @@ _KEPT = "shifted views are compared; which one won is kept, not the input"
 
 
 def winograd_allowed(on: bool | None) -> AbstractContextManager[None]:
-    """Return the context in which Winograd's algorithm may or may not be chosen; None: as before."""
+    """Return the context in which Winograd's algorithm may be chosen or not; None: as before."""
     return nullcontext() if on is None else lowering.allow_winograd(on)
 
 
