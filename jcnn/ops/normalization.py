@@ -10,10 +10,12 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.geometry import integer
+from jcnn.lowering.precision import summed_in_float32
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.rule import arguments, rule
 
 Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+Numbers: TypeAlias = tuple[int, float, float, float]
 
 
 def batch_norm(
@@ -228,14 +230,16 @@ def local_response_norm(
 
 
 @rule(keeps=arguments, statics=1)
-def _local_response_norm(numbers: tuple[int, float, float, float], x: jax.Array) -> jax.Array:
+@summed_in_float32  # the square of a float16 above 255 is infinite
+def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     return x * s**-power
 
 
 @_local_response_norm.pullback
-def _(numbers: tuple[int, float, float, float], x: jax.Array, dy: jax.Array) -> jax.Array:
+@summed_in_float32
+def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power
