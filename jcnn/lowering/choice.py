@@ -136,7 +136,7 @@ def choose(
 
 def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
     """The lowerings that can serve an operation."""
-    single, dense, unit = g.groups == 1, max(g.dilation) == 1, max(g.strides) == 1
+    single, undilated, unit = g.groups == 1, max(g.dilation) == 1, max(g.strides) == 1
     backward = operation == "input_gradient"
     fits = {
         "xla": True,
@@ -145,10 +145,10 @@ def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
         "patches": single and (unit or not backward),
         "transposed": single and operation == "kernel_gradient",
         "overlap_add": single and backward,
-        "fold": single and dense,
-        "fold_xla": single and dense,
-        "fold_overlap_add": single and dense and backward,
-        "winograd": dense and unit and max(g.window) <= 5 and all(k % 2 for k in g.window),
+        "fold": single and undilated,
+        "fold_xla": single and undilated,
+        "fold_overlap_add": single and undilated and backward,
+        "winograd": undilated and unit and max(g.window) <= 5 and all(k % 2 for k in g.window),
     }
     return tuple(name for name, fit in fits.items() if fit)
 
@@ -184,7 +184,7 @@ def _correlate(g: Geometry, channels: int, features: int) -> Choice:
 
 
 def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
-    dense, unit = max(g.dilation) == 1, max(g.strides) == 1
+    undilated, unit = max(g.dilation) == 1, max(g.strides) == 1
     if g.taps == 1:
         # 256 to 64 channels: 1.3 ms against 2.7; stride 2, 64 to 128: 1.2 against 1.5.
         return Choice("overlap_add", "a 1x1 window: one matrix product")
@@ -192,7 +192,7 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if few and unit:
         # 5x5, 1 to 32 channels: 4 ms against 19; 6 to 16 channels: 1.3 against 2.6.
         return Choice("overlap_add", "few channels: one product, then a sum a tap")
-    if unit or not dense:
+    if unit or not undilated:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
     if not any(k % s for k, s in zip(g.window, g.strides, strict=True)):
         # 1-D, 513 to 1 channels, window 1024, stride 256: 0.7 ms; fold_xla 0.9, xla 11.
@@ -235,8 +235,8 @@ def _narrow(g: Geometry, channels: int) -> bool:
 
     At a stride it doesn't: 5x5, stride 2, 0.4 ms against 0.2.
     """
-    dense, unit = max(g.dilation) == 1, max(g.strides) == 1
-    return dense and unit and g.taps > 1 and channels <= 4
+    undilated, unit = max(g.dilation) == 1, max(g.strides) == 1
+    return undilated and unit and g.taps > 1 and channels <= 4
 
 
 def _folds_well(g: Geometry, channels: int, features: int) -> bool:

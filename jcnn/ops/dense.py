@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
-from jcnn.ops.mesh import axis, placed
+from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
 
 
@@ -48,7 +48,7 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
     with naming("dense"):
         check_bias(b, w.shape[-1:])
     spec = (*(axis(x, i) for i in range(x.ndim - 1)), axis(w, 1))
-    return add_bias(placed(_multiply, x, w, spec=spec), b)
+    return add_bias(on_mesh(_multiply, x, w, spec=spec), b)
 
 
 @rule(keeps=arguments)
