@@ -17,7 +17,7 @@ from jcnn.benchmark.shapes import BOTH, CASES, FORWARD, INPUT, KERNEL, Case
 from jcnn.benchmark.steps import NAMESPACES, Report, fastest_layout
 from jcnn.benchmark.timing import Effort, Subject, call_subject, measure
 from jcnn.benchmark.torch.peer import PeerError, TorchPeer, open_peer
-from jcnn.inspection.recording import Call
+from jcnn.proof.recording import Call
 
 Arrays = Sequence[Array]
 _SCAN_STEPS = 4

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.config import Experiment
-from jcnn.inspection.recording import Call, Recorder
+from jcnn.geometry import place
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
 from jcnn.lowering import Geometry
-from jcnn.ops.arguments import geometry
+from jcnn.proof.recording import Call, Recorder
 
 # The triple's member that each pass is: the transposed convolution is the triple's input gradient.
 _PASSES = {
@@ -103,8 +103,7 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
     given = dict(call.statics)
     transposed = call.op == "convolve_transpose"
     size = output[:-1] if transposed else x[1:-1]
-    g: Geometry = geometry(
-        call.op,
+    g: Geometry = place(
         size,
         w[:-2],
         given.get("strides", 1),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jcnn.errors import UserError
-from jcnn.inspection.recording import Call
+from jcnn.proof.recording import Call
 
 FORWARD, BOTH = "forward", "forward and backward"
 INPUT, KERNEL = "input gradient", "kernel gradient"

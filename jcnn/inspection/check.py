@@ -17,10 +17,10 @@ import numpy as np
 from jcnn import ops as explicit_ops
 from jcnn import reference
 from jcnn.config import Experiment
-from jcnn.inspection.recording import Call, Recorder
 from jcnn.layers import Context
 from jcnn.proof.comparison import Report, Row, compare
 from jcnn.proof.differences import central_differences, sample
+from jcnn.proof.recording import Call, Recorder
 from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule
 
 SAMPLES_AN_OPERATION = 100

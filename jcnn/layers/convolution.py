@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +11,11 @@ from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Real, Shape, dims
+from jcnn.fields import Count, Flag, Real, Shape
+from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
-from jcnn.layers.window import Padding, PerAxis, explicit_padding, geometry, per_axis, spatial
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import pads
+from jcnn.layers.window import Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
     Annotated[
@@ -113,7 +112,7 @@ class Conv(Convolution):
         return (*output, self.features)
 
     def _geometry(self, input_shape: Shape) -> Geometry:
-        return geometry(
+        return place(
             input_shape,
             window=self.window,
             strides=self.strides,
@@ -222,27 +221,11 @@ class ConvTranspose(Convolution):
         return (*self._output_size(spatial(input_shape)), self.features)
 
     def _output_size(self, size: Shape) -> Shape:
-        window = per_axis("window", self.window, size)
-        strides = per_axis("strides", self.strides, size)
-        dilation = per_axis("dilation", self.dilation, size)
-        if self.padding == "SAME":
-            return tuple(s * n for s, n in zip(strides, size, strict=True))
-        span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-        cut = pads("conv_transpose", self._padding(size), size, span, strides)
-        output = tuple(
-            s * (n - 1) + k - lo - hi
-            for n, s, k, (lo, hi) in zip(size, strides, span, cut, strict=True)
-        )
-        if min(output) < 1:
-            raise UserError(
-                f"padding {self.padding} cuts off all of its output for its input {dims(size)}"
+        with placing():
+            placed = place_transposed(
+                size, self.window, self.strides, self.padding, self.dilation, self.groups
             )
-        return output
-
-    def _padding(self, size: Shape) -> Any:
-        if isinstance(self.padding, str):
-            return self.padding
-        return explicit_padding("padding", self.padding, size)
+        return placed.size
 
     def apply(
         self, params: Params, state: State, x: Array, context: Context
@@ -253,7 +236,7 @@ class ConvTranspose(Convolution):
             params["w"].astype(x.dtype),
             None if self.bias == "none" else params["b"].astype(x.dtype),
             strides=self.strides,
-            padding=self._padding(x.shape[1:-1]),
+            padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
         )

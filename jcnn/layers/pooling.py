@@ -6,11 +6,10 @@ from typing import Literal
 
 from jax import Array
 
-from jcnn.errors import UserError
-from jcnn.fields import Shape, dims
+from jcnn.fields import Shape
+from jcnn.geometry import Geometry, place_pool
 from jcnn.layers.base import Context, Layer, Params, State
-from jcnn.layers.window import Padding, PerAxis, geometry, per_axis, spatial
-from jcnn.lowering.geometry import Geometry
+from jcnn.layers.window import Padding, PerAxis, per_axis, placing, spatial
 
 
 class WindowPool(Layer):
@@ -27,14 +26,8 @@ class WindowPool(Layer):
     padding: Padding = "VALID"
 
     def _geometry(self, input_shape: Shape) -> Geometry:
-        strides = self.window if self.strides is None else self.strides
-        g = geometry(input_shape, window=self.window, strides=strides, padding=self.padding)
-        if any(max(pair) >= n for n, pair in zip(g.window, g.padding, strict=True)):
-            raise UserError(
-                f"padding {[list(pair) for pair in g.padding]} is not smaller than the window "
-                f"{dims(g.window)}, so that padding alone would fill one"
-            )
-        return g
+        with placing():
+            return place_pool(spatial(input_shape), self.window, self.strides, self.padding)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""

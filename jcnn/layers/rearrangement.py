@@ -33,7 +33,7 @@ class Pad(Layer):
     def _pairs(self, size: Shape) -> tuple[tuple[int, int], ...]:
         if isinstance(self.padding, str):
             raise UserError(f"padding must be integers here, and it is '{self.padding}'")
-        return explicit_padding("padding", self.padding, size)
+        return explicit_padding(self.padding, size)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""

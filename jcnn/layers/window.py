@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from jcnn import geometry
 from jcnn.errors import UserError
 from jcnn.fields import Shape, dims
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import pads
+from jcnn.geometry import Geometry
 
 PADDINGS = ("VALID", "SAME", "FULL")
 
@@ -68,69 +70,40 @@ def spatial(input_shape: Shape) -> Shape:
     return input_shape[:-1]
 
 
+@contextmanager
+def placing() -> Iterator[None]:
+    """Say what is wrong with a window as a mistake in the file, found at the layer."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
+
+
 def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int, ...]:
     """One entry for each axis of ``size``.
 
     >>> per_axis("window", 3, (28, 28))
     (3, 3)
     """
-    values = (value,) * len(size) if isinstance(value, int) else value
-    if len(values) != len(size):
-        raise UserError(
-            f"{field} {list(values)} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {dims(size)}"
-        )
-    return values
+    with placing():
+        return geometry.per_axis(field, value, len(size))
 
 
-def explicit_padding(field: str, value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
+def explicit_padding(value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
     """Padding given as an integer or pairs, as one pair for each axis of ``size``."""
-    if isinstance(value, int):
-        return ((value, value),) * len(size)
-    if len(value) != len(size):
-        raise UserError(
-            f"{field} {[list(pair) for pair in value]} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {dims(size)}"
-        )
-    return value
+    with placing():
+        return geometry.pads(value, size, size, size)
 
 
-def geometry(
-    input_shape: Shape,
-    *,
-    window: Any,
-    strides: Any,
-    padding: Any,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Geometry:
-    """The geometry of a window over an input of this shape.
+def place(input_shape: Shape, **window: Any) -> Geometry:
+    """The geometry of a window over an input of this shape; see :func:`jcnn.geometry.place`.
 
     Raises:
         UserError: The number of axes differs, or the window is larger than the padded input.
 
-    >>> geometry((28, 28, 1), window=5, strides=1, padding="VALID").output
+    >>> place((28, 28, 1), window=5, strides=1, padding="VALID").output
     (24, 24)
     """
     size = spatial(input_shape)
-    window = per_axis("window", window, size)
-    strides = per_axis("strides", strides, size)
-    dilation = per_axis("dilation", dilation, size)
-    span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-    if not isinstance(padding, str):
-        padding = explicit_padding("padding", padding, size)
-    pairs = pads("window", padding, size, span, strides)
-    result = Geometry(size, window, strides, pairs, dilation, groups)
-    if any(n < k for n, k in zip(result.padded, span, strict=True)):
-        raise UserError(_too_large(result))
-    return result
-
-
-def _too_large(found: Geometry) -> str:
-    dilated = f" ({dims(found.span)} with its dilation)" if found.span != found.window else ""
-    same = len(set(found.padding)) == 1 and found.padding[0][0] == found.padding[0][1]
-    shown = found.padding[0][0] if same else [list(pair) for pair in found.padding]
-    return (
-        f"window {dims(found.window)}{dilated} is larger than its input {dims(found.size)} "
-        f"(with padding {shown})"
-    )
+    with placing():
+        return geometry.place(size, **window)

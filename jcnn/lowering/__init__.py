@@ -1,8 +1,8 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
-from jcnn.lowering.choice import Choice, choose, forced, minimal_filtering
+from jcnn.geometry import Geometry
+from jcnn.lowering.choice import Choice, choose, forced, minimal_filtering, noted
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.pools import (
     gather,
     max_pool,
@@ -22,6 +22,7 @@ __all__ = [
     "kernel_gradient",
     "max_pool",
     "minimal_filtering",
+    "noted",
     "scatter",
     "window_spread",
     "window_sum",

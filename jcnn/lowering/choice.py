@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.fold import outputs_a_block
-from jcnn.lowering.geometry import Geometry
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
 
@@ -31,6 +31,7 @@ class Choice(NamedTuple):
 
 
 _forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))
+_notes: ContextVar[list[tuple[str, Geometry, str]] | None] = ContextVar("notes", default=None)
 _filtering: ContextVar[bool | None] = ContextVar("filtering", default=None)
 
 
@@ -51,6 +52,23 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+@contextmanager
+def noted() -> Iterator[list[tuple[str, Geometry, str]]]:
+    """Within the context, what is traced adds operation, geometry and lowering to the list."""
+    notes: list[tuple[str, Geometry, str]] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
+def note(operation: str, g: Geometry, name: str) -> None:
+    """Tell who listens which lowering is being traced."""
+    if (notes := _notes.get()) is not None:
+        notes.append((operation, g, name))
 
 
 @contextmanager

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
-from jcnn.lowering.choice import choose
-from jcnn.lowering.geometry import Geometry
+from jcnn.lowering.choice import choose, note
 from jcnn.lowering.precision import summed_in_float32
+from jcnn.lowering.windows import resized
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -43,8 +44,11 @@ def _run(
 ) -> jax.Array:
     if a.shape[0] == 0:
         return _empty(operation, g, channels, features, a.dtype)
+    if any(map(any, g.excess)):
+        return _beyond_reach(operation, g, channels, features, a, b)
     asked = partial(choose, operation, g, channels, features, batch=a.shape[0], dtype=a.dtype)
     names = [asked(platform=platform).name for platform in ("cpu", "gpu")]
+    note(operation, g, names[jax.default_backend() != "cpu"])
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
     on_cpu = summed_in_float32(on_cpu)
     if names[1] != "xla":  # whose libraries sum in float32 by themselves
@@ -52,6 +56,22 @@ def _run(
     if names[0] == names[1] and a.dtype.itemsize >= 4:
         return on_cpu(g, a, b)
     return lax.platform_dependent(a, b, cpu=partial(on_cpu, g), default=partial(elsewhere, g))
+
+
+def _beyond_reach(
+    operation: str, g: Geometry, channels: int, features: int, a: jax.Array, b: jax.Array
+) -> jax.Array:
+    """Padding beyond the windows' reach, as zeros of the input itself.
+
+    No lowering meets such padding, and XLA no convolution with negative padding, for which its CPU
+    backend reads memory that nobody wrote.
+    """
+    if operation != "input_gradient":
+        a = resized(a, g.excess)
+    result = _run(operation, g.within_reach(), channels, features, a, b)
+    if operation != "input_gradient":
+        return result
+    return resized(result, [(-before, -after) for before, after in g.excess])
 
 
 def _empty(operation: str, g: Geometry, channels: int, features: int, dtype) -> jax.Array:

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
+from jcnn.lowering.windows import resized
 
 Correlation = Callable[[Geometry, jax.Array, jax.Array], jax.Array]
 
@@ -89,24 +90,24 @@ class Fold:
 
     def fold_input(self, x: jax.Array) -> jax.Array:
         """From x to x'."""
-        return _fold(_resize(x, self._margins), self.block)
+        return _fold(resized(x, self._margins), self.block)
 
     def unfold_input(self, x: jax.Array) -> jax.Array:
         """Adjoint of fold_input."""
-        return _resize(_unfold(x, self.block), [(-lo, -hi) for lo, hi in self._margins])
+        return resized(_unfold(x, self.block), [(-lo, -hi) for lo, hi in self._margins])
 
     def fold_output(self, y: jax.Array) -> jax.Array:
         """From y to y'."""
-        return _fold(_resize(y, self._excess), self.outputs)
+        return _fold(resized(y, self._excess), self.outputs)
 
     def unfold_output(self, y: jax.Array) -> jax.Array:
         """Adjoint of fold_output."""
-        return _resize(_unfold(y, self.outputs), [(0, -hi) for _, hi in self._excess])
+        return resized(_unfold(y, self.outputs), [(0, -hi) for _, hi in self._excess])
 
     def fold_kernel(self, w: jax.Array) -> jax.Array:
         """w', (*window', b C, t D): one shifted copy of w for each output of a block."""
         c, d = w.shape[-2:]
-        shifted = jnp.stack([_resize(w, edges, first=0) for edges in self._shifts()], -2)
+        shifted = jnp.stack([resized(w, edges, first=0) for edges in self._shifts()], -2)
         w = _fold(shifted.reshape(1, *shifted.shape[: self.plain.rank], -1), self.block)[0]
         return w.reshape(*self.folded.window, prod(self.block) * c, prod(self.outputs) * d)
 
@@ -117,7 +118,7 @@ class Fold:
         dw = _unfold(lax.collapse(dw, self.plain.rank)[None], self.block)[0]
         dw = dw.reshape(*dw.shape[:-1], channels, copies, features)
         parts = [
-            _resize(dw[..., q, :], [(-lo, -hi) for lo, hi in edges], first=0)
+            resized(dw[..., q, :], [(-lo, -hi) for lo, hi in edges], first=0)
             for q, edges in enumerate(self._shifts())
         ]
         return sum(parts[1:], start=parts[0])
@@ -149,15 +150,6 @@ class Fold:
     def _excess(self) -> list[tuple[int, int]]:
         """Padding of y up to whole blocks."""
         return [(0, -m % t) for m, t in zip(self.plain.output, self.outputs, strict=True)]
-
-
-def _resize(a: jax.Array, edges: list[tuple[int, int]], first: int = 1) -> jax.Array:
-    """Pads (or, where negative, crops) the spatial axes, which begin at axis ``first``."""
-    if not any(map(any, edges)):
-        return a
-    rest = a.ndim - first - len(edges)
-    config = [(0, 0, 0)] * first + [(lo, hi, 0) for lo, hi in edges] + [(0, 0, 0)] * rest
-    return lax.pad(a, jnp.zeros((), a.dtype), config)
 
 
 def _fold(a: jax.Array, block: tuple[int, ...]) -> jax.Array:

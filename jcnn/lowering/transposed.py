@@ -10,8 +10,8 @@ from __future__ import annotations
 import jax
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering import xla
-from jcnn.lowering.geometry import Geometry
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
@@ -20,7 +20,10 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     space = tuple(range(1, g.rank + 1))
     # The barrier keeps XLA from folding the transposes back into the convolution.
     x, dy = lax.optimization_barrier(
-        (lax.transpose(x, (g.rank + 1, *space, 0)), lax.transpose(dy, (*space, 0, g.rank + 1)))
+        (
+            lax.transpose(xla.reached(g, x), (g.rank + 1, *space, 0)),
+            lax.transpose(dy, (*space, 0, g.rank + 1)),
+        )
     )
     dw = lax.conv_general_dilated(
         x,

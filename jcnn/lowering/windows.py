@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
+
+
+def resized(a: jax.Array, edges: Sequence[tuple[int, int]], first: int = 1) -> jax.Array:
+    """Zeros added around (or, where negative, elements cropped from) axes ``first`` and on."""
+    if not any(map(any, edges)):
+        return a
+    rest = a.ndim - first - len(edges)
+    config = [(0, 0, 0)] * first + [(lo, hi, 0) for lo, hi in edges] + [(0, 0, 0)] * rest
+    return lax.pad(a, jnp.zeros((), a.dtype), config)
 
 
 def pad(g: Geometry, x: jax.Array, value: float = 0) -> jax.Array:
@@ -60,7 +69,10 @@ def patches(g: Geometry, x: jax.Array) -> jax.Array:
 
 
 def adjoint(g: Geometry) -> Geometry:
-    """The correlation of dy with the flipped kernel that is the input gradient at stride 1."""
+    """The correlation of dy with the flipped kernel that is the input gradient at stride 1.
+
+    Its padding is not negative: g has no excess.
+    """
     padding = tuple(
         (span - 1 - lo, span - 1 - hi) for span, (lo, hi) in zip(g.span, g.padding, strict=True)
     )

@@ -6,11 +6,13 @@ m outputs of a window of r need a = m + r - 1 products in place of m r along eac
 
 for tiles of a inputs and m outputs; the last two are adjoints of the first. In two dimensions each
 factor works along both axes, and the products of all tiles and channels are a^2 matrix products.
-Relative error in float32, in norm: 2e-6 to 4e-6 for F(4x4, 3x3) and F(4x4, 5x5), against 4e-7.
+An output may be off by the rounding of its whole tile: one large value disturbs the outputs of its
+tile that don't see it. :func:`jcnn.proof.bounds.winograd_bound` says how far each may be off.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache, reduce
 from math import prod
@@ -20,12 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, flipped
 
 # Evaluated at 0 and "at infinity" first, then at pairs of opposite numbers.
 PAIRS = (1, 2, Fraction(1, 2))
+Matrix = list[list[Fraction]]
 TILE = 4
 # What the transforms of a block of images may take: with less, the transformed kernels, which
 # every block reads from memory, take longer than the products.
@@ -76,24 +79,44 @@ def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
 
 
 @cache
-def _matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A' (m, a), G (a, r) and B' (a, a) of F(m, r), by Toom and Cook's evaluation at points.
+def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
+    """A' (m, a), G (a, r) and B' (a, a) of F(m, r), exactly: evaluation at points (Toom and Cook).
 
     With V_n the powers 0 to n - 1 of the points (and the leading coefficient, "at infinity"), the
-    product of polynomials is V_a^-1 [(V_r w) * (V_m y)]; its transpose is the correlation.
+    product of polynomials is V_a^-1 [(V_r w) * (V_m y)]; its transpose is the correlation. Row p of
+    V_a^-T holds the coefficients of the product of (z - q) over the other points q, divided by
+    its value at p, which is moved to G: so B' keeps small integers, which halves the rounding.
     """
     a = m + r - 1
     points = [Fraction(0), *(Fraction(s * p) for p in PAIRS for s in (1, -1))][: a - 1]
 
-    def powers(n: int) -> np.ndarray:
-        zero, *rest = ([float(p**i) for i in range(n)] for p in points)
-        return np.array([zero, [0.0] * (n - 1) + [1.0], *rest])
+    def powers(n: int) -> list[list[Fraction]]:
+        first, *rest = ([p**i for i in range(n)] for p in points)
+        return [first, [Fraction(i == n - 1) for i in range(n)], *rest]
 
-    # Scaling each row of B' to small integers, and G by the inverse, halves the rounding.
-    zero, *rest = (float(prod(p - q for q in points if q != p)) for p in points)
-    scale = np.array([zero, 1.0, *rest])
-    b = np.linalg.inv(powers(a)).T * scale[:, None]
-    return powers(m).T, powers(r) / scale[:, None], np.where(abs(b) < 1e-12, 0, b)
+    others = [[q for q in points if q != p] for p in points]
+    scale = [
+        prod((p - q for q in qs), start=Fraction(1)) for p, qs in zip(points, others, strict=True)
+    ]
+    first, *rest = (_coefficients(qs, a) for qs in others)
+    scales = [scale[0], Fraction(1), *scale[1:]]
+    g = [[entry / s for entry in row] for row, s in zip(powers(r), scales, strict=True)]
+    transposed = [list(column) for column in zip(*powers(m), strict=True)]
+    return transposed, g, [first, _coefficients(points, a), *rest]
+
+
+def _coefficients(roots: Sequence[Fraction], count: int) -> list[Fraction]:
+    """Coefficients 0 to ``count`` - 1 of the polynomial with the given roots, 1 leading."""
+    row = [Fraction(1)]
+    for q in roots:
+        row = [low - q * high for low, high in zip([0, *row], [*row, 0], strict=True)]
+    return [*row, *[Fraction(0)] * (count - len(row))]
+
+
+@cache
+def _matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a, g, b = (np.array([[float(e) for e in row] for row in x]) for x in matrices(m, r))
+    return a, g, b
 
 
 def _matrix(g: Geometry, which: int) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 The gradients are stated as XLA's GPU and TPU backends expect them, so that these recognise the
 forward, input-gradient and kernel-gradient convolutions and give each its own library kernel.
+
+No padding that XLA meets is negative: its CPU backend reads memory that nobody wrote then. A
+geometry has no excess here, and what no window reaches at the input's end is cropped.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 import jax
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
-from jcnn.lowering.windows import flipped
+from jcnn.geometry import Geometry
+from jcnn.lowering.windows import flipped, resized
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -32,12 +35,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
         dy,
         flipped(g, w),
         window_strides=(1,) * g.rank,
-        padding=[
-            (span - 1 - lo, size + lo - 1 - (m - 1) * stride)
-            for span, (lo, _), size, m, stride in zip(
-                g.span, g.padding, g.size, g.output, g.strides, strict=True
-            )
-        ],
+        padding=input_gradient_padding(g),
         lhs_dilation=g.strides,
         rhs_dilation=g.dilation,
         dimension_numbers=images(g),
@@ -50,7 +48,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     space = tuple(range(1, g.rank + 1))
     channels_as_batch = (g.rank + 1, 0, *space)
     return lax.conv_general_dilated(
-        x,
+        reached(g, x),
         dy,
         window_strides=g.dilation,
         padding=kernel_gradient_padding(g),
@@ -62,14 +60,29 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     )
 
 
-def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
-    """Padding of x under the kernel dy, such that the output has the size of the window."""
+def input_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
+    """Padding of dy, spread by the strides, under the flipped kernel: the output has x's size."""
     return [
-        (lo, (k - 1) * d + (m - 1) * stride + 1 - size - lo)
-        for (lo, _), k, d, m, stride, size in zip(
-            g.padding, g.window, g.dilation, g.output, g.strides, g.size, strict=True
+        (span - 1 - lo, size + lo - 1 - (m - 1) * stride)
+        for span, (lo, _), size, m, stride in zip(
+            g.span, g.padding, g.size, g.output, g.strides, strict=True
         )
     ]
+
+
+def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
+    """Padding of what is reached of x under the kernel dy: the output has the window's size."""
+    return [(lo, max(0, hi - rest)) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
+
+
+def reached(g: Geometry, x: jax.Array) -> jax.Array:
+    """Crop what lies behind the last window."""
+    return resized(x, reached_edges(g))
+
+
+def reached_edges(g: Geometry) -> list[tuple[int, int]]:
+    """What cropping behind the last window adds at the ends: nothing, or less than that."""
+    return [(0, min(0, hi - rest)) for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
 
 
 def images(g: Geometry) -> lax.ConvDimensionNumbers:

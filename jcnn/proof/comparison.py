@@ -105,7 +105,8 @@ def compare(
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(found == expected, 0.0, np.abs(found - expected))
         relative = np.where(error == 0, 0.0, error / np.abs(expected))
-        excess = error / (tolerance.atol + tolerance.rtol * np.abs(expected))
+        bound = tolerance.atol + tolerance.rtol * np.abs(expected)
+        excess = np.where(error == 0, 0.0, error / bound)
     outside = ~(excess <= 1)
     flat = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
     index = tuple(int(i) for i in np.unravel_index(flat, found.shape))

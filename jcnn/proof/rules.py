@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from jcnn.proof.comparison import Report, Row, Tolerance, compare
 from jcnn.proof.differences import central_differences, sample
+from jcnn.proof.multilinear import exact_rows
 
 GRADIENT = Tolerance(rtol=1e-10, atol=1e-12)
 DIFFERENCES = Tolerance(rtol=1e-3, atol=1e-5)
@@ -26,6 +27,7 @@ def check_rule(
     samples: int = 1000,
     second_order: bool = True,
     differences: bool = True,
+    exact: bool = False,
 ) -> Report:
     r"""Hold a function with a gradient rule of its own against a reference without one.
 
@@ -52,10 +54,16 @@ def check_rule(
         samples: How many elements of a tensor to difference, spread evenly, where it has more.
         second_order: Whether to compare reverse over reverse.
         differences: Whether to compare with finite differences.
+        exact: For a rule that is linear in each argument: whether to compare value and gradients on
+            whole numbers too, with ``==``, ``function`` compiled in the dtype of ``args``.
 
     Returns:
         A :class:`Report`, true if all agree. In a test: ``assert check_rule(f, g, x), ...`` or,
         to see the table on failure, ``report = check_rule(...); assert report, str(report)``.
+
+    Raises:
+        NotLinearError: ``exact``, and the reference is not linear in each argument.
+        TooLargeError: ``exact``, and sums over arrays of these shapes leave the exact range.
 
     >>> @jax.custom_vjp
     ... def cube(x):
@@ -88,6 +96,10 @@ def check_rule(
         if differences:
             scalar = _scalar(outputs[0], cotangent)
             rows += difference_rows(labels, scalar, free, found[1], samples, generator)
+        if exact:
+            given = [jnp.asarray(args[i]) for i in places]
+            own, right = (_flat(f, whole, places) for f in (function, reference))
+            rows += exact_rows(own, right, given, labels, seed=seed)
         return Report(tuple(rows))
 
 

@@ -12,18 +12,21 @@ Axes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
 
 
-def _per_axis(value: Axes, rank: int) -> tuple[int, ...]:
+def per_axis(value: Axes, rank: int) -> tuple[int, ...]:
+    """Write one number for all axes, or one per axis, as one per axis."""
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
-def _pads(padding: Padding, window: Sequence[int], dilation: Sequence[int]) -> list | str:
-    """Write ``padding`` as lax understands it; lax knows "SAME" and "VALID" itself."""
+def pads(
+    padding: Padding, size: Sequence[int], span: Sequence[int], strides: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Write ``padding`` as pairs of integers, for windows that span ``span`` elements."""
     if padding == "FULL":
-        return [(d * (k - 1),) * 2 for k, d in zip(window, dilation, strict=True)]
+        return [(n - 1, n - 1) for n in span]
     if isinstance(padding, str):
-        return padding
+        return [(lo, hi) for lo, hi in lax.padtype_to_pads(size, span, strides, padding)]
     if isinstance(padding, int):
-        return [(padding, padding)] * len(window)
+        return [(padding, padding)] * len(span)
     return [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
 
 
@@ -46,14 +49,28 @@ def correlate(
     dilation: Axes = 1,
     groups: int = 1,
 ) -> jax.Array:
-    """Correlate, as ``lax.conv_general_dilated`` does."""
+    """Correlate, as ``lax.conv_general_dilated`` does.
+
+    XLA's CPU backend reads memory that nobody wrote where a convolution's padding is negative, and
+    JAX derives such gradients where padding exceeds the window's reach or a stride leaves a rest of
+    the input unused. Both are therefore taken out of the convolution: padded or cropped before.
+    """
     rank = w.ndim - 2
-    dilation = _per_axis(dilation, rank)
+    strides, dilation = per_axis(strides, rank), per_axis(dilation, rank)
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[:-2], strict=True)]
+    before, within = [], []
+    edges = pads(padding, x.shape[1:-1], span, strides)
+    for n, reach, s, (lo, hi) in zip(x.shape[1:-1], span, strides, edges, strict=True):
+        used = hi - (n + lo + hi - reach) % s
+        within.append((min(lo, reach - 1), min(max(used, 0), reach - 1)))
+        before.append((lo - within[-1][0], used - within[-1][1], 0))
+    if any(map(any, before)):
+        x = lax.pad(x, x.dtype.type(0), [(0, 0, 0), *before, (0, 0, 0)])
     y = lax.conv_general_dilated(
         x,
         w,
-        _per_axis(strides, rank),
-        _pads(padding, w.shape[:-2], dilation),
+        strides,
+        within,
         rhs_dilation=dilation,
         dimension_numbers=_dimensions(rank),
         feature_group_count=groups,
@@ -88,33 +105,43 @@ def convolve_transpose(
     dilation: Axes = 1,
     groups: int = 1,
 ) -> jax.Array:
-    """Correlate the input, spread by ``strides``, with the flipped kernel."""
+    """Correlate the input, spread by ``strides``, with the flipped kernel; then crop.
+
+    Cropped is what padding beyond the window's reach cuts off, lest XLA meet negative padding.
+    """
     rank = w.ndim - 2
-    strides, dilation = _per_axis(strides, rank), _per_axis(dilation, rank)
-    edges = []
-    named = _pads(padding, w.shape[:-2], dilation)
-    for axis, (n, s, k, d) in enumerate(
-        zip(x.shape[1:-1], strides, w.shape[:-2], dilation, strict=True)
-    ):
-        reach = d * (k - 1)
-        whole = s * (n - 1) + reach + 1
-        if named == "SAME":
-            low = max(whole - s * n, 0) // 2
-            high = whole - s * n - low
-        else:
-            low, high = (0, 0) if isinstance(named, str) else named[axis]
-        edges.append((reach - low, reach - high))
+    strides, dilation = per_axis(strides, rank), per_axis(dilation, rank)
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[:-2], strict=True)]
+    edges = _transposed_pads(padding, x.shape[1:-1], span, strides)
+    within = [(max(lo, 0), max(hi, 0)) for lo, hi in edges]
     y = lax.conv_general_dilated(
         x,
         jnp.flip(w, axis=tuple(range(rank))),
         (1,) * rank,
-        edges,
+        within,
         lhs_dilation=strides,
         rhs_dilation=dilation,
         dimension_numbers=_dimensions(rank),
         feature_group_count=groups,
     )
+    cut = (slice(max(-lo, 0), -max(-hi, 0) or None) for lo, hi in edges)
+    y = y[(slice(None), *cut)]
     return y if b is None else y + b
+
+
+def _transposed_pads(
+    padding: Padding, size: Sequence[int], span: Sequence[int], strides: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Pad the spread input by the window's reach less what ``padding`` cuts off the output."""
+    if padding == "SAME":
+        whole = [s * (n - 1) + k for n, k, s in zip(size, span, strides, strict=True)]
+        cuts = []
+        for length, n, s in zip(whole, size, strides, strict=True):
+            low = max(length - s * n, 0) // 2
+            cuts.append((low, length - s * n - low))
+    else:
+        cuts = pads(padding, size, span, strides)
+    return [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(span, cuts, strict=True)]
 
 
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:

@@ -9,18 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jcnn.reference.convolution import Axes, Padding, _pads, _per_axis
+from jcnn.reference.convolution import Axes, Padding, pads, per_axis
 
 
 def _reduce_window(
     x: jax.Array, reduction: str, window: Axes, strides: Axes | None, padding: Padding
 ) -> jax.Array:
     rank = x.ndim - 2
-    window = _per_axis(window, rank)
-    strides = window if strides is None else _per_axis(strides, rank)
-    edges = _pads(padding, window, (1,) * rank)
-    if not isinstance(edges, str):
-        edges = [(0, 0), *edges, (0, 0)]
+    window = per_axis(window, rank)
+    strides = window if strides is None else per_axis(strides, rank)
+    edges = [(0, 0), *pads(padding, x.shape[1:-1], window, strides), (0, 0)]
     combine, start = {"max": (lax.max, -np.inf), "sum": (lax.add, 0)}[reduction]
     # a NumPy scalar lets JAX see which reduction it is, and derive its gradient
     return lax.reduce_window(
@@ -46,7 +44,7 @@ def average_pool(
     x: jax.Array, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
     """Average each window; padding counts as zeros."""
-    taps = prod(_per_axis(window, x.ndim - 2))
+    taps = prod(per_axis(window, x.ndim - 2))
     return _reduce_window(x, "sum", window, strides, padding) / taps
 
 
@@ -59,7 +57,7 @@ def square_pool(
 
 def decimate(x: jax.Array, factor: Axes) -> jax.Array:
     """Keep every ``factor``-th element of each spatial axis."""
-    steps = (slice(None, None, f) for f in _per_axis(factor, x.ndim - 2))
+    steps = (slice(None, None, f) for f in per_axis(factor, x.ndim - 2))
     return x[(slice(None), *steps, slice(None))]
 
 

@@ -18,7 +18,7 @@ from jcnn.benchmark.steps import training_flops
 from jcnn.benchmark.torch import peer as peers
 from jcnn.cli import main
 from jcnn.config import load_experiment
-from jcnn.inspection.recording import Call
+from jcnn.proof.recording import Call
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICK = Effort(repeats=2, seconds=0.05, sample_seconds=0.0)

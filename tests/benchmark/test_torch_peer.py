@@ -14,9 +14,12 @@ from jcnn.benchmark.shapes import CASES, convolution
 from jcnn.benchmark.timing import measure
 from jcnn.benchmark.torch.peer import open_peer
 from jcnn.config import load_experiment
+from tests.optional import optional
 
-torch = pytest.importorskip("torch")
-from jcnn.benchmark.torch import functions, network, operations  # noqa: E402
+HERE = "jcnn.benchmark.torch"
+torch, functions, network, operations, pytestmark = optional(
+    "torch", f"{HERE}.functions", f"{HERE}.network", f"{HERE}.operations"
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEMPLATE = """

@@ -20,8 +20,8 @@ def _apply(layer, params, state, x, *, training=False, key=None):
     [
         (layers.Dense(features=3), (4, 4, 2), "put a 'flatten' layer before it"),
         (layers.MaxPool(window=5), (4, 4, 2), "window 5x5 is larger"),
-        (layers.MaxPool(window=2, padding=2), (4, 4, 2), "padding alone would fill one"),
-        (layers.Decimate(factor=(2, 2)), (4, 2), "factor .* should have 1 entries"),
+        (layers.MaxPool(window=2, padding=2), (4, 4, 2), "padding must be smaller than the window"),
+        (layers.Decimate(factor=(2, 2)), (4, 2), "factor must have one entry for each of the 1"),
         (layers.GlobalMaxPool(), (4,), "its input is flat"),
         (layers.Pad(padding="SAME"), (4, 4, 2), "padding must be integers here"),
         (

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jcnn
+from jcnn import ops
 from jcnn.proof import check_rule
 
 X = np.linspace(-2.0, 2.0, 12).reshape(3, 4)
@@ -98,3 +100,49 @@ def test_many_elements_are_sampled_evenly():
     row = next(row for row in report.rows if row.against == "differences")
     assert row.elements == 10
     assert row.shape == (5000,)
+
+
+def test_a_bilinear_rule_of_ones_own_is_compared_exactly():
+    x, w = np.ones((4, 9, 9, 3), np.float32), np.ones((3, 3, 3, 5), np.float32)
+    report = check_rule(
+        ops.correlate, jcnn.reference.correlate, x, w, exact=True, differences=False
+    )
+    exact = [row for row in report.rows if row.against == "whole numbers"]
+    assert [row.tensor for row in exact] == ["output", "argument 0", "argument 1"]
+    assert report, str(report)
+    assert all(row.absolute_error == 0 for row in exact)
+
+
+def test_what_rounds_where_it_should_not_is_seen_in_float32_alone():
+    """In float64 the rule is right to 1e-10; the program that trains adds a rounding."""
+
+    @jax.custom_vjp
+    def double(x):
+        return x + x
+
+    def backward(_, dy):
+        root = jnp.sqrt(jnp.asarray(2, dy.dtype))
+        return (root * (root * dy),)
+
+    double.defvjp(lambda x: (double(x), None), backward)
+    args = (double, lambda x: 2 * x, np.ones((50, 50), np.float32))
+    assert check_rule(*args, differences=False)
+    rows = check_rule(*args, differences=False, exact=True).rows
+    assert [row.tensor for row in rows if not row.passed] == ["argument 0"]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (jnp.tanh, "not linear in argument 0"),
+        (jnp.square, "not linear in argument 0"),
+        (lambda x: jnp.maximum(x, 0), "not linear in argument 0"),
+        (lambda x: 2.0**24 * x, "too many for sums of whole numbers to be exact in float32"),
+        (lambda x: jax.lax.fori_loop(0, 3, lambda i, a: a + a, x), "can't look into"),
+    ],
+    ids=["tanh", "square", "relu", "too-large", "loop"],
+)
+def test_what_cannot_be_compared_exactly_is_refused_in_one_sentence(function, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_rule(function, function, np.ones((2, 3), np.float32), exact=True, differences=False)
+    assert "\n" not in str(error.value)

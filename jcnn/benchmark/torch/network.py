@@ -14,10 +14,10 @@ from jcnn.benchmark.plan import recorded
 from jcnn.benchmark.torch.functions import FUNCTIONS, memory_format, padded, shape_of
 from jcnn.config import Experiment
 from jcnn.fields import Shape
-from jcnn.inspection.recording import Call
 from jcnn.layers import Sequence
 from jcnn.layers.window import explicit_padding
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
+from jcnn.proof.recording import Call
 
 
 def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[], object]:
@@ -89,7 +89,7 @@ def _module(layer: Any, shape: Shape) -> nn.Module:
             *space, channels = layer.shape
             return Function(lambda x: x.reshape(x.shape[0], channels, *space))
         case "pad":
-            pairs = explicit_padding("padding", layer.padding, shape[:-1])
+            pairs = explicit_padding(layer.padding, shape[:-1])
             return Function(lambda x: padded(x, pairs, layer.value))
     calls = recorded(layer, jax.ShapeDtypeStruct((1, *shape), "float32"))
     return nn.Sequential(*(_called(layer, call, shape) for call in calls))

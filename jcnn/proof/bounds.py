@@ -1,0 +1,151 @@
+r"""How far rounding may carry an element of a minimal filter, rigorously.
+
+:mod:`jcnn.lowering.winograd` computes :math:`y = A' [(G w) \odot (B' x)]` tile by tile. Each number
+that it adds up has passed through a fixed chain of roundings, and each rounding changes it by a
+factor of :math:`1 + \delta`, :math:`|\delta| \le u` (:math:`2^{-24}` in float32). With n the length
+of the longest chain, in whatever order the sums run and fused or not,
+
+.. math::
+    |\hat y - y| \le \gamma_n \; |A'| \, [(|G| |w|) \odot (|B'| |x|)], \qquad
+    \gamma_n = \frac{n u}{1 - n u}
+
+(Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 3), and likewise for the two
+adjoints. A sum of k products rounds k times at most, a rounded matrix entry once more; so with
+tiles of a inputs and m outputs, windows of r and d axes, n is the sum of
+
+- :math:`r^d + 1` for :math:`G w`, :math:`d (a + 1)` for :math:`B' x`, axis by axis,
+- the number of terms: channels per group, or for a kernel's gradient all tiles of the batch,
+- :math:`a^d + 1` for :math:`A'` (for a kernel's gradient :math:`m^d + 1` for :math:`A \delta` in
+  place of the first, and :math:`a^d + 1` for :math:`G'`).
+
+The magnitudes are those of a whole tile: one large pixel disturbs the outputs of its tile, also
+those whose windows don't hold it. XLA's convolution has the bound :math:`\gamma_k` times the
+magnitudes of an element's own k products.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from jcnn.lowering import Geometry
+from jcnn.lowering.winograd import TILE, matrices
+
+UNIT = 2.0**-24
+
+
+def winograd_bound(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Bound the error of each element that minimal filtering gives in float32.
+
+    Args:
+        operation: "correlate" of x and w, "input_gradient" of dy and w, "kernel_gradient" of x and
+            dy, as in :mod:`jcnn.lowering`.
+        g: The correlation's geometry: stride and dilation 1, an odd window.
+        a: The first array.
+        b: The second.
+
+    Returns:
+        One bound per element of the result, float64.
+
+    >>> g = Geometry((6, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    >>> bound = winograd_bound("correlate", g, np.ones((1, 6, 6, 8)), np.ones((3, 3, 8, 4)))
+    >>> bound.shape, bool(bound.max() < 1e-2)
+    ((1, 6, 6, 4), True)
+    """
+    if any(map(any, g.excess)):
+        return _beyond_reach(operation, g, a, b)
+    if g.groups > 1:
+        one = Geometry(g.size, g.window, g.strides, g.padding, g.dilation)
+        pairs = zip(*(np.split(array, g.groups, -1) for array in (a, b)), strict=True)
+        return np.concatenate([winograd_bound(operation, one, *pair) for pair in pairs], -1)
+    a, b = (np.abs(array).astype(np.float64) for array in (a, b))
+    if operation == "kernel_gradient":
+        return _kernel_gradient(g, a, b)
+    if operation == "input_gradient":
+        pads = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.window, g.padding, strict=True)]
+        g = Geometry(g.output, g.window, g.strides, tuple(pads), g.dilation)
+        b = np.swapaxes(np.flip(b, tuple(range(g.rank))), -1, -2)
+    return _correlate(g, a, b)
+
+
+def _beyond_reach(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Padding beyond the windows' reach is made part of the input, as the lowerings make it."""
+    if operation != "input_gradient":
+        a = np.pad(a, ((0, 0), *g.excess, (0, 0)))
+    bound = winograd_bound(operation, g.within_reach(), a, b)
+    if operation != "input_gradient":
+        return bound
+    inner = (slice(lo, lo + n) for (lo, _), n in zip(g.excess, g.size, strict=True))
+    return bound[(slice(None), *inner)]
+
+
+def _correlate(g: Geometry, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    kernels = _transformed(g, 1, np.moveaxis(w, (-2, -1), (0, 1)))
+    inputs = _transformed(g, 2, _tiles(g, x))
+    products = np.einsum("ntce,cde->ntde", inputs, kernels, optimize=True)
+    y = _transformed(g, 0, products.reshape(*products.shape[:-1], *_lengths(g)))
+    spread = [-(-m // TILE) for m in g.output]
+    y = y.reshape(x.shape[0], *spread, w.shape[-1], *(TILE,) * g.rank)
+    order = (n for i in range(g.rank) for n in (1 + i, 2 + g.rank + i))
+    y = np.transpose(y, (0, *order, 1 + g.rank))
+    y = y.reshape(x.shape[0], *(n * TILE for n in spread), w.shape[-1])
+    chain = _first(g) + x.shape[-1] + prod(g.window) + 1 + _last(g)
+    return _gamma(chain) * y[(slice(None), *map(slice, g.output))]
+
+
+def _kernel_gradient(g: Geometry, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    inputs = _transformed(g, 2, _tiles(g, x))
+    outputs = _transformed(g, 0, _tiles(g, dy, outputs=True), transposed=True)
+    products = np.einsum("ntce,ntde->cde", inputs, outputs, optimize=True)
+    products = products.reshape(*products.shape[:-1], *_lengths(g))
+    dw = _transformed(g, 1, products, transposed=True).reshape(*products.shape[:2], *g.window)
+    terms = inputs.shape[0] * inputs.shape[1]
+    chain = _first(g) + terms + TILE**g.rank + 1 + _last(g)
+    return _gamma(chain) * np.moveaxis(dw, (0, 1), (-2, -1))
+
+
+def _first(g: Geometry) -> int:
+    """Roundings in B' x."""
+    return sum(n + 1 for n in _lengths(g))
+
+
+def _last(g: Geometry) -> int:
+    """Roundings in A', or in G', of the products."""
+    return prod(_lengths(g)) + 1
+
+
+def _gamma(n: int) -> float:
+    return n * UNIT / (1 - n * UNIT)
+
+
+def _lengths(g: Geometry) -> list[int]:
+    """a: elements of a tile along each axis."""
+    return [TILE + r - 1 for r in g.window]
+
+
+def _tiles(g: Geometry, a: np.ndarray, outputs: bool = False) -> np.ndarray:
+    """(N, tiles, channels, *tile): of the padded input, overlapping, or of the output."""
+    count = [-(-m // TILE) for m in g.output]
+    lengths = [TILE] * g.rank if outputs else _lengths(g)
+    pads = [(0, 0)] * g.rank if outputs else g.padding
+    edges = [
+        (lo, TILE * (t - 1) + n - size - lo)
+        for (lo, _), t, n, size in zip(pads, count, lengths, a.shape[1:-1], strict=True)
+    ]
+    crop = (slice(None), *(slice(None, min(after, 0) or None) for _, after in edges))
+    a = np.pad(a[crop], ((0, 0), *((lo, max(0, after)) for lo, after in edges), (0, 0)))
+    axes = tuple(range(1, g.rank + 1))
+    seen = np.lib.stride_tricks.sliding_window_view(a, lengths, axes)
+    seen = seen[(slice(None), *(slice(None, None, TILE) for _ in axes))]
+    return seen.reshape(a.shape[0], -1, *seen.shape[g.rank + 1 :])
+
+
+def _transformed(g: Geometry, which: int, a: np.ndarray, transposed: bool = False) -> np.ndarray:
+    """The magnitudes of A', G or B' (or a transpose) along the last axes, which become one."""
+    for axis, r in enumerate(g.window):
+        matrix = np.abs(np.array(matrices(TILE, r)[which], np.float64))
+        matrix = matrix.T if transposed else matrix
+        place = a.ndim - g.rank + axis
+        a = np.moveaxis(np.tensordot(matrix, a, (1, place)), 0, place)
+    return a.reshape(*a.shape[: a.ndim - g.rank], -1)

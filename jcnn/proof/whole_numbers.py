@@ -1,0 +1,207 @@
+"""One operation on drawn whole numbers: from what range, and what it should give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn.lowering import Geometry, noted
+from jcnn.proof.bounds import UNIT, winograd_bound
+from jcnn.proof.oracle import Formula, formula
+from jcnn.proof.recording import Call
+
+# Below this every whole number, and so every sum of them, is exact. Sums of half precision run in
+# float32; what is rounded to it once is compared with the right number, rounded once.
+EXACT_BELOW = {"float16": 2**15, "bfloat16": 2**24, "float32": 2**24, "float64": 2**53}
+REPRESENTABLE = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
+# Of few numbers selections tie often, and what minimal filtering rounds stays far below one half.
+FEW = 3
+NEAREST = 0.499
+
+
+# The member of the triple that gives y, dx and dw.
+_TRIPLE = {
+    "correlate": ("correlate", "input_gradient", "kernel_gradient"),
+    "convolve_transpose": ("input_gradient", "correlate", "kernel_gradient"),
+}
+_TRIPLE["convolve"] = _TRIPLE["correlate"]
+Notes = Sequence[tuple[str, Geometry, str]]
+
+
+class TooLargeError(ValueError):
+    """No range of whole numbers keeps every partial sum exact."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call on drawn whole numbers: the function under test, and what it should give."""
+
+    call: Call
+    function: Callable[..., jax.Array]
+    formula: Formula
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: str
+    filters: bool
+
+    @property
+    def order_two(self) -> bool:
+        """Whether second derivatives are compared: in half precision each part is rounded."""
+        return self.dtype in ("float32", "float64")
+
+    @property
+    def reach(self) -> int:
+        """s: the largest number drawn, before multiplication by the formula's multiple."""
+        f, limit = self.formula, EXACT_BELOW[self.dtype] - 1
+        products = f.kind == "bilinear"
+        terms = f.terms * (2 if products and self.order_two else 1) * f.multiple
+        s = isqrt(limit // terms) if products else limit // terms
+        if "b" in self.names and not self.order_two:
+            s = min(s, isqrt((REPRESENTABLE[self.dtype] - 1) // terms))
+        s = min(s, REPRESENTABLE[self.dtype] // f.multiple)
+        if s < 1:
+            raise TooLargeError(
+                f"{self.call.op}: {f.terms:,} terms per element are too many for sums of whole "
+                f"numbers to be exact in {self.dtype}; take a smaller batch or image"
+            )
+        return min(s, FEW) if f.kind == "selecting" or self.filters else s
+
+    @property
+    def chance(self) -> float:
+        """The probability that a wrong element passes one draw, at most."""
+        degree = 2 if self.formula.kind == "bilinear" else 1
+        return min(1.0, degree / (2 * self.reach + 1))
+
+    def draw(self, generator: np.random.Generator) -> list[np.ndarray]:
+        """Draw dy, the arguments, and a direction v for each: whole numbers."""
+        output = jax.eval_shape(self.function, *self._placeholders()).shape
+        return [
+            self.formula.multiple * generator.integers(-self.reach, self.reach + 1, shape)
+            for shape in (output, *self.shapes, *self.shapes)
+        ]
+
+    def _placeholders(self) -> list[jax.ShapeDtypeStruct]:
+        return [jax.ShapeDtypeStruct(shape, self.dtype) for shape in self.shapes]
+
+    def cast(self, a: np.ndarray) -> np.ndarray:
+        """The whole numbers as an array of the dtype under test, rounded once."""
+        return a.astype(np.float64).astype(jnp.dtype(self.dtype))
+
+    def expected(self, order: int, dy: np.ndarray, *arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """What the oracle says of the value and gradients, or of the second derivatives."""
+        x, v, f = arrays[: len(self.names)], arrays[len(self.names) :], self.formula
+        if order == 1:
+            return {"y": f.value(*x), **self._named("d", f.pullback(dy, *x))}
+        return {
+            "second order dy": f.tangent(v, *x),
+            **self._named("second order d", f.curvature(dy, v, *x)),
+        }
+
+    def lowerings(self, tensor: str, notes: Notes) -> tuple[str, ...]:
+        """Which lowerings the correlations took that give a tensor."""
+        wanted = self._correlation(tensor)
+        return tuple(sorted({name for operation, _, name in notes if operation == wanted}))
+
+    def _correlation(self, tensor: str) -> str | None:
+        """The member of the triple that gives a tensor."""
+        if self.call.op not in _TRIPLE:
+            return None
+        order = tensor.removeprefix("second order ")
+        place = {"y": 0, "dy": 0, "dx": 1, "dw": 2}.get(order)
+        return None if place is None else _TRIPLE[self.call.op][place]
+
+    def evidence(self, equal: bool) -> str:
+        """What a comparison of this kind is."""
+        return "==" if equal else "bound" if self.formula.roundings else "nearest"
+
+    def bounds(
+        self,
+        expected: dict[str, np.ndarray],
+        notes: Notes,
+        dy: np.ndarray,
+        *arrays: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """How far each element of what isn't exact may be off, by tensor."""
+        if self.formula.roundings:
+            order = 1 if "y" in expected else 2
+            magnitudes = self.expected(order, np.abs(dy), *map(np.abs, arrays))
+            unit = self.formula.roundings * float(jnp.finfo(self.dtype).eps) / 2
+            return {tensor: unit * magnitude for tensor, magnitude in magnitudes.items()}
+        if not self.filters:
+            return {}
+        found = {tensor: self._filtering(tensor, notes, dy, *arrays) for tensor in expected}
+        return {
+            # A bias, or a second term, is added with a rounding of its own.
+            tensor: np.minimum(NEAREST, bound + 2 * UNIT * (bound + np.abs(expected[tensor])))
+            for tensor, bound in found.items()
+            if bound is not None
+        }
+
+    def _filtering(
+        self, tensor: str, notes: Notes, dy: np.ndarray, *arrays: np.ndarray
+    ) -> np.ndarray | None:
+        """Bound what minimal filtering rounds of a tensor; None where it had no part in it."""
+        wanted = self._correlation(tensor)
+        met = [g for op, g, name in notes if (op, name) == (wanted, "winograd")]
+        if not met:
+            return None
+        x, w, v = arrays[0], arrays[1], arrays[len(self.names) :]
+        pairs = {
+            "y": [(x, w)], "dx": [(dy, w)], "dw": [(x, dy)],
+            "second order dy": [(v[0], w), (x, v[1])],
+            "second order dx": [(dy, v[1])], "second order dw": [(v[0], dy)],
+        }[tensor]  # fmt: skip
+        return np.sum([self._bound(str(wanted), *pair) for pair in pairs], axis=0)
+
+    def _bound(self, operation: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The bound of one correlation, in the order of arguments that the operation has."""
+        assert self.formula.window is not None
+        at = self.formula.window
+        groups = dict(self.call.statics).get("groups", 1)
+        g = Geometry(at.size, at.window, at.strides, at.padding, at.dilation, groups)
+        turn = self.formula.kernel
+        if operation == "kernel_gradient":
+            pair = (b, a) if self.call.op == "convolve_transpose" else (a, b)
+            return turn(winograd_bound(operation, g, *pair))
+        return winograd_bound(operation, g, a, turn(b))
+
+    def _named(self, prefix: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {f"{prefix}{name}": a for name, a in zip(self.names, arrays, strict=True)}
+
+
+def problem_of(call: Call, ops: Any) -> Problem:
+    """Tell apart what is drawn, keys and options of a call, and find its formula."""
+    free = [(name, shape) for name, shape, dtype in call.arrays if _floating(dtype)]
+    keys = {name: jax.random.key(7) for name, _, dtype in call.arrays if not _floating(dtype)}
+    names, shapes = zip(*free, strict=True)
+    options = dict(call.statics)
+    op = getattr(ops, call.op)
+
+    def function(*arrays: jax.Array) -> jax.Array:
+        return op(**dict(zip(names, arrays, strict=True)), **keys, **options)
+
+    of_call = formula(call.op, shapes, {**options, **keys})
+    dtype = call.arrays[0][2]
+    return Problem(call, function, of_call, names, shapes, dtype, _filters(function, shapes, dtype))
+
+
+def _filters(function: Callable[..., jax.Array], shapes: Any, dtype: str) -> bool:
+    """Whether minimal filtering has a part in the value or in a gradient."""
+
+    def pulled(*x: jax.Array) -> Any:
+        y, pull = jax.vjp(function, *x)
+        return y, pull(y)
+
+    with noted() as notes:
+        jax.eval_shape(pulled, *(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes))
+    return any(name == "winograd" for _, _, name in notes)
+
+
+def _floating(dtype: str) -> bool:
+    return "float" in dtype

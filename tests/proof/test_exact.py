@@ -1,0 +1,198 @@
+"""Sums, products and selections in the compiled default program: equal to whole-number loops."""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn import lowering, ops
+from jcnn.lowering import Geometry, forced
+from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.proof import TooLargeError, check_exact
+from jcnn.proof.oracle import OPERATIONS as PROVED
+from tests.proof.problems import (
+    CORRELATIONS,
+    DOUBLES,
+    FORCED,
+    HALVES,
+    OTHERS,
+    TRANSPOSED,
+    call,
+    pools,
+)
+
+POOLS = ("max_pool", "relu_max_pool", "average_pool", "square_pool")
+# One program and the second order everywhere; transformed programs where lowerings differ most.
+PLAIN = ("jit", "second order")
+TRANSFORMED = {
+    "mnist-first", "residual-64", "depthwise", "padding-before-the-window", "zip-code-second",
+    "upsampling", "mnist", "overlapping", "dense-axes", "dropout-0.5", "global-max",
+}  # fmt: skip
+
+
+def assert_exact(problem, name="", **options):
+    programs = None if name in TRANSFORMED else PLAIN
+    rows = check_exact(problem, **({"programs": programs} if programs else {}), **options)
+    wrong = [row for row in rows if not row.passed]
+    assert not wrong, wrong[0]
+    assert {row.tensor for row in rows} >= {"y", "dx"}
+    return rows
+
+
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_correlations_and_convolutions(name):
+    assert_exact(CORRELATIONS[name], name)
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_transposed_convolutions(name):
+    assert_exact(TRANSPOSED[name], name)
+
+
+@pytest.mark.parametrize("op", POOLS)
+@pytest.mark.parametrize("name", pools("max_pool"))
+def test_pools(name, op):
+    assert_exact(pools(op)[name], name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_operations(name):
+    assert_exact(OTHERS[name], name)
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_half_precision_is_the_right_number_rounded_once(name):
+    assert_exact(HALVES[name])
+
+
+@pytest.mark.parametrize("name", DOUBLES)
+def test_double_precision(name):
+    assert_exact(DOUBLES[name])
+
+
+def test_what_is_proved_is_every_operation_of_sums_products_and_selections():
+    assert set(ops.__all__) - PROVED == {
+        "batch_norm", "batch_norm_inference", "binary_cross_entropy", "leaky_relu",
+        "local_response_norm", "mean_squared_error", "prelu", "scaled_tanh", "sigmoid", "signum",
+        "softmax", "softmax_cross_entropy", "tanh", "unit_step",
+    }  # fmt: skip
+
+
+# --- every lowering -------------------------------------------------------------------------------
+
+
+def geometry(problem):
+    from jcnn.geometry import place
+
+    (_, x, _), (_, w, _) = problem.arrays
+    given = {"strides": 1, "padding": "VALID", **dict(problem.statics)}
+    return place(x[1:-1], w[:-2], given.pop("strides"), **given)
+
+
+LOWERINGS = [
+    (name, lowering)
+    for name, problem in FORCED.items()
+    for lowering in dict.fromkeys(
+        name for op in OPERATIONS for name in applicable(op, geometry(problem))
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "lowering"), LOWERINGS, ids=lambda value: value)
+def test_every_lowering_that_can_serve(name, lowering, monkeypatch):
+    """Blocks of a few images, and a remainder, even at this size."""
+    for module in ("patches", "winograd", "direct"):
+        monkeypatch.setattr(f"jcnn.lowering.{module}.BLOCK_BYTES", 4_000)
+    with forced(lowering):
+        rows = assert_exact(FORCED[name])
+    assert any(lowering in row.lowering for row in rows)
+
+
+def test_every_lowering_is_met():
+    """None is left that no problem of this file forces."""
+    g = Geometry((9, 9), (3, 3), (1, 1), ((0, 0),) * 2, (1, 1), groups=1)
+    known = {name for op in OPERATIONS for name in applicable(op, g)} | {"grouped"}
+    assert known == {lowering for _, lowering in LOWERINGS}
+
+
+def test_every_lowering_is_met_by_default():
+    """The shapes above lead the choice to all that it can make."""
+    met = set()
+    for problem in {**CORRELATIONS, **TRANSPOSED}.values():
+        op = getattr(ops, problem.op)
+        names, shapes, _ = zip(*problem.arrays, strict=True)
+        arrays = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
+
+        def pulled(*arrays, op=op, names=names, problem=problem):
+            def f(*a):
+                return op(**dict(zip(names, a, strict=True)), **dict(problem.statics))
+
+            y, pull = jax.vjp(f, *arrays)
+            return pull(y)
+
+        with lowering.noted() as notes:
+            jax.eval_shape(pulled, *arrays)
+        met |= {name for _, _, name in notes}
+    everything = {lowering for _, lowering in LOWERINGS}
+    assert met == everything
+
+
+# --- the harness itself ---------------------------------------------------------------------------
+
+SMALL = call("correlate", (3, 6, 6, 2), (3, 3, 2, 4), padding=1)
+
+
+def wrong(pullback):
+    """jcnn's correlation with another gradient."""
+
+    @jax.custom_vjp
+    def correlate(x, w):
+        return ops.correlate(x, w, padding=1)
+
+    def backward(kept, dy):
+        return pullback(*jax.vjp(lambda x, w: ops.correlate(x, w, padding=1), *kept)[1](dy))
+
+    correlate.defvjp(lambda x, w: (correlate(x, w), (x, w)), backward)
+    return SimpleNamespace(correlate=lambda x, w, padding: correlate(x, w))
+
+
+@pytest.mark.parametrize(
+    ("pullback", "tensor"),
+    [
+        (lambda dx, dw: (dx.at[0, 0, 0, 0].add(1), dw), "dx"),
+        (lambda dx, dw: (dx, dw * 1.0001), "dw"),
+        (lambda dx, dw: (dx, jnp.flip(dw, 0)), "dw"),
+        (lambda dx, dw: (dx.at[1, 2, 3, 1].set(jnp.nan), dw), "dx"),
+    ],
+    ids=["one-element-off-by-one", "a-ten-thousandth-too-large", "flipped", "nan"],
+)
+def test_a_wrong_gradient_is_named_with_its_first_element(pullback, tensor):
+    rows = check_exact(SMALL, ops=wrong(pullback), programs=("jit",))
+    assert [row.tensor for row in rows if not row.passed] == [tensor]
+    (first,) = (row.first for row in rows if not row.passed)
+    assert first.found != first.expected
+    assert len(first.index) == 4
+
+
+def test_minimal_filtering_with_a_wrong_tap_is_seen():
+    problem = call("correlate", (16, 12, 12, 32), (3, 3, 32, 32))
+    fine = check_exact(problem, programs=("jit",))
+    assert {row.evidence for row in fine} == {"nearest"}
+    assert all(0 < row.share < 0.1 for row in fine)
+    left_out = SimpleNamespace(correlate=lambda x, w: ops.correlate(x, w.at[2, 2, 5].set(0)))
+    assert not all(row.passed for row in check_exact(problem, ops=left_out, programs=("jit",)))
+
+
+def test_shapes_too_large_for_exactness_are_refused():
+    with pytest.raises(TooLargeError, match=r"correlate: 26,214,401 terms .* float32"):
+        check_exact(call("correlate", (1024, 164, 164, 1), (5, 5, 1, 1)))
+
+
+def test_the_chance_is_that_of_schwartz_and_zippel():
+    row = check_exact(call("dense", (2, 3), (3, 4)), programs=("jit",), draws=3)[0]
+    reach = int(np.sqrt((2**24 - 1) // (2 * 5)))
+    assert row.chance == pytest.approx((2 / (2 * reach + 1)) ** 3)
+    json.dumps(row.chance)
