@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jcnn.geometry import pads
+from jcnn.geometry import per_axis, place, place_pool, place_transposed
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -46,10 +46,6 @@ def padded(x: Tensor, padding: Pairs, value: float = 0.0) -> Tensor:
     return functional.pad(x, [n for pair in reversed(padding) for n in pair], value=value)
 
 
-def _axes(rank: int, value: int | Ints) -> Ints:
-    return (value,) * rank if isinstance(value, int) else tuple(value)
-
-
 def _even(padding: Pairs) -> Ints | None:
     """Return one number per axis, which is all that PyTorch can be given, where they suffice."""
     return tuple(lo for lo, _ in padding) if all(lo == hi for lo, hi in padding) else None
@@ -67,15 +63,10 @@ def correlate(
     strides: Any = 1, padding: Any = "VALID", dilation: Any = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """Correlate, as PyTorch's convolutions do."""
-    rank = w.ndim - 2
-    strides, dilation = _axes(rank, strides), _axes(rank, dilation)
-    span = tuple(d * (k - 1) + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
-    pairs = pads(padding, tuple(x.shape[2:]), span, strides)
-    within = _even(pairs)
-    x = padded(x, pairs) if within is None else x
-    return _biased(
-        lambda b: _of_rank("conv", rank)(x, w, b, strides, within or 0, dilation, groups), b
-    )
+    g = place(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, dilation, groups)
+    function, within = _of_rank("conv", g.rank), _even(g.padding)
+    x = padded(x, g.padding) if within is None else x
+    return _biased(lambda b: function(x, w, b, g.strides, within or 0, g.dilation, groups), b)
 
 
 def convolve_transpose(
@@ -83,36 +74,28 @@ def convolve_transpose(
     strides: Any = 1, padding: Any = "VALID", dilation: Any = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """Add scaled copies of the kernel, and cut ``padding`` off."""
-    rank = w.ndim - 2
-    strides, dilation = _axes(rank, strides), _axes(rank, dilation)
-    span = tuple(d * (k - 1) + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
-    # It pads as the convolution does whose input is its output.
-    output = tuple(s * n for s, n in zip(strides, x.shape[2:], strict=True))
-    pairs = pads(padding, output, span, strides)
-    within = _even(pairs)
+    size, window = tuple(x.shape[2:]), tuple(w.shape[2:])
+    g = place_transposed(size, window, strides, padding, dilation, groups)
+    function, within = _of_rank("conv_transpose", g.rank), _even(g.padding)
 
     def apply(b: Tensor | None) -> Tensor:
-        y = _of_rank("conv_transpose", rank)(x, w, b, strides, within or 0, 0, groups, dilation)
-        return y if within else y[(..., *(slice(lo, -hi or None) for lo, hi in pairs))]
+        y = function(x, w, b, g.strides, within or 0, 0, groups, g.dilation)
+        return y if within else y[(..., *(slice(lo, -hi or None) for lo, hi in g.padding))]
 
     return _biased(apply, b)
 
 
 def _pool(kind: str) -> Callable[..., Tensor]:
     def pool(x: Tensor, window: Any, *, strides: Any = None, padding: Any = "VALID") -> Tensor:
-        rank = x.ndim - 2
-        window = _axes(rank, window)
-        strides = _axes(rank, strides or window)
-        pairs = pads(padding, tuple(x.shape[2:]), window, strides)
+        g = place_pool(tuple(x.shape[2:]), window, strides, padding)
         if kind in ("max_pool", "relu_max_pool"):
-            within = _even(pairs)
-            x = padded(x, pairs, -torch.inf) if within is None else x
-            y = _of_rank("max_pool", rank)(x, window, strides, within or 0)
+            within = _even(g.padding)
+            x = padded(x, g.padding, -torch.inf) if within is None else x
+            y = _of_rank("max_pool", g.rank)(x, g.window, g.strides, within or 0)
             return torch.relu(y) if kind == "relu_max_pool" else y
-        y = _of_rank("avg_pool", rank)(
-            padded(x**2 if kind == "square_pool" else x, pairs), window, strides
-        )
-        return y * prod(window) if kind == "square_pool" else y
+        x = padded(x * x if kind == "square_pool" else x, g.padding)
+        y = _of_rank("avg_pool", g.rank)(x, g.window, g.strides)
+        return y * prod(g.window) if kind == "square_pool" else y
 
     return pool
 
@@ -123,7 +106,7 @@ def _local_response_norm(x: Tensor, *, size=5, offset=2.0, scale=1e-4, power=0.7
 
 
 def _decimate(x: Tensor, *, factor: Any) -> Tensor:
-    return x[(..., *(slice(None, None, f) for f in _axes(x.ndim - 2, factor)))]
+    return x[(..., *(slice(None, None, f) for f in per_axis("factor", factor, x.ndim - 2)))]
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {

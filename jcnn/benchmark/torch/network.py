@@ -14,10 +14,10 @@ from jcnn.benchmark.plan import recorded
 from jcnn.benchmark.torch.functions import FUNCTIONS, memory_format, padded, shape_of
 from jcnn.config import Experiment
 from jcnn.fields import Shape
-from jcnn.inspection.recording import Call
 from jcnn.layers import Sequence
 from jcnn.layers.window import explicit_padding
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
+from jcnn.proof.recording import Call
 
 
 def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[], object]:
