@@ -12,6 +12,7 @@ from jcnn.inspection.summary import summarize
 from jcnn.training import init_state, make_step
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from jcnn.experiment import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
 from tests.mutants import MUTANTS, mutated
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 LINEAR = """
 [data]

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jcnn import ops
 from jcnn.layers import Conv, PatchWhitening, Relu, Residual
 from jcnn.model import Model
+
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 KEY = jax.random.key(0)
 

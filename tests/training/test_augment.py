@@ -11,6 +11,8 @@ from jcnn.augmentation import Affine, Cutout, Flip, Shift
 from jcnn.training import make_augmentation
 from jcnn.training.augment import affine, cutout, flip, shift
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 KEY = jax.random.key(3)
 
 
