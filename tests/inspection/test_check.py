@@ -12,6 +12,8 @@ from jcnn import cli
 from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 LINEAR = """
 [data]

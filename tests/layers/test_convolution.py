@@ -9,6 +9,7 @@ from jcnn.errors import UserError
 from jcnn.layers import Context, Conv, ConvTranspose
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("mathematics")
 TABLE = ((0, 1), (1, 2), (0, 2), (0, 1, 2))
 
 
