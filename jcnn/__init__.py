@@ -10,26 +10,52 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jcnn import inspection, lowering, ops, proof, reference
-    from jcnn.experiment import Experiment, load_experiment
-    from jcnn.model import Model
+    from jcnn import (
+        augmentations,
+        benchmark,
+        config,
+        data,
+        inspection,
+        layers,
+        losses,
+        lowering,
+        ops,
+        optimizers,
+        proof,
+        reference,
+        runs,
+        training,
+        weights,
+    )
+    from jcnn.config import Experiment, load_experiment
+    from jcnn.layers import Model
 
 __version__ = "0.1.0"
 __all__ = [
     "Experiment",
     "Model",
+    "augmentations",
+    "benchmark",
+    "config",
+    "data",
     "inspection",
+    "layers",
     "load_experiment",
+    "losses",
     "lowering",
     "ops",
+    "optimizers",
     "proof",
     "reference",
+    "runs",
+    "training",
+    "weights",
 ]
 
 _HOMES = {
-    "Experiment": "jcnn.experiment",
-    "load_experiment": "jcnn.experiment",
-    "Model": "jcnn.model",
+    "Experiment": "jcnn.config",
+    "load_experiment": "jcnn.config",
+    "Model": "jcnn.layers",
 }
 
 

@@ -29,3 +29,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return ""
     # of several, one of the word's own length: a slip of the finger rarely adds letters
     return f" (did you mean '{min(matches, key=lambda match: abs(len(match) - len(word)))}'?)"
+
+
+def unknown(word: str, known: Iterable[str]) -> str:
+    """Say that a word is none of the known ones, and name the nearest, or all.
+
+    >>> unknown("relo", ["relu", "tanh"]), unknown("x", ["relu", "tanh"])
+    ("unknown 'relo' (did you mean 'relu'?)", "unknown 'x'; known are relu, tanh")
+    """
+    known = list(known)
+    return f"unknown '{word}'" + (nearest(word, known) or f"; known are {', '.join(known)}")

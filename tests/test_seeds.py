@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from jcnn.config import load_experiment
 from jcnn.errors import UserError
-from jcnn.experiment import load_experiment
-from jcnn.training import Run
+from jcnn.runs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "digits.toml"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jcnn.cli import main
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection.summary import summarize
 from jcnn.training import train
 from tests.data.formats import idx_bytes

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from jcnn import load_experiment
-from jcnn.augmentation import Shift
+from jcnn.augmentations import Shift, augment
 from jcnn.errors import UserError
-from jcnn.training import make_augmentation
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # The paper's own problem: a phoneme of 15 frames, one of three.
@@ -77,5 +76,5 @@ def test_an_augmentation_of_images_is_refused_for_signals():
 
 def test_a_shift_moves_a_signal_in_time_alone():
     x = jnp.broadcast_to(jnp.arange(1.0, 9.0)[None, :, None], (4, 8, 3))
-    moved = make_augmentation((Shift(pixels=2),))(jax.random.key(0), x)
+    moved = augment((Shift(pixels=2),), jax.random.key(0), x)
     assert bool((moved == moved[..., :1]).all())

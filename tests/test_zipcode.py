@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection.summary import summarize
-from jcnn.training import init_state, make_step
+from jcnn.training import Step
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -40,10 +40,9 @@ def test_every_plane_of_h2_reads_eight_of_h1_and_every_plane_of_h1_is_read_alike
 
 def test_weights_that_are_not_connected_stay_zero(of_1989):
     (h2,) = (layer for layer in of_1989.layers if layer.name == "H2")
-    state = init_state(of_1989, steps_per_epoch=10)
     x = jax.random.uniform(jax.random.key(0), (1, 16, 16, 1), minval=-1.0)
-    step = jax.jit(make_step(of_1989, steps_per_epoch=10))
-    state, _ = step(state, x, jnp.array([3]), jax.random.key(1))
+    step = Step(of_1989, steps_per_epoch=10)
+    state, _ = jax.jit(step)(step.init(), x, jnp.array([3]), jax.random.key(1))
     w = np.asarray(state.params["H2"]["w"])
     for plane, inputs in enumerate(h2.connections):
         absent = sorted(set(range(12)) - set(inputs))

@@ -6,19 +6,15 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, Field
 
 from jcnn.data.selection import stratified_first, stratified_last
 from jcnn.errors import UserError
+from jcnn.fields import Count, Shape, Table
 
-Shape = tuple[int, ...]
 Batch = tuple[np.ndarray, np.ndarray]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +78,7 @@ class StreamingDataset(Protocol):
         ...
 
 
-class DataConfig(BaseModel, frozen=True, extra="forbid"):
+class DataConfig(Table):
     """The keys of ``[data]`` that all data sets share.
 
     Attributes:
@@ -95,8 +91,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """
 
     name: str
-    train_count: PositiveInt | None = None
-    validation_count: PositiveInt | None = None
+    train_count: Count | None = None
+    validation_count: Count | None = None
 
     @property
     @abstractmethod
@@ -107,6 +103,10 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of their numbers."""
+
+    def resolved(self) -> Self:
+        """Return it with all that it knows only from the disk written down."""
+        return self
 
     @abstractmethod
     def load(self) -> Dataset:

@@ -7,28 +7,21 @@ from typing import Literal
 
 import numpy as np
 
-from jcnn.data.base import (
-    DataConfig,
-    Dataset,
-    FiniteFloat,
-    PositiveFloat,
-    Shape,
-    Split,
-    check_labels,
-)
+from jcnn.data.base import DataConfig, Dataset, Split, check_labels
 from jcnn.data.folder import data_folder, missing, read_content
 from jcnn.data.image import read_pixels
 from jcnn.errors import UserError
+from jcnn.fields import PositiveReal, Real, Shape
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-RECORD = 1 + 3 * 32 * 32  # a label, then a plane each of red, green and blue
+RECORD = 1 + 3 * 32 * 32  # a label, then one plane each of red, green and blue
 TRAIN_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 
 
-class Cifar10(DataConfig, frozen=True):
+class Cifar10(DataConfig):
     """``name = "cifar10"``: RGB images, 32x32, ten classes.
 
     Attributes:
@@ -39,8 +32,8 @@ class Cifar10(DataConfig, frozen=True):
 
     name: Literal["cifar10"] = "cifar10"
     folder: str = "cifar-10-batches-bin"
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.4914, 0.4822, 0.4465)
-    standard_deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (
+    mean: tuple[Real, Real, Real] = (0.4914, 0.4822, 0.4465)
+    standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (
         0.2470,
         0.2435,
         0.2616,

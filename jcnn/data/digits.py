@@ -10,15 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from jcnn.data.base import Dataset, Shape, Split
+from jcnn.data.base import Dataset, Split
 from jcnn.data.image import GrayImages
 from jcnn.data.selection import stratified_spread
+from jcnn.fields import Shape
 
 TEST_COUNT = 360
 BRIGHTEST = 16  # a pixel counts the dark ones among 4x4 of the scanned form
 
 
-class Digits(GrayImages, frozen=True):
+class Digits(GrayImages):
     """``name = "digits"``: white digits on black, 8x8, classes 0 to 9.
 
     The test set is 360 of the 1,797, evenly spread over each class in the order of the data.

@@ -46,7 +46,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     entries = _entries(folder)
     stray = next((e for e in entries if not e.is_dir()), None)
     if stray is not None:
-        raise UserError(f"{stray.path} is a stray file: expected only folders, one a class, there")
+        raise UserError(f"{stray.path} is a stray file: expected only folders there, one per class")
     if not entries:
         raise UserError(f"{folder} is empty: expected a folder of images for each class")
     return tuple(e.name for e in entries)

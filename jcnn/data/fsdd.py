@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jcnn.data.base import DataConfig, Dataset, Shape, Split
+from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder, missing
 from jcnn.data.mel import MelFrontEnd
 from jcnn.data.wav import read_wav
 from jcnn.errors import UserError, nearest
+from jcnn.fields import Shape
 
 OFFICIAL_TEST_INDICES = range(5)
 
@@ -26,7 +27,7 @@ class Recording(NamedTuple):
     path: Path
 
 
-class Fsdd(DataConfig, frozen=True):
+class Fsdd(DataConfig):
     """``name = "fsdd"``: spoken digits, 0 to 9, as signals of (frame_count, mel_bands).
 
     Attributes:
@@ -70,7 +71,7 @@ class Fsdd(DataConfig, frozen=True):
         )
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
-        """Read a WAV file: one channel, 16 bits, ``front_end.sample_rate`` samples a second."""
+        """Read a WAV file: one channel, 16 bits, ``front_end.sample_rate`` samples per second."""
         if invert:
             raise UserError(f"{path} cannot be inverted: data set 'fsdd' has recordings, no images")
         return self._read(path)

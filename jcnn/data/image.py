@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jcnn.data.base import DataConfig, FiniteFloat, PositiveFloat
+from jcnn.data.base import DataConfig
 from jcnn.errors import UserError
+from jcnn.fields import PositiveReal, Real
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +52,7 @@ def open_image(path: Path, channels: int) -> Image:
 def _convert(image: Image, mode: str) -> Image:
     from PIL import Image as Pillow
 
-    if image.mode.startswith("I"):  # 16 bits a pixel, whatever the byte order
+    if image.mode.startswith("I"):  # 16 bits per pixel, whatever the byte order
         narrowed = np.clip(np.asarray(image, dtype=np.int64), 0, 65535) // 257
         image = Pillow.fromarray(narrowed.astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -77,7 +78,7 @@ def read_pixels(path: Path, shape: tuple[int, ...], *, invert: bool = False) -> 
     return np.float32(1) - pixels if invert else pixels
 
 
-class GrayImages(DataConfig, frozen=True):
+class GrayImages(DataConfig):
     """A data set of gray images of one size, normalised by x = (pixel - mean) / standard_deviation.
 
     Attributes:
@@ -85,8 +86,8 @@ class GrayImages(DataConfig, frozen=True):
         standard_deviation: what the difference is divided by, on the same scale.
     """
 
-    mean: FiniteFloat = 0.0
-    standard_deviation: PositiveFloat = 1.0
+    mean: Real = 0.0
+    standard_deviation: PositiveReal = 1.0
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise float32 pixels in [0, 1]."""

@@ -1,4 +1,4 @@
-"""Images in a folder a class, the layout of ImageNet, read while training (Krizhevsky et al. 2012).
+"""Images in one folder per class, as ImageNet has them, read in training (Krizhevsky et al. 2012).
 
 ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Grain decodes and cuts them in worker processes.
 """
@@ -6,30 +6,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from jcnn.data.base import (
-    DataConfig,
-    Dataset,
-    FiniteFloat,
-    PositiveFloat,
-    PositiveInt,
-    Shape,
-    Split,
-)
+from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder
 from jcnn.data.folder_scan import ImageList, class_folders, list_images
 from jcnn.data.grain_stream import GrainStream
 from jcnn.data.preparation import Evaluation, ImagePreparation
 from jcnn.errors import UserError
+from jcnn.fields import Count, Flag, Natural, NonNegativeReal, PositiveReal, Real, Shape
 
-Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Triple = tuple[Real, Real, Real]
 
 
-class ImageFolder(DataConfig, frozen=True):
+class ImageFolder(DataConfig):
     """``name = "image_folder"``: RGB images of any size, cut to ``image_size`` x ``image_size``.
 
     For training: the shorter side is made ``resize`` long, a random square is cut out, mirrored
@@ -45,10 +38,10 @@ class ImageFolder(DataConfig, frozen=True):
         image_size: the side of the square that the network sees.
         resize: the length of an image's shorter side before the square is cut.
         mirror: whether training images are mirrored, left to right, half of the time.
-        color_shift: the standard deviation of the three random factors of the colour shift, one a
+        color_shift: the standard deviation of the three random factors of the colour shift, one per
             principal axis and image; 0 turns it off.
         color_scales: what each factor is multiplied by, on the scale of pixels in [0, 1].
-        color_axes: the principal axes of the colours, a row an axis. Scales and axes default to
+        color_axes: the principal axes of the colours, one row per axis. Scales and axes default to
             those of ImageNet that fb.resnet.torch uses.
         mean: subtracted from each channel of pixels in [0, 1]; by default ImageNet's.
         standard_deviation: what the difference is divided by; by default ImageNet's.
@@ -57,13 +50,13 @@ class ImageFolder(DataConfig, frozen=True):
 
     name: Literal["image_folder"] = "image_folder"
     folder: str
-    classes: PositiveInt | Annotated[tuple[str, ...], Field(min_length=1)]
+    classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
     train_folder: str = "train"
     test_folder: str = "test"
-    image_size: PositiveInt = 227
-    resize: PositiveInt = 256
-    mirror: bool = True
-    color_shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    image_size: Count = 227
+    resize: Count = 256
+    mirror: Flag = True
+    color_shift: NonNegativeReal = 0.1
     color_scales: Triple = (0.2175, 0.0188, 0.0045)
     color_axes: tuple[Triple, Triple, Triple] = (
         (-0.5675, -0.5808, -0.5836),
@@ -71,8 +64,8 @@ class ImageFolder(DataConfig, frozen=True):
         (0.4009, -0.8140, 0.4203),
     )
     mean: Triple = (0.485, 0.456, 0.406)
-    standard_deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
-    worker_count: Annotated[int, Field(ge=0)] = 2
+    standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (0.229, 0.224, 0.225)
+    worker_count: Natural = 2
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ImageFolder:
@@ -104,6 +97,12 @@ class ImageFolder(DataConfig, frozen=True):
                 "says"
             )
         return names
+
+    def resolved(self) -> Self:
+        """Name the classes, so that a run knows them when the folder is gone or has changed."""
+        if isinstance(self.classes, tuple) or not (self._path / self.train_folder).is_dir():
+            return self
+        return self.model_copy(update={"classes": self.class_names})
 
     def load(self) -> Dataset:
         """Decode all images into memory, prepared as for testing (for small folders only)."""

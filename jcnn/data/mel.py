@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
+from pydantic import model_validator
 
-from jcnn.data.base import FiniteFloat, PositiveFloat, PositiveInt
+from jcnn.fields import Count, NonNegativeReal, PositiveReal, Real, Table
 
 SMALLEST_ENERGY = 1e-12  # so that digital silence has a logarithm
 
 
-class MelFrontEnd(BaseModel, frozen=True, extra="forbid"):
+class MelFrontEnd(Table):
     """``[data.front_end]``: how a recording becomes an array of (frame_count, mel_bands).
 
     Hamming-windowed power spectra are summed in triangular bands that are equally wide on the mel
     scale, ``subframes`` of them are averaged to a frame, and the logarithm is taken.
 
     Attributes:
-        sample_rate: samples a second of the recordings.
+        sample_rate: samples per second of the recordings.
         frame_ms: from one frame to the next.
         window_ms: the length of the analysis window.
-        subframes: spectra a frame; the paper computes one every 5 ms and averages pairs.
-        mel_bands: coefficients a frame.
+        subframes: spectra per frame; the paper computes one every 5 ms and averages pairs.
+        mel_bands: coefficients per frame.
         low_hz: where the lowest band begins.
         high_hz: where the highest band ends.
         dynamic_range_db: energies further than this below the loudest are raised to that floor.
@@ -36,17 +35,17 @@ class MelFrontEnd(BaseModel, frozen=True, extra="forbid"):
         padding_value: what stands in frames outside the recording, after normalisation.
     """
 
-    sample_rate: PositiveInt = 8000
-    frame_ms: PositiveFloat = 10.0
-    window_ms: PositiveFloat = 25.0
-    subframes: PositiveInt = 2
-    mel_bands: PositiveInt = 16
-    low_hz: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    high_hz: PositiveFloat = 4000.0
-    dynamic_range_db: PositiveFloat = 60.0
-    frame_count: PositiveInt = 64
+    sample_rate: Count = 8000
+    frame_ms: PositiveReal = 10.0
+    window_ms: PositiveReal = 25.0
+    subframes: Count = 2
+    mel_bands: Count = 16
+    low_hz: NonNegativeReal = 0.0
+    high_hz: PositiveReal = 4000.0
+    dynamic_range_db: PositiveReal = 60.0
+    frame_count: Count = 64
     normalization: Literal["coefficient", "recording", "none"] = "recording"
-    padding_value: FiniteFloat = 0.0
+    padding_value: Real = 0.0
 
     @property
     def window_samples(self) -> int:
@@ -113,7 +112,6 @@ def _fft_size(front_end: MelFrontEnd) -> int:
     return 1 << (front_end.window_samples - 1).bit_length()
 
 
-@lru_cache(maxsize=8)
 def mel_bank(front_end: MelFrontEnd) -> np.ndarray:
     """Weights of the power spectrum in each band, (frequencies, mel_bands).
 

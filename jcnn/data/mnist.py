@@ -8,17 +8,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from jcnn.data.base import Dataset, FiniteFloat, PositiveFloat, Shape, Split, check_labels
+from jcnn.data.base import Dataset, Split, check_labels
 from jcnn.data.folder import data_folder, find_file, missing
 from jcnn.data.idx import read_idx
 from jcnn.data.image import GrayImages, read_pixels
 from jcnn.errors import UserError
+from jcnn.fields import Count, Natural, PositiveReal, Real, Shape
 
 SIDE = 28
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (down, right): right, down, left, up
 
 
-class Mnist(GrayImages, frozen=True):
+class Mnist(GrayImages):
     """``name = "mnist"``: white digits on black, 28x28, classes 0 to 9.
 
     Attributes:
@@ -32,10 +33,10 @@ class Mnist(GrayImages, frozen=True):
 
     name: Literal["mnist"] = "mnist"
     folder: str = "mnist"
-    mean: FiniteFloat = 0.1307
-    standard_deviation: PositiveFloat = 0.3081
-    canvas_size: Annotated[int, Field(ge=SIDE)] = SIDE
-    test_shift_pixels: Annotated[int, Field(ge=0)] = 0
+    mean: Real = 0.1307
+    standard_deviation: PositiveReal = 0.3081
+    canvas_size: Annotated[Count, Field(ge=SIDE)] = SIDE
+    test_shift_pixels: Natural = 0
 
     @model_validator(mode="after")
     def _check_shift(self) -> Mnist:

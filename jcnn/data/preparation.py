@@ -74,7 +74,7 @@ class ImagePreparation:
         mirror: whether to mirror, left to right.
         color_shift: the standard deviation of the factors; 0 turns the shift off.
         color_scales: the scale of each principal axis.
-        color_axes: the principal axes of the colours, a row an axis.
+        color_axes: the principal axes of the colours, one row per axis.
     """
 
     evaluation: Evaluation

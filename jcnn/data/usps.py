@@ -7,15 +7,16 @@ from typing import Literal
 
 import numpy as np
 
-from jcnn.data.base import Dataset, Shape, Split
+from jcnn.data.base import Dataset, Split
 from jcnn.data.folder import data_folder, find_file, missing, read_content
 from jcnn.data.image import GrayImages, read_pixels
 from jcnn.errors import UserError
+from jcnn.fields import Shape
 
 COLUMNS = 1 + 16 * 16
 
 
-class Usps(GrayImages, frozen=True):
+class Usps(GrayImages):
     """``name = "usps"``: white digits on black, 16x16, classes 0 to 9, the split of the 1989 paper.
 
     Attributes:

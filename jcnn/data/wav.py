@@ -13,7 +13,7 @@ SAMPLE_BYTES = 2
 
 
 def read_wav(path: Path, sample_rate: int) -> np.ndarray:
-    """Read a WAV file of one channel and 16 bits a sample into float32 samples in [-1, 1).
+    """Read a WAV file of one channel and 16 bits per sample into float32 samples in [-1, 1).
 
     Raises:
         UserError: not such a file, another sample rate, or fewer samples than it announces.
@@ -43,7 +43,7 @@ def _check_format(path: Path, recording: wave.Wave_read, sample_rate: int) -> No
         raise UserError(f"{path} has {recording.getnchannels()} channels: expected one (mono)")
     if recording.getframerate() != sample_rate:
         raise UserError(
-            f"{path} has {recording.getframerate()} samples a second: expected {sample_rate}"
+            f"{path} has {recording.getframerate()} samples per second: expected {sample_rate}"
         )
     if recording.getsampwidth() != SAMPLE_BYTES:
-        raise UserError(f"{path} has {8 * recording.getsampwidth()} bits a sample: expected 16")
+        raise UserError(f"{path} has {8 * recording.getsampwidth()} bits per sample: expected 16")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from jcnn.config import Experiment
 from jcnn.data import Batch
 from jcnn.errors import UserError
-from jcnn.experiment import Experiment
 
 
 def real_batch(experiment: Experiment, count: int) -> Batch:

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from jcnn import ops as explicit_ops
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 from jcnn.proof.exact import ExactRow, check_exact
 from jcnn.proof.oracle import OPERATIONS
 from jcnn.proof.recording import Call, Recorder
-from jcnn.training.surroundings import hardware, versions
+from jcnn.runs.environment import hardware, versions
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import numpy as np
 
 from jcnn import ops as explicit_ops
 from jcnn import reference
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
+from jcnn.layers import Context
 from jcnn.proof.comparison import Report, Row, compare
 from jcnn.proof.differences import central_differences, sample
 from jcnn.proof.recording import Call, Recorder
@@ -146,7 +147,7 @@ class _Problem:
     def loss(self, params: Any, x: jax.Array, namespace: Any, start: int = 0) -> jax.Array:
         """Return the loss; ``x`` is the input of the layer at position ``start``."""
         steps = self.experiment.model.steps(
-            params, self.state, x, training=True, key=self.key, ops=namespace, start=start
+            params, self.state, x, Context(namespace, training=True, key=self.key), start
         )
         for _, output, _ in steps:
             x = output
@@ -162,7 +163,7 @@ class _Problem:
         """Return the input of each layer."""
         model = self.experiment.model
         steps = model.steps(
-            self.params, self.state, self.x, training=True, key=self.key, ops=self.ops
+            self.params, self.state, self.x, Context(self.ops, training=True, key=self.key)
         )
         return [self.x, *(output for _, output, _ in steps)][:-1]
 

@@ -1,5 +1,10 @@
 """Layers: frozen, typed objects whose fields are the keys of an experiment's ``[[layers]]``."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from jcnn.fields import Shape
 from jcnn.layers.activations import (
     LeakyRelu,
     Prelu,
@@ -12,15 +17,16 @@ from jcnn.layers.activations import (
     UnitStep,
 )
 from jcnn.layers.base import (
+    Context,
     Cost,
     Layer,
     Params,
-    Shape,
     State,
     fully_connected_parameters,
 )
 from jcnn.layers.convolution import Conv, ConvTranspose
 from jcnn.layers.dense import Dense
+from jcnn.layers.model import Model
 from jcnn.layers.normalization import BatchNorm, Dropout, LocalResponseNorm
 from jcnn.layers.pooling import (
     AveragePool,
@@ -32,14 +38,49 @@ from jcnn.layers.pooling import (
     SquarePool,
 )
 from jcnn.layers.rearrangement import Flatten, Pad, Reshape
-from jcnn.layers.residual import AnyLayer, Residual
+from jcnn.layers.residual import Residual
 from jcnn.layers.sequence import Sequence
 from jcnn.layers.whitening import PatchWhitening
+
+AnyLayer = Annotated[
+    Conv
+    | ConvTranspose
+    | Dense
+    | Relu
+    | LeakyRelu
+    | Prelu
+    | Sigmoid
+    | Tanh
+    | ScaledTanh
+    | Softmax
+    | UnitStep
+    | Signum
+    | MaxPool
+    | ReluMaxPool
+    | AveragePool
+    | SquarePool
+    | Decimate
+    | GlobalMaxPool
+    | GlobalAveragePool
+    | Pad
+    | Flatten
+    | Reshape
+    | Dropout
+    | BatchNorm
+    | LocalResponseNorm
+    | PatchWhitening
+    | Residual,
+    Field(discriminator="type"),
+]
+
+# A block holds layers of any kind, its own among them: its fields resolve only now.
+Residual.model_rebuild(_types_namespace={"AnyLayer": AnyLayer})
 
 __all__ = [
     "AnyLayer",
     "AveragePool",
     "BatchNorm",
+    "Context",
     "Conv",
     "ConvTranspose",
     "Cost",
@@ -53,6 +94,7 @@ __all__ = [
     "LeakyRelu",
     "LocalResponseNorm",
     "MaxPool",
+    "Model",
     "Pad",
     "Params",
     "PatchWhitening",

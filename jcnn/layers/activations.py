@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Layer, Params, Real, Shape, State
+from jcnn.fields import Real, Shape
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 
 
 class Activation(Layer):
     """An activation of no arguments; ``type`` is the name of its operation."""
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return getattr(ops, self.type)(x), state
+        return getattr(context.ops, self.type)(x), state
 
 
 class Relu(Activation):
@@ -75,14 +76,14 @@ class LeakyRelu(Layer):
     slope: Annotated[Real, Field(ge=0)] = 0.01
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return ops.leaky_relu(x, self.slope), state
+        return context.ops.leaky_relu(x, self.slope), state
 
 
 class Prelu(Layer):
-    """``prelu``: a leaky ReLU that learns one slope a channel, beginning with ``slope``.
+    """``prelu``: a leaky ReLU that learns one slope per channel, beginning with ``slope``.
 
     >>> Prelu().cost((28, 28, 32)).parameters
     32
@@ -102,10 +103,10 @@ class Prelu(Layer):
         return {"slope": jnp.full(input_shape[-1:], self.slope, jnp.float32)}, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return ops.prelu(x, params["slope"].astype(x.dtype)), state
+        return context.ops.prelu(x, params["slope"].astype(x.dtype)), state
 
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""

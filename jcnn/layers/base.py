@@ -6,28 +6,23 @@ dicts that live outside it, so that one layer object can be applied to any numbe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Annotated, Any, ClassVar
 
+import jax
 from jax import Array
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Shape = tuple[int, ...]
+from jcnn.fields import Shape, Table
+
 Params = dict[str, Any]
 State = dict[str, Any]
-
-# Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
-Count = Annotated[int, Field(strict=True, gt=0)]
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
-Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Flag = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer costs an example.
+    """What a layer costs per example.
 
     Attributes:
         parameters: Free numbers that training adjusts; a kernel shared by all positions counts
@@ -37,7 +32,7 @@ class Cost:
             (convolution, dense) have connections and units.
         units: Weighted sums that the layer computes.
         flops: Two for each multiply-add of those sums without their biases, forward only;
-            batch normalisation counts one multiply-add a value.
+            batch normalisation counts one multiply-add per value.
 
     >>> Cost(parameters=5) + Cost(parameters=2, units=1)
     Cost(parameters=7, connections=0, units=1, flops=0)
@@ -58,16 +53,35 @@ class Cost:
         )
 
 
-class Layer(BaseModel):
+@dataclass(frozen=True)
+class Context:
+    """How layers are applied.
+
+    Attributes:
+        ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
+        training: Whether batch statistics and dropout are in force.
+        key: Source of randomness, needed by dropout in training.
+    """
+
+    ops: Any
+    training: bool = False
+    key: Array | None = None
+
+    def at(self, position: int) -> Context:
+        """Return the context of the layer at a position: the same, with a key of its own."""
+        if self.key is None:
+            return self
+        return replace(self, key=jax.random.fold_in(self.key, position))
+
+
+class Layer(Table):
     """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
 
     The defaults below are those of a layer without parameters that keeps its input's shape.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     # Whether its state is set from a sample of inputs before training.
-    sampled: ClassVar[bool] = False
+    needs_sample: ClassVar[bool] = False
 
     type: str
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
@@ -88,7 +102,7 @@ class Layer(BaseModel):
         return {}, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """Compute the layer's output in the dtype of ``x``, and its next state.
 
@@ -96,35 +110,24 @@ class Layer(BaseModel):
             params: What :meth:`init` gave, or its trained successor.
             state: Likewise.
             x: Input of shape ``(N, *input_shape)``.
-            training: Whether batch statistics and dropout are in force.
-            key: Source of randomness, needed by dropout in training.
-            ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
+            context: How, and through which operations.
         """
         raise NotImplementedError
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
-        """Set the state from a sample of inputs; called where ``sampled`` is true.
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
+        """Set the state from a sample of inputs; called where ``needs_sample`` is true.
 
         Args:
             params: What :meth:`init` gave.
             state: Likewise.
             x: Inputs of shape ``(N, *input_shape)``.
-            ops: See :meth:`apply`.
+            context: See :meth:`apply`; not in training.
         """
         return state
 
     def cost(self, input_shape: Shape) -> Cost:
         """Count parameters, connections, units and operations."""
         return Cost()
-
-
-def by(shape: Shape) -> str:
-    """Write a shape as people say it.
-
-    >>> by((28, 28, 1)), by((10,))
-    ('28x28x1', '10')
-    """
-    return "x".join(str(n) for n in shape)
 
 
 def fully_connected_parameters(input_shape: Shape, output_shape: Shape) -> int:

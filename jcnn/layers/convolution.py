@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +11,11 @@ from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Count, Flag, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Flag, Real, Shape
+from jcnn.geometry import Geometry, place_transposed
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
-from jcnn.layers.window import Padding, PerAxis, explicit_padding, geometry, per_axis, spatial
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import pads
+from jcnn.layers.window import Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
     Annotated[
@@ -79,15 +79,15 @@ class Conv(Convolution):
 
     Attributes:
         features: Output channels.
-        window: Size of the kernel, an integer or a list of one a spatial axis.
+        window: Size of the kernel, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring outputs.
         padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL", an integer, or a
-            list of integers or [before, after] pairs, one a spatial axis. It pads zeros; a ``pad``
-            layer pads another value.
+            list of integers or [before, after] pairs, one per spatial axis. It pads zeros; a
+            ``pad`` layer pads another value.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
         correlate: Whether to leave the kernel unflipped.
-        bias: One a "channel", one a "position" and channel (a unit), or "none".
+        bias: One per "channel", one per "position" and channel (per unit), or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
         connections: For each output plane, the input planes that it reads (numbered from 0); all of
@@ -112,7 +112,7 @@ class Conv(Convolution):
         return (*output, self.features)
 
     def _geometry(self, input_shape: Shape) -> Geometry:
-        return geometry(
+        return place(
             input_shape,
             window=self.window,
             strides=self.strides,
@@ -161,7 +161,7 @@ class Conv(Convolution):
         return params, state
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         placed = self._geometry(x.shape[1:])
@@ -169,7 +169,7 @@ class Conv(Convolution):
         mask = self._mask(x.shape[-1])
         if mask is not None:
             w = w * jnp.asarray(mask, x.dtype)
-        operation = ops.correlate if self.correlate else ops.convolve
+        operation = context.ops.correlate if self.correlate else context.ops.convolve
         y = operation(
             x,
             w,
@@ -205,7 +205,7 @@ class ConvTranspose(Convolution):
             all but strides · n, "FULL" window - 1 at both ends, or integers as in ``conv``.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
-        bias: One a "channel", one a "position" and channel, or "none".
+        bias: One per "channel", one per "position" and channel, or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
 
@@ -221,38 +221,22 @@ class ConvTranspose(Convolution):
         return (*self._output_size(spatial(input_shape)), self.features)
 
     def _output_size(self, size: Shape) -> Shape:
-        window = per_axis("window", self.window, size)
-        strides = per_axis("strides", self.strides, size)
-        dilation = per_axis("dilation", self.dilation, size)
-        if self.padding == "SAME":
-            return tuple(s * n for s, n in zip(strides, size, strict=True))
-        span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-        cut = pads("conv_transpose", self._padding(size), size, span, strides)
-        output = tuple(
-            s * (n - 1) + k - lo - hi
-            for n, s, k, (lo, hi) in zip(size, strides, span, cut, strict=True)
-        )
-        if min(output) < 1:
-            raise UserError(
-                f"padding {self.padding} cuts off all of its output for its input {by(size)}"
+        with placing():
+            placed = place_transposed(
+                size, self.window, self.strides, self.padding, self.dilation, self.groups
             )
-        return output
-
-    def _padding(self, size: Shape) -> Any:
-        if isinstance(self.padding, str):
-            return self.padding
-        return explicit_padding("padding", self.padding, size)
+        return placed.size
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        y = ops.convolve_transpose(
+        y = context.ops.convolve_transpose(
             x,
             params["w"].astype(x.dtype),
             None if self.bias == "none" else params["b"].astype(x.dtype),
             strides=self.strides,
-            padding=self._padding(x.shape[1:-1]),
+            padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
         )

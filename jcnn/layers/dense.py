@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Count, Flag, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Flag, Real, Shape, dims
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, HeNormal
 
 
@@ -17,7 +18,7 @@ class Dense(Layer):
 
     Attributes:
         features: Number of outputs.
-        bias: Whether there is one a output.
+        bias: Whether there is one per output.
         bias_value: What the biases begin with.
         initializer: How the weights begin.
 
@@ -36,7 +37,7 @@ class Dense(Layer):
         """See :meth:`Layer.output_shape`."""
         if len(input_shape) != 1:
             raise UserError(
-                f"it needs a flat input, and its input is {by(input_shape)}: "
+                f"it needs a flat input, and its input is {dims(input_shape)}: "
                 "put a 'flatten' layer before it"
             )
         return (self.features,)
@@ -51,11 +52,11 @@ class Dense(Layer):
         return params, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         b = params["b"].astype(x.dtype) if self.bias else None
-        return ops.dense(x, params["w"].astype(x.dtype), b), state
+        return context.ops.dense(x, params["w"].astype(x.dtype), b), state
 
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""

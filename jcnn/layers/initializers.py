@@ -17,22 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from jcnn.layers.base import PositiveReal, Shape
+from jcnn.fields import PositiveReal, Shape, Table
 
 Fan = int | np.ndarray
 
 
-class Initializer(BaseModel):
+class Initializer(Table):
     """The base of every initializer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
 
     def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
-        """Draw float32 weights of ``shape``; ``fan_in`` may be an array, one entry a unit."""
+        """Draw float32 weights of ``shape``; ``fan_in`` may be an array, one entry per unit."""
         raise NotImplementedError
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
 from pydantic import Field
 
-from jcnn.layers.base import (
-    Cost,
-    Count,
-    Fraction,
-    Layer,
-    Params,
-    PositiveReal,
-    Real,
-    Shape,
-    State,
-)
+from jcnn.fields import Count, Fraction, PositiveReal, Real, Shape
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.window import spatial
 
 
 class BatchNorm(Layer):
-    """``batch_norm``: zero mean and unit variance a channel, then a learned scale and offset.
+    """``batch_norm``: zero mean and unit variance per channel, then a learned scale and offset.
 
     In training the statistics are the batch's, over all its positions. Evaluation uses their
     running means, the layer's state: momentum · running + (1 - momentum) · batch, at each step.
@@ -49,15 +40,17 @@ class BatchNorm(Layer):
         return {"scale": ones, "offset": zeros}, {"mean": zeros, "variance": ones}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         scale, offset = params["scale"].astype(x.dtype), params["offset"].astype(x.dtype)
-        if not training:
+        if not context.training:
             mean, variance = state["mean"].astype(x.dtype), state["variance"].astype(x.dtype)
-            y = ops.batch_norm_inference(x, scale, offset, mean, variance, epsilon=self.epsilon)
+            y = context.ops.batch_norm_inference(
+                x, scale, offset, mean, variance, epsilon=self.epsilon
+            )
             return y, state
-        y, mean, variance = ops.batch_norm(x, scale, offset, epsilon=self.epsilon)
+        y, mean, variance = context.ops.batch_norm(x, scale, offset, epsilon=self.epsilon)
         return y, {
             "mean": self._running(state["mean"], mean),
             "variance": self._running(state["variance"], variance),
@@ -92,10 +85,10 @@ class LocalResponseNorm(Layer):
         return input_shape
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        y = ops.local_response_norm(
+        y = context.ops.local_response_norm(
             x, size=self.size, offset=self.offset, scale=self.scale, power=self.power
         )
         return y, state
@@ -111,11 +104,11 @@ class Dropout(Layer):
     drop_rate: Fraction = 0.5
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        if not training or self.drop_rate == 0:
+        if not context.training or self.drop_rate == 0:
             return x, state
-        if key is None:
+        if context.key is None:
             raise ValueError("dropout: training needs a key, found None; pass key= to model.apply")
-        return ops.dropout(x, key, self.drop_rate), state
+        return context.ops.dropout(x, context.key, self.drop_rate), state

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from jax import Array
 
-from jcnn.errors import UserError
-from jcnn.layers.base import Layer, Params, Shape, State, by
-from jcnn.layers.window import Padding, PerAxis, geometry, per_axis, spatial
-from jcnn.lowering.geometry import Geometry
+from jcnn.fields import Shape
+from jcnn.geometry import Geometry, place_pool
+from jcnn.layers.base import Context, Layer, Params, State
+from jcnn.layers.window import Padding, PerAxis, per_axis, placing, spatial
 
 
 class WindowPool(Layer):
     """A pool over windows; ``type`` is the name of its operation.
 
     Attributes:
-        window: Size of the windows, an integer or a list of one a spatial axis.
+        window: Size of the windows, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring windows; the window itself where not given.
         padding: As in ``conv``; padding never wins a max pool.
     """
@@ -26,25 +26,19 @@ class WindowPool(Layer):
     padding: Padding = "VALID"
 
     def _geometry(self, input_shape: Shape) -> Geometry:
-        strides = self.window if self.strides is None else self.strides
-        placed = geometry(input_shape, window=self.window, strides=strides, padding=self.padding)
-        if any(max(pair) >= n for n, pair in zip(placed.window, placed.padding, strict=True)):
-            raise UserError(
-                f"padding {[list(pair) for pair in placed.padding]} is not smaller than the window "
-                f"{by(placed.window)}, so that padding alone would fill one"
-            )
-        return placed
+        with placing():
+            return place_pool(spatial(input_shape), self.window, self.strides, self.padding)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
         return (*self._geometry(input_shape).output, input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         placed = self._geometry(x.shape[1:])
-        pool = getattr(ops, self.type)
+        pool = getattr(context.ops, self.type)
         return pool(x, placed.window, strides=placed.strides, padding=placed.padding), state
 
 
@@ -59,7 +53,7 @@ class MaxPool(WindowPool):
 
 
 class ReluMaxPool(WindowPool):
-    """``relu_max_pool``: ReLU and max pool in one, which keeps one byte a pooled value."""
+    """``relu_max_pool``: ReLU and max pool in one, which keeps one byte per pooled value."""
 
     type: Literal["relu_max_pool"] = "relu_max_pool"
 
@@ -93,10 +87,10 @@ class Decimate(Layer):
         return (*(-(-n // f) for n, f in zip(size, factor, strict=True)), input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return ops.decimate(x, per_axis("factor", self.factor, x.shape[1:-1])), state
+        return context.ops.decimate(x, per_axis("factor", self.factor, x.shape[1:-1])), state
 
 
 class GlobalPool(Layer):
@@ -108,10 +102,10 @@ class GlobalPool(Layer):
         return input_shape[-1:]
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return getattr(ops, self.type)(x), state
+        return getattr(context.ops, self.type)(x), state
 
 
 class GlobalMaxPool(GlobalPool):

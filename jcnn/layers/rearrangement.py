@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Count, Layer, Params, Real, Shape, State, by
+from jcnn.fields import Count, Real, Shape, dims
+from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, explicit_padding, spatial
 
 
@@ -18,7 +19,7 @@ class Pad(Layer):
     """``pad``: surround the spatial axes with a value.
 
     Attributes:
-        padding: An integer, or a list of integers or [before, after] pairs, one a spatial axis.
+        padding: An integer, or a list of integers or [before, after] pairs, one per spatial axis.
         value: What to surround with; -1 is the background of the 1989 zip codes.
 
     >>> Pad(padding=2, value=-1.0).output_shape((16, 16, 1))
@@ -32,7 +33,7 @@ class Pad(Layer):
     def _pairs(self, size: Shape) -> tuple[tuple[int, int], ...]:
         if isinstance(self.padding, str):
             raise UserError(f"padding must be integers here, and it is '{self.padding}'")
-        return explicit_padding("padding", self.padding, size)
+        return explicit_padding(self.padding, size)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
@@ -41,7 +42,7 @@ class Pad(Layer):
         return (*(n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)), input_shape[-1])
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         pairs = ((0, 0), *self._pairs(x.shape[1:-1]), (0, 0))
@@ -63,7 +64,7 @@ class Flatten(Layer):
         return (prod(input_shape),)
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         # The size is spelled out, since -1 has no meaning in an empty batch.
@@ -84,13 +85,13 @@ class Reshape(Layer):
         """See :meth:`Layer.output_shape`."""
         if prod(self.shape) != prod(input_shape):
             raise UserError(
-                f"shape {by(self.shape)} holds {prod(self.shape)} values, "
-                f"and its input {by(input_shape)} holds {prod(input_shape)}"
+                f"shape {dims(self.shape)} holds {prod(self.shape)} values, "
+                f"and its input {dims(input_shape)} holds {prod(input_shape)}"
             )
         return self.shape
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         return x.reshape(x.shape[0], *self.shape), state

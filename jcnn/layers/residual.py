@@ -1,41 +1,20 @@
-"""Residual blocks, which nest layers, and the union of all layers that they may hold."""
+"""Residual blocks, which nest layers of any kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import jax
 from jax import Array
 from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.layers.activations import (
-    LeakyRelu,
-    Prelu,
-    Relu,
-    ScaledTanh,
-    Sigmoid,
-    Signum,
-    Softmax,
-    Tanh,
-    UnitStep,
-)
-from jcnn.layers.base import Cost, Layer, Params, Shape, State, by
-from jcnn.layers.convolution import Conv, ConvTranspose
-from jcnn.layers.dense import Dense
-from jcnn.layers.normalization import BatchNorm, Dropout, LocalResponseNorm
-from jcnn.layers.pooling import (
-    AveragePool,
-    Decimate,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    MaxPool,
-    ReluMaxPool,
-    SquarePool,
-)
-from jcnn.layers.rearrangement import Flatten, Pad, Reshape
+from jcnn.fields import Shape, dims
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.sequence import Sequence
-from jcnn.layers.whitening import PatchWhitening
+
+if TYPE_CHECKING:
+    from jcnn.layers import AnyLayer
 
 
 class Residual(Layer):
@@ -66,7 +45,7 @@ class Residual(Layer):
         body, shortcut = (path.output_shape(input_shape) for path in self.branches().values())
         if body != shortcut:
             raise UserError(
-                f"its layers give {by(body)} and its shortcut gives {by(shortcut)}; "
+                f"its layers give {dims(body)} and its shortcut gives {dims(shortcut)}; "
                 "both must be equal to be added"
             )
         return body
@@ -84,7 +63,7 @@ class Residual(Layer):
         return params, state
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         outputs: list[Array] = []
@@ -94,9 +73,7 @@ class Residual(Layer):
                 params.get(name, {}),
                 state.get(name, {}),
                 x,
-                training=training,
-                key=None if key is None else jax.random.fold_in(key, position),
-                ops=ops,
+                context.at(position),
             )
             outputs.append(y)
             if path_state:
@@ -104,14 +81,14 @@ class Residual(Layer):
         return outputs[0] + outputs[1], next_state
 
     @property
-    def sampled(self) -> bool:  # type: ignore[override]
+    def needs_sample(self) -> bool:  # type: ignore[override]
         """Whether a layer of its paths is."""
-        return any(path.sampled for path in self.branches().values())
+        return any(path.needs_sample for path in self.branches().values())
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
         """See :meth:`Layer.calibrate`."""
         calibrated = {
-            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, ops=ops)
+            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, context)
             for name, path in self.branches().items()
         }
         return {name: own for name, own in calibrated.items() if own}
@@ -119,38 +96,3 @@ class Residual(Layer):
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""
         return sum((path.cost(input_shape) for path in self.branches().values()), Cost())
-
-
-AnyLayer = Annotated[
-    Conv
-    | ConvTranspose
-    | Dense
-    | Relu
-    | LeakyRelu
-    | Prelu
-    | Sigmoid
-    | Tanh
-    | ScaledTanh
-    | Softmax
-    | UnitStep
-    | Signum
-    | MaxPool
-    | ReluMaxPool
-    | AveragePool
-    | SquarePool
-    | Decimate
-    | GlobalMaxPool
-    | GlobalAveragePool
-    | Pad
-    | Flatten
-    | Reshape
-    | Dropout
-    | BatchNorm
-    | LocalResponseNorm
-    | PatchWhitening
-    | Residual,
-    Field(discriminator="type"),
-]
-
-# The block holds layers of any kind, its own among them, so its fields resolve only now.
-Residual.model_rebuild()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jax import Array
 
 from jcnn.errors import UserError
-from jcnn.layers.base import Cost, Layer, Params, Shape, State
+from jcnn.fields import Shape
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,11 @@ class Sequence:
         return params, state
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """Apply every layer in turn; returns the last output and the next state."""
         next_state: State = {}
-        steps = self.steps(params, state, x, training=training, key=key, ops=ops)
-        for name, output, own_state in steps:
+        for name, output, own_state in self.steps(params, state, x, context):
             x = output
             if own_state:
                 next_state[name] = own_state
@@ -90,50 +89,38 @@ class Sequence:
         params: Params,
         state: State,
         x: Array,
-        *,
-        training: bool,
-        key: Array | None,
-        ops: Any,
+        context: Context,
         start: int = 0,
     ) -> Iterator[tuple[str, Array, State]]:
         """Yield each layer's name, output and next state, from layer ``start`` on.
 
         Args:
-            params: See :meth:`Model.apply`.
-            state: See :meth:`Model.apply`.
+            params: See :meth:`Layer.apply`.
+            state: Likewise.
             x: Input of layer ``start``.
-            training: See :meth:`Model.apply`.
-            key: See :meth:`Model.apply`.
-            ops: See :meth:`Model.apply`.
+            context: See :meth:`Layer.apply`.
             start: Position of the first layer to apply, from 0.
         """
         for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             if position < start:
                 continue
-            own_key = None if key is None else jax.random.fold_in(key, position)
-            x, own_state = layer.apply(
-                params.get(name, {}),
-                state.get(name, {}),
-                x,
-                training=training,
-                key=own_key,
-                ops=ops,
-            )
+            own = params.get(name, {}), state.get(name, {})
+            x, own_state = layer.apply(*own, x, context.at(position))
             yield name, x, own_state
 
     @property
-    def sampled(self) -> bool:
+    def needs_sample(self) -> bool:
         """Whether a layer's state is set from a sample of inputs before training."""
-        return any(layer.sampled for layer in self.layers)
+        return any(layer.needs_sample for layer in self.layers)
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
         """Set the state from a sample of the first layer's inputs, from layer to layer."""
         state = dict(state)
         for name, layer in zip(self.names, self.layers, strict=True):
             own = params.get(name, {}), state.get(name, {})
-            if layer.sampled:
-                state[name] = layer.calibrate(*own, x, ops=ops)
-            x, _ = layer.apply(own[0], state.get(name, {}), x, training=False, key=None, ops=ops)
+            if layer.needs_sample:
+                state[name] = layer.calibrate(*own, x, context)
+            x, _ = layer.apply(own[0], state.get(name, {}), x, context)
         return state
 
     def cost(self, input_shape: Shape) -> Cost:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jcnn.layers.base import Cost, Flag, Layer, Params, PositiveReal, Shape, State
+from jcnn.fields import Flag, PositiveReal, Shape
+from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.convolution import Conv
 from jcnn.layers.window import PerAxis, per_axis, spatial
 
@@ -39,7 +40,7 @@ class PatchWhitening(Layer):
     window: PerAxis = 2
     epsilon: PositiveReal = 5e-4
     bias: Flag = True
-    sampled = True
+    needs_sample = True
 
     def convolution(self, input_shape: Shape) -> Conv:
         """Return the layer that this one is, but for where its kernel comes from."""
@@ -59,7 +60,7 @@ class PatchWhitening(Layer):
         params = {"b": jnp.zeros(2 * values, jnp.float32)} if self.bias else {}
         return params, {"w": _both_signs(np.eye(values), (*window, input_shape[-1]))}
 
-    def calibrate(self, params: Params, state: State, x: Array, *, ops: Any) -> State:
+    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
         """See :meth:`Layer.calibrate`."""
         *window, channels, _ = state["w"].shape
         size = [n - k + 1 for n, k in zip(x.shape[1:-1], window, strict=True)]
@@ -76,12 +77,10 @@ class PatchWhitening(Layer):
         return {"w": _both_signs(scaled, (*window, channels))}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, training: bool, key: Array | None, ops: Any
+        self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        y, _ = self.convolution(x.shape[1:]).apply(
-            {**params, **state}, {}, x, training=training, key=key, ops=ops
-        )
+        y, _ = self.convolution(x.shape[1:]).apply({**params, **state}, {}, x, context)
         return y, state
 
     def cost(self, input_shape: Shape) -> Cost:

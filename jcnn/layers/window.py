@@ -1,16 +1,18 @@
-"""Window-like fields, an integer or a list of one a spatial axis, and the geometry they give."""
+"""Window-like fields, an integer or a list with one per spatial axis, and their geometry."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from jcnn import geometry
 from jcnn.errors import UserError
-from jcnn.layers.base import Shape, by
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import pads
+from jcnn.fields import Shape, dims
+from jcnn.geometry import Geometry
 
 PADDINGS = ("VALID", "SAME", "FULL")
 
@@ -62,9 +64,19 @@ def spatial(input_shape: Shape) -> Shape:
     """
     if len(input_shape) < 2:
         raise UserError(
-            f"it needs spatial axes and channels, and its input is flat ({by(input_shape)} values)"
+            "it needs spatial axes and channels, and its input is flat "
+            f"({dims(input_shape)} values)"
         )
     return input_shape[:-1]
+
+
+@contextmanager
+def placing() -> Iterator[None]:
+    """Say what is wrong with a window as a mistake in the file, found at the layer."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
 
 
 def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int, ...]:
@@ -73,63 +85,25 @@ def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int
     >>> per_axis("window", 3, (28, 28))
     (3, 3)
     """
-    values = (value,) * len(size) if isinstance(value, int) else value
-    if len(values) != len(size):
-        raise UserError(
-            f"{field} {list(values)} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {by(size)}"
-        )
-    return values
+    with placing():
+        return geometry.per_axis(field, value, len(size))
 
 
-def explicit_padding(field: str, value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
+def explicit_padding(value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
     """Padding given as an integer or pairs, as one pair for each axis of ``size``."""
-    if isinstance(value, int):
-        return ((value, value),) * len(size)
-    if len(value) != len(size):
-        raise UserError(
-            f"{field} {[list(pair) for pair in value]} should have {len(size)} entries, "
-            f"one for each spatial axis of its input {by(size)}"
-        )
-    return value
+    with placing():
+        return geometry.pads(value, size, size, size)
 
 
-def geometry(
-    input_shape: Shape,
-    *,
-    window: Any,
-    strides: Any,
-    padding: Any,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Geometry:
-    """The geometry of a window over an input of this shape.
+def place(input_shape: Shape, **window: Any) -> Geometry:
+    """The geometry of a window over an input of this shape; see :func:`jcnn.geometry.place`.
 
     Raises:
         UserError: The number of axes differs, or the window is larger than the padded input.
 
-    >>> geometry((28, 28, 1), window=5, strides=1, padding="VALID").output
+    >>> place((28, 28, 1), window=5, strides=1, padding="VALID").output
     (24, 24)
     """
     size = spatial(input_shape)
-    window = per_axis("window", window, size)
-    strides = per_axis("strides", strides, size)
-    dilation = per_axis("dilation", dilation, size)
-    span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-    if not isinstance(padding, str):
-        padding = explicit_padding("padding", padding, size)
-    pairs = pads("window", padding, size, span, strides)
-    result = Geometry(size, window, strides, pairs, dilation, groups)
-    if any(n < k for n, k in zip(result.padded, span, strict=True)):
-        raise UserError(_too_large(result))
-    return result
-
-
-def _too_large(found: Geometry) -> str:
-    dilated = f" ({by(found.span)} with its dilation)" if found.span != found.window else ""
-    same = len(set(found.padding)) == 1 and found.padding[0][0] == found.padding[0][1]
-    shown = found.padding[0][0] if same else [list(pair) for pair in found.padding]
-    return (
-        f"window {by(found.window)}{dilated} is larger than its input {by(found.size)} "
-        f"(with padding {shown})"
-    )
+    with placing():
+        return geometry.place(size, **window)

@@ -1,8 +1,8 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.choice import Choice, choose, forced, minimal_filtering, noted
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.pools import (
     gather,
     max_pool,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.fold import outputs_a_block
-from jcnn.lowering.geometry import Geometry
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 from jcnn.lowering.windows import resized
 
 Correlation = Callable[[Geometry, jax.Array, jax.Array], jax.Array]

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.choice import TINY
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, overlap_add, pad, views
 
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, flipped, pad, patches
 
 # Patches of one block. Much less, and the loop over blocks costs more than the cache gains.

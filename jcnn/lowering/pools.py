@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import overlap_add, pad, views

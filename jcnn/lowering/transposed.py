@@ -10,8 +10,8 @@ from __future__ import annotations
 import jax
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering import xla
-from jcnn.lowering.geometry import Geometry
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 
 
 def resized(a: jax.Array, edges: Sequence[tuple[int, int]], first: int = 1) -> jax.Array:

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jcnn.geometry import Geometry
 from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
-from jcnn.lowering.geometry import Geometry
 from jcnn.lowering.windows import adjoint, flipped
 
 # Evaluated at 0 and "at infinity" first, then at pairs of opposite numbers.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax
 from jax import lax
 
-from jcnn.lowering.geometry import Geometry
+from jcnn.geometry import Geometry
 from jcnn.lowering.windows import flipped, resized
 
 
@@ -77,9 +77,12 @@ def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
 
 def reached(g: Geometry, x: jax.Array) -> jax.Array:
     """Crop what lies behind the last window."""
-    return resized(
-        x, [(0, min(0, hi - rest)) for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
-    )
+    return resized(x, reached_edges(g))
+
+
+def reached_edges(g: Geometry) -> list[tuple[int, int]]:
+    """What cropping behind the last window adds at the ends: nothing, or less than that."""
+    return [(0, min(0, hi - rest)) for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
 
 
 def images(g: Geometry) -> lax.ConvDimensionNumbers:

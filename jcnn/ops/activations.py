@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import nothing, output, rule
 
 
 def sigmoid(x: ArrayLike) -> jax.Array:
@@ -37,21 +37,14 @@ def sigmoid(x: ArrayLike) -> jax.Array:
     return _sigmoid(*floating("sigmoid", x=x))
 
 
-@jax.custom_vjp
+@rule(keeps=output)
 def _sigmoid(x: jax.Array) -> jax.Array:
     return jax.lax.logistic(x)
 
 
-def _sigmoid_fwd(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _sigmoid(x)
-    return y, y
-
-
-def _sigmoid_bwd(y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (dy * y * (1 - y),)
-
-
-_sigmoid.defvjp(_sigmoid_fwd, _sigmoid_bwd)
+@_sigmoid.pullback
+def _(z: jax.Array, dy: jax.Array) -> jax.Array:
+    return dy * z * (1 - z)  # σ' = σ (1 − σ) [L]
 
 
 def tanh(x: ArrayLike) -> jax.Array:
@@ -72,7 +65,17 @@ def tanh(x: ArrayLike) -> jax.Array:
     >>> tanh(jnp.array([0.0]))
     Array([0.], dtype=float32)
     """
-    return _scaled_tanh(1.0, 1.0, *floating("tanh", x=x))
+    return _tanh(*floating("tanh", x=x))
+
+
+@rule(keeps=output)
+def _tanh(x: jax.Array) -> jax.Array:
+    return jnp.tanh(x)
+
+
+@_tanh.pullback
+def _(z: jax.Array, dy: jax.Array) -> jax.Array:
+    return dy * (1 - z * z)  # tanh' = 1 − tanh² [L]
 
 
 def scaled_tanh(x: ArrayLike, *, amplitude: float = 1.7159, rate: float = 2 / 3) -> jax.Array:
@@ -104,23 +107,14 @@ def scaled_tanh(x: ArrayLike, *, amplitude: float = 1.7159, rate: float = 2 / 3)
     return _scaled_tanh(float(amplitude), float(rate), *floating("scaled_tanh", x=x))
 
 
-@custom_vjp(statics=2)
+@rule(keeps=output, statics=2)
 def _scaled_tanh(amplitude: float, rate: float, x: jax.Array) -> jax.Array:
     return amplitude * jnp.tanh(rate * x)
 
 
-def _scaled_tanh_fwd(amplitude: float, rate: float, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _scaled_tanh(amplitude, rate, x)
-    return y, y
-
-
-def _scaled_tanh_bwd(
-    amplitude: float, rate: float, y: jax.Array, dy: jax.Array
-) -> tuple[jax.Array]:
-    return (dy * (rate * (amplitude - y * y / amplitude)),)
-
-
-_scaled_tanh.defvjp(_scaled_tanh_fwd, _scaled_tanh_bwd)
+@_scaled_tanh.pullback
+def _(amplitude: float, rate: float, z: jax.Array, dy: jax.Array) -> jax.Array:
+    return dy * (rate * (amplitude - z * z / amplitude))
 
 
 def softmax(x: ArrayLike) -> jax.Array:
@@ -144,22 +138,15 @@ def softmax(x: ArrayLike) -> jax.Array:
     return _softmax(*floating("softmax", x=x))
 
 
-@jax.custom_vjp
+@rule(keeps=output)
 def _softmax(x: jax.Array) -> jax.Array:
     raised = jnp.exp(x - x.max(axis=-1, keepdims=True))
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
-def _softmax_fwd(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _softmax(x)
-    return y, y
-
-
-def _softmax_bwd(y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
-
-
-_softmax.defvjp(_softmax_fwd, _softmax_bwd)
+@_softmax.pullback
+def _(z: jax.Array, dy: jax.Array) -> jax.Array:
+    return z * (dy - (dy * z).sum(axis=-1, keepdims=True))
 
 
 def unit_step(x: ArrayLike) -> jax.Array:
@@ -210,12 +197,11 @@ def _positive(x: jax.Array) -> jax.Array:
     return (x > 0).astype(x.dtype)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=nothing, statics=1)
 def _flat(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     return function(x)
 
 
-_flat.defvjp(
-    lambda function, x: (_flat(function, x), None),
-    lambda function, residuals, dy: (jnp.zeros_like(dy),),
-)
+@_flat.pullback
+def _(function: Callable[[jax.Array], jax.Array], dy: jax.Array) -> jax.Array:
+    return jnp.zeros_like(dy)

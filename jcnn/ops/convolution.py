@@ -23,20 +23,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.arguments import (
-    Axes,
-    Padding,
-    floating,
-    geometry,
-    integer,
-    pads,
-    per_axis,
-    spatial_size,
-)
+from jcnn.geometry import Axes, Geometry, Padding, integer, place, place_transposed
+from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, placed
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, rule
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
 
@@ -84,7 +75,11 @@ def correlate(
     Array([21., 42.], dtype=float32)
     """
     x, w, b = _arrays("correlate", x, w, b)
-    resolved = _geometry("correlate", x, w, b, strides, padding, dilation, groups)
+    with naming("correlate"):
+        size = spatial_size(x)
+        _check_kernel(x, w, groups)
+        resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
+        check_bias(b, (*resolved.output, w.shape[-1]))
     return add_bias(placed(partial(correlation, resolved), x, w, spec=image(x, w)), b)
 
 
@@ -134,27 +129,24 @@ def convolve(
     Array([12., 24.], dtype=float32)
     """
     x, w, b = _arrays("convolve", x, w, b)
-    resolved = _geometry("convolve", x, w, b, strides, padding, dilation, groups)
+    with naming("convolve"):
+        size = spatial_size(x)
+        _check_kernel(x, w, groups)
+        resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
+        check_bias(b, (*resolved.output, w.shape[-1]))
     return add_bias(placed(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return correlation(geometry, x, _flip(w))
 
 
-def _convolve_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
-    return _convolve(geometry, x, w), (x, w)
-
-
-def _convolve_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
-    x, w = residuals
-    dx = input_gradient(geometry, dy, _flip(w))
-    dw = _flip(kernel_gradient(geometry, x, dy))
+@_convolve.pullback
+def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
+    dx = input_gradient(geometry, dy, _flip(w))  # w ⋆ δ [L]
+    dw = _flip(kernel_gradient(geometry, x, dy))  # δ ⋆ a [L]
     return dx, dw
-
-
-_convolve.defvjp(_convolve_fwd, _convolve_bwd)
 
 
 def convolve_transpose(
@@ -203,38 +195,25 @@ def convolve_transpose(
     >>> convolve_transpose(x, jnp.array([1.0, 10.0, 5.0]).reshape(3, 1, 1), strides=2).ravel()
     Array([ 1., 10.,  7., 20., 10.], dtype=float32)
     """
-    op = "convolve_transpose"
-    x, w, b = _arrays(op, x, w, b)
-    inner = spatial_size(op, x)
-    _check_kernel(op, x, w, groups)
-    rank, window = len(inner), w.shape[:-2]
-    strides = per_axis(op, "strides", strides, rank)
-    dilation = per_axis(op, "dilation", dilation, rank)
-    size = _transposed_size(op, inner, window, strides, padding, dilation)
-    resolved = geometry(op, size, window, strides, padding, dilation, groups)
-    check_bias(op, b, (*size, w.shape[-1]))
+    x, w, b = _arrays("convolve_transpose", x, w, b)
+    with naming("convolve_transpose"):
+        inner = spatial_size(x)
+        _check_kernel(x, w, groups)
+        resolved = place_transposed(inner, w.shape[:-2], strides, padding, dilation, groups)
+        check_bias(b, (*resolved.size, w.shape[-1]))
     return add_bias(placed(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _convolve_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return input_gradient(geometry, x, _exchange_channels(w, geometry.groups))
 
 
-def _convolve_transpose_fwd(
-    geometry: Geometry, x: jax.Array, w: jax.Array
-) -> tuple[jax.Array, Pair]:
-    return _convolve_transpose(geometry, x, w), (x, w)
-
-
-def _convolve_transpose_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
-    x, w = residuals
+@_convolve_transpose.pullback
+def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
     dx = correlation(geometry, dy, _exchange_channels(w, geometry.groups))
     dw = _exchange_channels(kernel_gradient(geometry, dy, x), geometry.groups)
     return dx, dw
-
-
-_convolve_transpose.defvjp(_convolve_transpose_fwd, _convolve_transpose_bwd)
 
 
 def _flip(w: jax.Array) -> jax.Array:
@@ -256,57 +235,18 @@ def _arrays(
     return x, w, rest[0] if rest else None
 
 
-def _geometry(
-    op: str,
-    x: jax.Array,
-    w: jax.Array,
-    b: jax.Array | None,
-    strides: Axes,
-    padding: Padding,
-    dilation: Axes,
-    groups: int,
-) -> Geometry:
-    size = spatial_size(op, x)
-    _check_kernel(op, x, w, groups)
-    resolved = geometry(op, size, w.shape[:-2], strides, padding, dilation, groups)
-    check_bias(op, b, (*resolved.output, w.shape[-1]))
-    return resolved
-
-
-def _check_kernel(op: str, x: jax.Array, w: jax.Array, groups: int) -> None:
-    integer(op, "groups", groups, 1)
+def _check_kernel(x: jax.Array, w: jax.Array, groups: int) -> None:
+    integer("groups", groups, 1)
     if w.ndim != x.ndim:
         raise ValueError(
-            f"{op}: w must have shape (*window, C / groups, D) with {x.ndim - 2} window axes "
+            f"w must have shape (*window, C / groups, D) with {x.ndim - 2} window axes "
             f"for x of shape {x.shape}, found {w.shape}"
         )
     c, d = x.shape[-1], w.shape[-1]
     if c % groups or d % groups:
-        raise ValueError(f"{op}: groups must divide the channels {c} and {d}, found {groups}")
+        raise ValueError(f"groups must divide the channels {c} and {d}, found {groups}")
     if w.shape[-2] != c // groups:
         raise ValueError(
-            f"{op}: w must have C / groups = {c // groups} input channels for x with {c} channels "
+            f"w must have C / groups = {c // groups} input channels for x with {c} channels "
             f"and {groups} group(s), found {w.shape[-2]} in its shape {w.shape}"
         )
-
-
-def _transposed_size(
-    op: str,
-    inner: tuple[int, ...],
-    window: tuple[int, ...],
-    strides: tuple[int, ...],
-    padding: Padding,
-    dilation: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Return the size whose correlation has the size ``inner``."""
-    if padding == "SAME":
-        return tuple(s * n for s, n in zip(strides, inner, strict=True))
-    span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-    cut = pads(op, padding, inner, span, strides)
-    size = tuple(
-        s * (n - 1) + k - lo - hi
-        for n, s, k, (lo, hi) in zip(inner, strides, span, cut, strict=True)
-    )
-    if min(size) < 1:
-        raise ValueError(f"{op}: padding {cut} leaves nothing of the output, found size {size}")
-    return size

@@ -7,9 +7,10 @@ import math
 import jax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import axis, placed
+from jcnn.ops.rule import arguments, rule
 
 
 def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
@@ -44,28 +45,20 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
         raise ValueError(
             f"dense: x (..., C) and w (C, D) must share C, found {x.shape} and {w.shape}"
         )
-    check_bias("dense", b, w.shape[-1:])
+    with naming("dense"):
+        check_bias(b, w.shape[-1:])
     spec = (*(axis(x, i) for i in range(x.ndim - 1)), axis(w, 1))
     return add_bias(placed(_multiply, x, w, spec=spec), b)
 
 
-@jax.custom_vjp
+@rule(keeps=arguments)
 def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     return x @ w
 
 
-def _multiply_fwd(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _multiply(x, w), (x, w)
-
-
-def _multiply_bwd(
-    residuals: tuple[jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, w = residuals
-    dx = _multiply(dy, w.T)
+@_multiply.pullback
+def _(x: jax.Array, w: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = math.prod(x.shape[:-1])
+    dx = _multiply(dy, w.T)
     dw = _multiply(x.reshape(rows, x.shape[-1]).T, dy.reshape(rows, dy.shape[-1]))
     return dx, dw
-
-
-_multiply.defvjp(_multiply_fwd, _multiply_bwd)

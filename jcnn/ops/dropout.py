@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import alike, floating
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import all_but_first, rule
 
 
 def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
@@ -42,18 +42,12 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     return _dropout(float(drop_rate), *alike(x, key))
 
 
-@custom_vjp(statics=1)
+@rule(keeps=all_but_first, statics=1)
 def _dropout(drop_rate: float, x: jax.Array, key: jax.Array) -> jax.Array:
     kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
     return jnp.where(kept, x / (1 - drop_rate), 0)
 
 
-def _dropout_fwd(drop_rate: float, x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _dropout(drop_rate, x, key), key
-
-
-def _dropout_bwd(drop_rate: float, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
+@_dropout.pullback
+def _(drop_rate: float, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
     return _dropout(drop_rate, dy, key), None
-
-
-_dropout.defvjp(_dropout_fwd, _dropout_bwd)

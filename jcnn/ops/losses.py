@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import alike, floating
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, rule
 
 
 def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
@@ -45,23 +45,15 @@ def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
     return _mean_squared_error(prediction, target)
 
 
-@jax.custom_vjp
+@rule(keeps=lambda loss, prediction, target: (prediction - target,))
 def _mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return _mean_of_example(jnp.square(prediction - target))
 
 
-def _mean_squared_error_fwd(
-    prediction: jax.Array, target: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    return _mean_squared_error(prediction, target), prediction - target
-
-
-def _mean_squared_error_bwd(error: jax.Array, dl: jax.Array) -> tuple[jax.Array, jax.Array]:
+@_mean_squared_error.pullback
+def _(error: jax.Array, dl: jax.Array) -> tuple[jax.Array, jax.Array]:
     dg = _per_example(dl, error) * (2 / _elements(error)) * error
     return dg, -dg
-
-
-_mean_squared_error.defvjp(_mean_squared_error_fwd, _mean_squared_error_bwd)
 
 
 def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> jax.Array:
@@ -92,7 +84,7 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> jax.Array:
     return _binary_cross_entropy(logits, target)
 
 
-@jax.custom_vjp
+@rule(keeps=arguments)
 def _binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     # ln(1 + e^a) - y a, written so that the exponential is never of a positive number, and summed
     # so that for y = 1 a large a cancels exactly
@@ -100,21 +92,10 @@ def _binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     return _mean_of_example(linear + jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 
-def _binary_cross_entropy_fwd(
-    logits: jax.Array, target: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _binary_cross_entropy(logits, target), (logits, target)
-
-
-def _binary_cross_entropy_bwd(
-    residuals: tuple[jax.Array, jax.Array], dl: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    logits, target = residuals
+@_binary_cross_entropy.pullback
+def _(logits: jax.Array, target: jax.Array, dl: jax.Array) -> tuple[jax.Array, jax.Array]:
     share = _per_example(dl, logits) / _elements(logits)
     return share * (jax.lax.logistic(logits) - target), -share * logits
-
-
-_binary_cross_entropy.defvjp(_binary_cross_entropy_fwd, _binary_cross_entropy_bwd)
 
 
 def softmax_cross_entropy(
@@ -165,21 +146,15 @@ def softmax_cross_entropy(
     return _softmax_cross_entropy(float(label_smoothing), *alike(logits, labels))
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _softmax_cross_entropy(smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
     return (_target(smoothing, logits, labels) * -_log_softmax(logits)).sum(axis=-1)
 
 
-def _softmax_cross_entropy_fwd(
-    smoothing: float, logits: jax.Array, labels: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _softmax_cross_entropy(smoothing, logits, labels), (logits, labels)
-
-
-def _softmax_cross_entropy_bwd(
-    smoothing: float, residuals: tuple[jax.Array, jax.Array], dl: jax.Array
+@_softmax_cross_entropy.pullback
+def _(
+    smoothing: float, logits: jax.Array, labels: jax.Array, dl: jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
-    logits, labels = residuals
     target = _target(smoothing, logits, labels)
     log_softmax = _log_softmax(logits)
     total = target.sum(axis=-1, keepdims=True)
@@ -187,9 +162,6 @@ def _softmax_cross_entropy_bwd(
     if labels.ndim == 1:
         return da, None
     return da, dl[:, None] * -(1 - smoothing) * log_softmax
-
-
-_softmax_cross_entropy.defvjp(_softmax_cross_entropy_fwd, _softmax_cross_entropy_bwd)
 
 
 def _target(smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:

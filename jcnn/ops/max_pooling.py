@@ -15,13 +15,20 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.adjoint import adjoint_pair
-from jcnn.ops.arguments import Axes, Padding, floating, pool_geometry, spatial_size
+from jcnn.geometry import Axes, Geometry, Padding, place_pool
+from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, placed
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import linear, rule
 
-_, _scatter = adjoint_pair(lowering.gather, lowering.scatter)
+
+@linear
+def _gather(geometry: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
+    return lowering.gather(geometry, x, winner)
+
+
+@_gather.adjoint
+def _scatter(geometry: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
+    return lowering.scatter(geometry, dy, winner)
 
 
 def max_pool(
@@ -58,7 +65,8 @@ def max_pool(
     Array([ 3., -1.], dtype=float32)
     """
     (x,) = floating("max_pool", x=x)
-    resolved = pool_geometry("max_pool", x, window, strides, padding)
+    with naming("max_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
 
 
@@ -97,30 +105,22 @@ def relu_max_pool(
     Array([3., 0.], dtype=float32)
     """
     (x,) = floating("relu_max_pool", x=x)
-    resolved = pool_geometry("relu_max_pool", x, window, strides, padding)
+    with naming("relu_max_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
 
 
-@custom_vjp(statics=2)
+@rule(keeps=lambda results, x: results[1:], statics=2)
 def _max_pool(geometry: Geometry, floor: float | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the largest elements and which they were ("none" where not above ``floor``)."""
     return lowering.max_pool(geometry, x, floor)
 
 
-def _max_pool_fwd(
-    geometry: Geometry, floor: float | None, x: jax.Array
-) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-    y, winner = _max_pool(geometry, floor, x)
-    return (y, winner), winner
-
-
-def _max_pool_bwd(
+@_max_pool.pullback
+def _(
     geometry: Geometry, floor: float | None, winner: jax.Array, dy: tuple[jax.Array, object]
-) -> tuple[jax.Array]:
-    return (_scatter(geometry, dy[0], winner),)
-
-
-_max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
+) -> jax.Array:
+    return _scatter(geometry, dy[0], winner)
 
 
 def global_max_pool(x: ArrayLike) -> jax.Array:
@@ -146,12 +146,13 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     Array([[3.]], dtype=float32)
     """
     (x,) = floating("global_max_pool", x=x)
-    length = math.prod(spatial_size("global_max_pool", x))
-    return _global_max(x.reshape(x.shape[0], length, x.shape[-1]))[0]
+    with naming("global_max_pool"):
+        length = math.prod(spatial_size(x))
+    return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 
-@jax.custom_vjp
-def _global_max(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+@rule(keeps=lambda results, x: results[1:], statics=1)
+def _global_max(length: int, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the largest of (N, L, C) along L, and where it (or NaN) first stands.
 
     An ``argmax`` compares pairs of value and index, which XLA's CPU backend neither vectorizes nor
@@ -160,34 +161,21 @@ def _global_max(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     y = x.max(axis=1)
     reached = (x >= y[:, None]) | jnp.isnan(x)
     place = lax.broadcasted_iota(jnp.int32, x.shape, 1)
-    beyond = jnp.int32(x.shape[1])
+    beyond = jnp.int32(length)
     return y, jnp.where(reached, place, beyond).min(axis=1)
 
 
+@_global_max.pullback
+def _(length: int, winner: jax.Array, dy: tuple[jax.Array, object]) -> jax.Array:
+    return _place(length, dy[0], winner)
+
+
+@linear
 def _pick(length: int, x: jax.Array, winner: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x, winner[:, None], axis=1)[:, 0]
 
 
+@_pick.adjoint
 def _place(length: int, dy: jax.Array, winner: jax.Array) -> jax.Array:
     here = jnp.arange(length, dtype=winner.dtype)[:, None] == winner[:, None]
     return jnp.where(here, dy[:, None], jnp.zeros((), dy.dtype))
-
-
-_, _spread_from_winner = adjoint_pair(_pick, _place)
-
-
-def _global_max_fwd(
-    x: jax.Array,
-) -> tuple[tuple[jax.Array, jax.Array], tuple[int, jax.Array]]:
-    y, winner = _global_max(x)
-    return (y, winner), (x.shape[1], winner)
-
-
-def _global_max_bwd(
-    residuals: tuple[int, jax.Array], dy: tuple[jax.Array, object]
-) -> tuple[jax.Array]:
-    length, winner = residuals
-    return (_spread_from_winner(length, dy[0], winner),)
-
-
-_global_max.defvjp(_global_max_fwd, _global_max_bwd)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating, integer
-from jcnn.ops.rule import custom_vjp
+from jcnn.geometry import integer
+from jcnn.ops.arguments import floating, naming
+from jcnn.ops.rule import arguments, rule
 
 Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -59,7 +60,7 @@ def batch_norm(
     return _batch_norm(float(epsilon), x, scale, offset)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=1)
 def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Triple:
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axis=axes)
@@ -68,15 +69,15 @@ def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Arra
     return (x - mean) * factor + offset, mean, variance
 
 
-def _batch_norm_fwd(
-    epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array
-) -> tuple[Triple, tuple[jax.Array, ...]]:
-    y, mean, variance = _batch_norm(epsilon, x, scale, offset)
-    return (y, mean, variance), (x, scale, mean, variance)
-
-
-def _batch_norm_bwd(epsilon: float, residuals: tuple[jax.Array, ...], cotangents: Triple) -> Triple:
-    x, scale, mean, variance = residuals
+@_batch_norm.pullback
+def _(
+    epsilon: float,
+    x: jax.Array,
+    scale: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    cotangents: Triple,
+) -> Triple:
     dy, dmean, dvariance = cotangents
     axes = tuple(range(x.ndim - 1))
     m = x.size // x.shape[-1]
@@ -87,9 +88,6 @@ def _batch_norm_bwd(epsilon: float, residuals: tuple[jax.Array, ...], cotangents
     dx = (scale * rate) * (dy - (doffset + normalized * dscale) / m)
     through_statistics = (dmean + 2 * (x - mean) * dvariance) / m
     return dx + through_statistics, dscale, doffset
-
-
-_batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
 
 
 def batch_norm_inference(
@@ -140,7 +138,7 @@ def batch_norm_inference(
     return _batch_norm_inference(float(epsilon), x, scale, offset, mean, variance)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=lambda y, x, scale, offset, *statistics: (x, scale, *statistics), statics=1)
 def _batch_norm_inference(
     epsilon: float,
     x: jax.Array,
@@ -152,31 +150,21 @@ def _batch_norm_inference(
     return (x - mean) * (scale * lax.rsqrt(variance + epsilon)) + offset
 
 
-def _batch_norm_inference_fwd(
+@_batch_norm_inference.pullback
+def _(
     epsilon: float,
     x: jax.Array,
     scale: jax.Array,
-    offset: jax.Array,
     mean: jax.Array,
     variance: jax.Array,
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    y = _batch_norm_inference(epsilon, x, scale, offset, mean, variance)
-    return y, (x, scale, mean, variance)
-
-
-def _batch_norm_inference_bwd(
-    epsilon: float, residuals: tuple[jax.Array, ...], dy: jax.Array
+    dy: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    x, scale, mean, variance = residuals
     axes = tuple(range(x.ndim - 1))
     rate = lax.rsqrt(variance + epsilon)
     doffset = dy.sum(axis=axes)
     centred = (dy * (x - mean)).sum(axis=axes)
     dx = scale * rate * dy
     return dx, rate * centred, doffset, -scale * rate * doffset, -0.5 * scale * rate**3 * centred
-
-
-_batch_norm_inference.defvjp(_batch_norm_inference_fwd, _batch_norm_inference_bwd)
 
 
 def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) -> None:
@@ -229,7 +217,8 @@ def local_response_norm(
     Array([[0.5, 0.4]], dtype=float32)
     """
     (x,) = floating("local_response_norm", x=x)
-    integer("local_response_norm", "size", size, 1)
+    with naming("local_response_norm"):
+        integer("size", size, 1)
     if not (offset > 0 and scale >= 0):
         raise ValueError(
             "local_response_norm: offset must be positive and scale not negative, "
@@ -238,31 +227,21 @@ def local_response_norm(
     return _local_response_norm((size, float(offset), float(scale), float(power)), x)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _local_response_norm(numbers: tuple[int, float, float, float], x: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     return x * s**-power
 
 
-def _local_response_norm_fwd(
-    numbers: tuple[int, float, float, float], x: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    return _local_response_norm(numbers, x), x
-
-
-def _local_response_norm_bwd(
-    numbers: tuple[int, float, float, float], x: jax.Array, dy: jax.Array
-) -> tuple[jax.Array]:
+@_local_response_norm.pullback
+def _(numbers: tuple[int, float, float, float], x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power
     # the channels that c is a neighbour of: the neighbourhood mirrored
     crossed = _neighbours(dy * x * shrunk / s, size // 2, (size - 1) // 2)
-    return (dy * shrunk - 2 * scale * power * x * crossed,)
-
-
-_local_response_norm.defvjp(_local_response_norm_fwd, _local_response_norm_bwd)
+    return dy * shrunk - 2 * scale * power * x * crossed
 
 
 def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:

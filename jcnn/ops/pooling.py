@@ -14,13 +14,20 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.adjoint import adjoint_pair
-from jcnn.ops.arguments import Axes, Padding, floating, per_axis, pool_geometry, spatial_size
+from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
+from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, placed
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, linear, rule
 
-_window_sum, _window_spread = adjoint_pair(lowering.window_sum, lowering.window_spread)
+
+@linear
+def _window_sum(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return lowering.window_sum(geometry, x)
+
+
+@_window_sum.adjoint
+def _window_spread(geometry: Geometry, dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(geometry, dy)
 
 
 def average_pool(
@@ -55,19 +62,19 @@ def average_pool(
     Array([ 2. , -1.5], dtype=float32)
     """
     (x,) = floating("average_pool", x=x)
-    resolved = pool_geometry("average_pool", x, window, strides, padding)
+    with naming("average_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(partial(_window_average, resolved), x, spec=image(x, x))
 
 
-def _averages(geometry: Geometry, x: jax.Array) -> jax.Array:
+@linear
+def _window_average(geometry: Geometry, x: jax.Array) -> jax.Array:
     return lowering.window_sum(geometry, x) / geometry.taps
 
 
-def _shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
+@_window_average.adjoint
+def _window_shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
     return lowering.window_spread(geometry, dy / geometry.taps)
-
-
-_window_average, _ = adjoint_pair(_averages, _shares)
 
 
 def square_pool(
@@ -99,24 +106,19 @@ def square_pool(
     Array([10.,  5.], dtype=float32)
     """
     (x,) = floating("square_pool", x=x)
-    resolved = pool_geometry("square_pool", x, window, strides, padding)
+    with naming("square_pool"):
+        resolved = place_pool(spatial_size(x), window, strides, padding)
     return placed(partial(_square_pool, resolved), x, spec=image(x, x))
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 
 
-def _square_pool_fwd(geometry: Geometry, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _square_pool(geometry, x), x
-
-
-def _square_pool_bwd(geometry: Geometry, x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (2 * x * _window_spread(geometry, dy),)
-
-
-_square_pool.defvjp(_square_pool_fwd, _square_pool_bwd)
+@_square_pool.pullback
+def _(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    return 2 * x * _window_spread(geometry, dy)
 
 
 def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
@@ -146,15 +148,19 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
     Array([0., 2., 4.], dtype=float32)
     """
     (x,) = floating("decimate", x=x)
-    size = spatial_size("decimate", x)
-    return _take((size, per_axis("decimate", "factor", factor, len(size))), x)
+    with naming("decimate"):
+        size = spatial_size(x)
+        factors = per_axis("factor", factor, len(size))
+    return _every((size, factors), x)
 
 
+@linear
 def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax.Array:
     _, factor = static
     return lax.slice(x, (0,) * x.ndim, x.shape, (1, *factor, 1))
 
 
+@_every.adjoint
 def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
     size, factor = static
     edges = [
@@ -162,9 +168,6 @@ def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Arra
         for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
     ]
     return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-
-
-_take, _ = adjoint_pair(_every, _between_zeros)
 
 
 def global_average_pool(x: ArrayLike) -> jax.Array:
@@ -188,18 +191,19 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     Array([[0.25]], dtype=float32)
     """
     (x,) = floating("global_average_pool", x=x)
-    return _mean(spatial_size("global_average_pool", x), x)
+    with naming("global_average_pool"):
+        size = spatial_size(x)
+    return _mean(size, x)
 
 
-def _average(size: tuple[int, ...], x: jax.Array) -> jax.Array:
+@linear
+def _mean(size: tuple[int, ...], x: jax.Array) -> jax.Array:
     return x.mean(axis=tuple(range(1, 1 + len(size))))
 
 
+@_mean.adjoint
 def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
     share = dy / math.prod(size)
     return jnp.broadcast_to(
         jnp.expand_dims(share, tuple(range(1, 1 + len(size)))), (dy.shape[0], *size, dy.shape[-1])
     )
-
-
-_mean, _ = adjoint_pair(_average, _spread_evenly)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating
-from jcnn.ops.rule import custom_vjp
+from jcnn.ops.rule import arguments, output, rule
 
 
 def relu(x: ArrayLike) -> jax.Array:
@@ -35,21 +35,14 @@ def relu(x: ArrayLike) -> jax.Array:
     return _relu(*floating("relu", x=x))
 
 
-@jax.custom_vjp
+@rule(keeps=output)
 def _relu(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0)
 
 
-def _relu_fwd(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _relu(x)
-    return y, y
-
-
-def _relu_bwd(y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y > 0, dy, 0),)
-
-
-_relu.defvjp(_relu_fwd, _relu_bwd)
+@_relu.pullback
+def _(y: jax.Array, dy: jax.Array) -> jax.Array:
+    return jnp.where(y > 0, dy, 0)
 
 
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
@@ -79,21 +72,14 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
     return _leaky_relu(float(slope), *floating("leaky_relu", x=x))
 
 
-@custom_vjp(statics=1)
+@rule(keeps=output, statics=1)
 def _leaky_relu(slope: float, x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, slope * x)
 
 
-def _leaky_relu_fwd(slope: float, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _leaky_relu(slope, x)
-    return y, y
-
-
-def _leaky_relu_bwd(slope: float, y: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y > 0, dy, slope * dy),)
-
-
-_leaky_relu.defvjp(_leaky_relu_fwd, _leaky_relu_bwd)
+@_leaky_relu.pullback
+def _(slope: float, y: jax.Array, dy: jax.Array) -> jax.Array:
+    return jnp.where(y > 0, dy, slope * dy)
 
 
 def prelu(x: ArrayLike, slope: ArrayLike) -> jax.Array:
@@ -124,22 +110,13 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> jax.Array:
     return _prelu(x, slope)
 
 
-@jax.custom_vjp
+@rule(keeps=arguments)
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, slope * x)
 
 
-def _prelu_fwd(x: jax.Array, slope: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _prelu(x, slope), (x, slope)
-
-
-def _prelu_bwd(
-    residuals: tuple[jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, slope = residuals
+@_prelu.pullback
+def _(x: jax.Array, slope: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     dx = jnp.where(x > 0, dy, slope * dy)
     leaked = jnp.where(x > 0, 0, dy * x)
     return dx, leaked.sum(axis=tuple(range(x.ndim - slope.ndim)))
-
-
-_prelu.defvjp(_prelu_fwd, _prelu_bwd)

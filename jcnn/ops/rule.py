@@ -1,20 +1,120 @@
-"""``jax.custom_vjp`` with leading static arguments, as a decorator that keeps the return type."""
+r"""The notation in which gradients are written: what is computed, what is kept, the pullback.
+
+A rule states all three, and nothing else::
+
+    @rule(keeps=output)
+    def sigmoid(a):
+        return lax.logistic(a)
+
+    @sigmoid.pullback
+    def _(z, dy):
+        return dy * z * (1 - z)
+
+``keeps`` chooses, from the output and the arguments, what stays in memory between the passes; the
+pullback receives it, then the cotangent of the output, and returns the gradient of each argument.
+A pullback made of functions that have rules themselves can be differentiated again, to any order.
+
+A linear map and its adjoint name each other, which is all that there is to say of their gradients::
+
+    @linear
+    def window_sum(geometry, x): ...
+
+    @window_sum.adjoint
+    def window_spread(geometry, dy): ...
+
+Both are ``jax.custom_vjp`` underneath: reverse mode only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from functools import update_wrapper
+from typing import Any, Generic, TypeVar
 
 import jax
 
 R = TypeVar("R")
+Kept = tuple[Any, ...]
 
 
-def custom_vjp(*, statics: int) -> Callable[[Callable[..., R]], jax.custom_vjp[R]]:
-    """Give a function a gradient rule of its own; its first ``statics`` arguments are hashable."""
+def output(y: Any, *arrays: Any) -> Kept:
+    """Keep the output."""
+    return (y,)
 
-    def decorate(function: Callable[..., R]) -> jax.custom_vjp[R]:
-        rule = jax.custom_vjp(function, nondiff_argnums=tuple(range(statics)))
-        return rule  # pyright: ignore[reportReturnType]
 
-    return decorate
+def arguments(y: Any, *arrays: Any) -> Kept:
+    """Keep the arguments."""
+    return arrays
+
+
+def nothing(y: Any, *arrays: Any) -> Kept:
+    """Keep nothing."""
+    return ()
+
+
+def all_but_first(y: Any, *arrays: Any) -> Kept:
+    """Keep the arguments that a map is not linear in: keys, winners."""
+    return arrays[1:]
+
+
+class Rule(Generic[R]):
+    """A function with its gradient; made by :func:`rule`."""
+
+    def __init__(
+        self, function: Callable[..., R], keeps: Callable[..., Kept], statics: int
+    ) -> None:
+        self._keeps, self._statics = keeps, statics
+        self._function = jax.custom_vjp(function, nondiff_argnums=tuple(range(statics)))
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any) -> R:
+        """Compute; under differentiation, keep and pull back."""
+        return self._function(*args)  # pyright: ignore[reportReturnType]
+
+    def pullback(self, function: Callable[..., Any]) -> Rule[R]:
+        """State ``function(*statics, *kept, dy)``: the gradient of each argument, or of the one."""
+
+        def forward(*args: Any) -> tuple[R, Kept]:
+            y = self(*args)
+            return y, self._keeps(y, *args[self._statics :])
+
+        def backward(*args: Any) -> tuple[Any, ...]:
+            *statics, kept, dy = args
+            gradients = function(*statics, *kept, dy)
+            return gradients if isinstance(gradients, tuple) else (gradients,)
+
+        self._function.defvjp(forward, backward)
+        return self
+
+
+def rule(*, keeps: Callable[..., Kept], statics: int = 0) -> Callable[[Callable[..., R]], Rule[R]]:
+    """Give a function a gradient of its own; its first ``statics`` arguments are hashable."""
+    return lambda function: Rule(function, keeps, statics)
+
+
+class Linear(Rule[jax.Array]):
+    """A map ``function(static, x, *fixed)``, linear in x; made by :func:`linear`."""
+
+    def adjoint(self, function: Callable[..., jax.Array]) -> Linear:
+        r"""State the adjoint, called in the same way.
+
+        The gradient of :math:`A x` is :math:`A^T \delta`, whose own gradient is A again. ``fixed``
+        is kept between the passes, and has no gradient.
+        """
+        other = Linear(function, all_but_first, self._statics)
+        for one, its_adjoint in ((self, other), (other, self)):
+            one.pullback(_transposing(its_adjoint))
+        return other
+
+
+def _transposing(adjoint: Linear) -> Callable[..., tuple[Any, ...]]:
+    def pullback(static: Any, *kept_and_cotangent: Any) -> tuple[Any, ...]:
+        *fixed, dy = kept_and_cotangent
+        return adjoint(static, dy, *fixed), *(None for _ in fixed)
+
+    return pullback
+
+
+def linear(function: Callable[..., jax.Array]) -> Linear:
+    """Begin a pair of a linear map and its adjoint; the first argument is static."""
+    return Linear(function, all_but_first, 1)

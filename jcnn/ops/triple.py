@@ -33,57 +33,40 @@ from typing import TypeAlias
 import jax
 
 from jcnn import lowering
-from jcnn.lowering.geometry import Geometry
-from jcnn.ops.rule import custom_vjp
+from jcnn.geometry import Geometry
+from jcnn.ops.rule import arguments, rule
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def correlation(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """F: correlate ``x`` (N, *size, C) with ``w`` (*window, C/G, D) to (N, *output, D)."""
     return lowering.correlate(geometry, x, w)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """X: carry ``dy`` (N, *output, D) back to the input (N, *size, C)."""
     return lowering.input_gradient(geometry, dy, w)
 
 
-@custom_vjp(statics=1)
+@rule(keeps=arguments, statics=1)
 def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """W: correlate ``x`` (N, *size, C) with ``dy`` (N, *output, D) to (*window, C/G, D)."""
     return lowering.kernel_gradient(geometry, x, dy)
 
 
-def _correlation_fwd(geometry: Geometry, x: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
-    return correlation(geometry, x, w), (x, w)
-
-
-def _correlation_bwd(geometry: Geometry, residuals: Pair, dy: jax.Array) -> Pair:
-    x, w = residuals
+@correlation.pullback
+def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
     return input_gradient(geometry, dy, w), kernel_gradient(geometry, x, dy)
 
 
-def _input_gradient_fwd(geometry: Geometry, dy: jax.Array, w: jax.Array) -> tuple[jax.Array, Pair]:
-    return input_gradient(geometry, dy, w), (dy, w)
-
-
-def _input_gradient_bwd(geometry: Geometry, residuals: Pair, dx: jax.Array) -> Pair:
-    dy, w = residuals
+@input_gradient.pullback
+def _(geometry: Geometry, dy: jax.Array, w: jax.Array, dx: jax.Array) -> Pair:
     return correlation(geometry, dx, w), kernel_gradient(geometry, dx, dy)
 
 
-def _kernel_gradient_fwd(geometry: Geometry, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, Pair]:
-    return kernel_gradient(geometry, x, dy), (x, dy)
-
-
-def _kernel_gradient_bwd(geometry: Geometry, residuals: Pair, dw: jax.Array) -> Pair:
-    x, dy = residuals
+@kernel_gradient.pullback
+def _(geometry: Geometry, x: jax.Array, dy: jax.Array, dw: jax.Array) -> Pair:
     return input_gradient(geometry, dy, dw), correlation(geometry, x, dw)
-
-
-correlation.defvjp(_correlation_fwd, _correlation_bwd)
-input_gradient.defvjp(_input_gradient_fwd, _input_gradient_bwd)
-kernel_gradient.defvjp(_kernel_gradient_fwd, _kernel_gradient_bwd)

@@ -12,8 +12,8 @@ import numpy as np
 from jax import Array, lax
 
 from jcnn import ops as explicit_ops
+from jcnn.config import Experiment
 from jcnn.data import Split, StreamingDataset
-from jcnn.experiment import Experiment
 from jcnn.training.state import Totals, TrainState
 
 SMALLEST_BATCH = 128
@@ -81,8 +81,7 @@ class StreamEvaluation:
             valid = jnp.arange(self._batch_size) < len(y)
             x = np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
             y = np.pad(y, (0, missing))
-            batch = self._program(state, jnp.asarray(x), jnp.asarray(y), valid)
-            totals = jax.tree.map(jnp.add, totals, batch)
+            totals = totals.plus(self._program(state, jnp.asarray(x), jnp.asarray(y), valid))
         return totals.means()
 
 
@@ -93,9 +92,7 @@ def make_predict(
     model, dtype = experiment.model, jnp.dtype(experiment.training.precision)
 
     def predict(state: TrainState, x: Array) -> Array:
-        prediction, _ = model.apply(
-            state.best_params, state.state, x.astype(dtype), training=False, ops=ops
-        )
+        prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops)
         return prediction.astype(jnp.float32)
 
     def predict_both(state: TrainState, x: Array) -> Array:
@@ -115,7 +112,7 @@ def _make_measure(experiment: Experiment, ops: ModuleType):
         prediction = predict(state, x)
         losses = jnp.where(valid, loss.per_example(prediction, y, ops), 0.0)
         correct = jnp.logical_and(valid, loss.predict(prediction) == y)
-        return Totals(losses.sum(), correct.sum(dtype=jnp.int32), valid.sum(dtype=jnp.int32))
+        return Totals.of(losses.sum(), correct.sum(dtype=jnp.int32), valid.sum(dtype=jnp.int32))
 
     return measure
 
@@ -131,7 +128,7 @@ def _make_loop(measure, batch_size: int):
             start = jnp.minimum(wished, count - batch_size)
             rows = [lax.dynamic_slice_in_dim(array, start, batch_size) for array in (x, y)]
             valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= wished
-            return jax.tree.map(jnp.add, totals, measure(state, *rows, valid))
+            return totals.plus(measure(state, *rows, valid))
 
         return lax.fori_loop(0, -(-count // batch_size), body, Totals.zero())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Protocol
 
 import jax
@@ -10,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jcnn import ops as explicit_ops
+from jcnn.config import Experiment
 from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
-from jcnn.experiment import Experiment
 from jcnn.training import keys
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step
@@ -23,7 +25,7 @@ Progressed = tuple[TrainState, Totals]
 class Feed(Protocol):
     """Takes the training state forward. The last, partial batch of an epoch is left out."""
 
-    steps_per_epoch: int
+    step: Step
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile for arguments like these (arrays or their shapes)."""
@@ -38,8 +40,8 @@ class Feed(Protocol):
         ...
 
 
-def whole_batches(experiment: Experiment, examples: int) -> int:
-    """Return how many whole batches an epoch has.
+def _make_step(experiment: Experiment, ops: ModuleType, examples: int) -> Step:
+    """Return the step of epochs that have as many whole batches as there are.
 
     Raises:
         UserError: Not one.
@@ -50,22 +52,24 @@ def whole_batches(experiment: Experiment, examples: int) -> int:
             f"training.batch_size is {batch_size}, but data set '{experiment.data.name}' has only "
             f"{examples} training examples"
         )
-    return examples // batch_size
+    return Step(experiment, ops, steps_per_epoch=examples // batch_size)
 
 
 class DeviceFeed:
-    """Examples that live on the device; many steps a dispatch.
+    """Examples that live on the device; many steps per dispatch.
 
     The trip count of the loop is an argument of the compiled program: one compilation serves any
     number of steps, and their number changes no bit of the result.
     """
 
-    def __init__(self, experiment: Experiment, train: Split, step: Step) -> None:
+    def __init__(
+        self, experiment: Experiment, train: Split, ops: ModuleType = explicit_ops
+    ) -> None:
         """Put the examples on the device."""
-        self.steps_per_epoch = whole_batches(experiment, len(train))
+        self.step = _make_step(experiment, ops, len(train))
         self._seed = experiment.seed
         self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
-        self._jitted = self._program = jax.jit(_make_loop(experiment, step), donate_argnums=0)
+        self._jitted = self._program = jax.jit(_make_loop(experiment, self.step), donate_argnums=0)
         self._order: tuple[int, Array] | None = None
 
     def compile(self, state: TrainState, totals: Totals) -> None:
@@ -79,7 +83,7 @@ class DeviceFeed:
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps as one program."""
-        epoch, first = divmod(step, self.steps_per_epoch)
+        epoch, first = divmod(step, self.step.steps_per_epoch)
         bounds = np.int32(first), np.int32(first + count)
         return self._program(state, totals, self._x, self._y, self._shuffled(epoch), *bounds)
 
@@ -98,7 +102,7 @@ def _make_loop(experiment: Experiment, step: Step):
             rows = lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
             some_x, some_y = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
             state, batch_totals = step(state, some_x, some_y, keys.step_key(seed, state.step))
-            return state, jax.tree.map(jnp.add, totals, batch_totals)
+            return state, totals.plus(batch_totals)
 
         return lax.fori_loop(first, last, body, (state, totals))
 
@@ -106,16 +110,20 @@ def _make_loop(experiment: Experiment, step: Step):
 
 
 class StreamFeed:
-    """Examples that are read while they are used; one step a dispatch."""
+    """Examples that are read while they are used; one step per dispatch."""
 
-    def __init__(self, experiment: Experiment, stream: StreamingDataset, step: Step) -> None:
+    def __init__(
+        self, experiment: Experiment, stream: StreamingDataset, ops: ModuleType = explicit_ops
+    ) -> None:
         """Read nothing yet."""
-        self.steps_per_epoch = whole_batches(experiment, stream.train_count)
+        self.step = _make_step(experiment, ops, stream.train_count)
         self._batch_size, self._seed = experiment.training.batch_size, experiment.seed
         self._shape = (self._batch_size, *experiment.input_shape)
         self._stream = stream
         self._batches: Iterator[Batch] | None = None
-        self._jitted = self._program = jax.jit(_make_single(experiment, step), donate_argnums=0)
+        self._jitted = self._program = jax.jit(
+            _make_single(experiment, self.step), donate_argnums=0
+        )
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile one step."""
@@ -143,6 +151,6 @@ class StreamFeed:
 def _make_single(experiment: Experiment, step: Step):
     def single(state, totals, x, y):
         state, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
-        return state, jax.tree.map(jnp.add, totals, batch_totals)
+        return state, totals.plus(batch_totals)
 
     return single

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
+from os import PathLike
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -13,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jcnn import ops as explicit_ops
-from jcnn.experiment import Experiment
-from jcnn.training import surroundings
+from jcnn.config import Experiment
+from jcnn.runs import environment
+from jcnn.runs.resumption import check_continues
+from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import DeviceEvaluation, Evaluation, Means, StreamEvaluation
-from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed, whole_batches
+from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed
 from jcnn.training.interruption import Interruption
 from jcnn.training.pacing import Pacer
-from jcnn.training.progress import Silent
-from jcnn.training.resumption import check_continues
-from jcnn.training.runs import Run
-from jcnn.training.state import Totals, init_state
-from jcnn.training.step import make_step
-from jcnn.training.weights import initial_weights
+from jcnn.training.progress import Progress
+from jcnn.training.state import Totals, Weights
+from jcnn.training.step import checkpointed
+from jcnn.weights.safetensors import initial_weights
 
 if TYPE_CHECKING:
-    from jcnn.training.checkpoints import Checkpoints
-    from jcnn.training.events import Events
+    from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.events import Events
 
 CHECKPOINT_SECONDS = 1.0
 
@@ -38,10 +37,10 @@ Summary = dict[str, Any]
 
 def train(
     experiment: Experiment,
-    out: Path,
+    out: str | PathLike[str],
     *,
     resume: bool = False,
-    progress: Silent | None = None,
+    progress: Progress | None = None,
     ops: ModuleType = explicit_ops,
 ) -> Summary:
     """Train an experiment, write the run's folder, and return what ``summary.json`` holds.
@@ -61,26 +60,26 @@ def train(
         Interrupted: On Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     started = perf_counter()
-    run = Run(out)
+    run, experiment, weights = Run(Path(out)), experiment.resolved(), None
     if resume:
-        run = Run.open(out)
+        run = Run.open(run.folder)
         check_continues(run, experiment)
     else:
         run.check_unused()
-        initial_weights(experiment)  # a file that doesn't fit leaves no run behind
+        weights = initial_weights(experiment)  # a file that doesn't fit leaves no run behind
     feed, evaluation = prepare(experiment, ops)
     if not resume:
         run.create(experiment)
-    from jcnn.training.checkpoints import Checkpoints
-    from jcnn.training.events import Events
+    from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.events import Events
 
     with ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(run.checkpoints_folder))
         interruption = stack.enter_context(Interruption())
-        progress = progress or Silent()
+        progress = progress or Progress()
         stack.callback(progress.end)
         trainer = Trainer(experiment, run, feed, evaluation, checkpoints, progress, started)
-        trainer.start()
+        trainer.start(weights)
         events = stack.enter_context(Events(run.events_folder, from_step=trainer.step))
         trainer.run_to_end(events, interruption)
     summary = trainer.summary()
@@ -92,16 +91,10 @@ def prepare(experiment: Experiment, ops: ModuleType = explicit_ops) -> tuple[Fee
     """Load the data and build, without compiling it, what trains and what measures."""
     stream = experiment.data.stream()
     if stream is not None:
-        steps = whole_batches(experiment, stream.train_count)
-        step = make_step(experiment, ops, steps_per_epoch=steps)
-        return StreamFeed(experiment, stream, step), StreamEvaluation(experiment, stream, ops)
+        return StreamFeed(experiment, stream, ops), StreamEvaluation(experiment, stream, ops)
     dataset = experiment.data.load()
-    steps = whole_batches(experiment, len(dataset.train))
-    step = make_step(experiment, ops, steps_per_epoch=steps)
-    return (
-        DeviceFeed(experiment, dataset.train, step),
-        DeviceEvaluation(experiment, dataset.test, ops),
-    )
+    feed = DeviceFeed(experiment, dataset.train, ops)
+    return feed, DeviceEvaluation(experiment, dataset.test, ops)
 
 
 class Trainer:
@@ -114,33 +107,30 @@ class Trainer:
         feed: Feed,
         evaluation: Evaluation,
         checkpoints: Checkpoints,
-        progress: Silent,
+        progress: Progress,
         started: float,
     ) -> None:
         """Stand at the start; ``started`` is when the person began to wait."""
         self._experiment, self._run = experiment, run
         self._feed, self._evaluation = feed, evaluation
         self._checkpoints, self._progress = checkpoints, progress
-        self._steps_per_epoch = feed.steps_per_epoch
-        self._steps = experiment.training.epochs * feed.steps_per_epoch
+        self._steps_per_epoch = feed.step.steps_per_epoch
+        self._steps = experiment.training.epochs * self._steps_per_epoch
         self._pacer = Pacer(experiment.training.steps_per_dispatch)
         self._started, self._saved = started, started
         self._spent = {"seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}
         self.step = 0
 
-    def start(self) -> None:
-        """Compile, and take the state from the newest checkpoint, or make it new."""
-        initial = jax.jit(
-            partial(init_state, self._experiment, steps_per_epoch=self._steps_per_epoch)
-        )
-        like = {"state": jax.eval_shape(initial), "totals": jax.eval_shape(Totals.zero)}
+    def start(self, weights: Weights | None = None) -> None:
+        """Compile, and take the state from the newest checkpoint, or make it of ``weights``."""
+        like = checkpointed(self._feed.step)
         latest = self._checkpoints.latest_step()
         if latest is not None:
             tree = self._checkpoints.restore(like)
             self._state, self._totals = tree["state"], tree["totals"]
-            self._spent = {**self._spent, **self._checkpoints.record()}
+            self._spent |= self._checkpoints.record()
             self.step = latest
-        self._run.rewind_metrics(self.step)
+        self._evaluated = {row["split"]: row for row in self._run.rewind_metrics(self.step)}
         self._progress.begin(
             self._experiment,
             step=self.step,
@@ -148,19 +138,20 @@ class Trainer:
             steps_per_epoch=self._steps_per_epoch,
         )
         if self.step < self._steps:
-            self._compile(initial, like)
+            before = perf_counter()
+            self._feed.compile(like["state"], like["totals"])
+            self._evaluation.compile(like["state"])
+            if latest is None:
+                self._begin(weights)
+            seconds = perf_counter() - before
+            self._spent["compile_seconds"] += seconds
+            self._progress.compiled(seconds)
         self._spent["sessions"] += 1
 
-    def _compile(self, initial: Any, like: Mapping[str, Any]) -> None:
-        before = perf_counter()
-        self._feed.compile(like["state"], like["totals"])
-        self._evaluation.compile(like["state"])
-        if self.step == 0 and self._checkpoints.latest_step() is None:
-            weights = initial_weights(self._experiment) or calibrated(self._experiment, self._feed)
-            self._state, self._totals = initial(weights), Totals.zero()
-        seconds = perf_counter() - before
-        self._spent["compile_seconds"] += seconds
-        self._progress.compiled(seconds)
+    def _begin(self, weights: Weights | None) -> None:
+        weights = weights or initial_weights(self._experiment)
+        weights = weights or calibrated(self._experiment, self._feed)
+        self._state, self._totals = jax.jit(self._feed.step.init)(weights), Totals.zero()
 
     def run_to_end(self, events: Events, interruption: Interruption) -> None:
         """Train the epochs that are left; evaluate and save where the experiment says."""
@@ -213,6 +204,7 @@ class Trainer:
             {"step": self.step, "epoch": epoch, "split": split, **_json(values), "seconds": seconds}
             for split, values in means.items()
         ]
+        self._evaluated = {row["split"]: row for row in rows}
         self._run.append_metrics(rows)
         for split, values in means.items():
             events.write(split, self.step, values)
@@ -238,10 +230,8 @@ class Trainer:
     def summary(self) -> Summary:
         """Return what ``summary.json`` holds."""
         experiment = self._experiment
-        rows = self._run.metrics()
-        last = {row["split"]: row for row in rows}
         means = {
-            split: {name: last[split][name] for name in ("loss", "accuracy")}
+            split: {name: self._evaluated[split][name] for name in ("loss", "accuracy")}
             for split in ("test", "train")
         }
         return {
@@ -256,8 +246,8 @@ class Trainer:
             "parameters": experiment.model.cost(experiment.input_shape).parameters,
             "seed": experiment.seed,
             "precision": experiment.training.precision,
-            "versions": surroundings.versions(),
-            "hardware": surroundings.hardware(),
+            "versions": environment.versions(),
+            "hardware": environment.hardware(),
         }
 
 

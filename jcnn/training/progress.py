@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from jcnn.experiment import Experiment
+from jcnn.config import Experiment
 
 Means = Mapping[str, float]
 
 
-class Silent:
-    """Shows nothing; the other kinds of progress answer to the same calls."""
+class Progress:
+    """What training tells as it goes; this one shows nothing."""
 
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Training is about to compile and then to go from ``step`` to ``steps``."""
@@ -29,8 +29,8 @@ class Silent:
         """Training has ended, whichever way."""
 
 
-class Lines(Silent):
-    """A plain line for what happens, one an evaluation: for log files and pipes."""
+class Lines(Progress):
+    """Plain lines, one per evaluation: for log files and pipes."""
 
     def __init__(self, stream: IO[str]) -> None:
         """Write to ``stream``."""
@@ -63,7 +63,7 @@ class Lines(Silent):
 
 
 class Live(Lines):
-    """The same lines, over a bar with step, loss, accuracy, images a second and the time left."""
+    """The same lines, over a bar with step, loss, accuracy, images per second and the time left."""
 
     def __init__(self, console: Any) -> None:
         """Draw on a Rich console."""
@@ -73,16 +73,16 @@ class Live(Lines):
 
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Show the bar."""
-        from rich import progress
+        from rich import progress as bars
 
         columns = (
-            progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            progress.BarColumn(),
-            progress.TextColumn("step {task.completed}/{task.total}  {task.fields[metrics]}"),
-            progress.TimeRemainingColumn(),
+            bars.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            bars.BarColumn(),
+            bars.TextColumn("step {task.completed}/{task.total}  {task.fields[metrics]}"),
+            bars.TimeRemainingColumn(),
         )
         self._steps_per_epoch = steps_per_epoch
-        self._bar = progress.Progress(*columns, console=self._console, transient=True)
+        self._bar = bars.Progress(*columns, console=self._console, transient=True)
         fields = {"epoch": step // steps_per_epoch, "epochs": experiment.training.epochs}
         self._bar.add_task("", total=steps, completed=step, metrics="compiling", **fields)
         self._bar.start()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jcnn.experiment import Experiment
-from jcnn.training import keys
+# The parameters, and the running statistics that belong to them.
+Weights: TypeAlias = tuple[Any, Any]
 
 
 class TrainState(NamedTuple):
@@ -19,55 +19,62 @@ class TrainState(NamedTuple):
         params: The model's parameters, float32.
         state: The model's running statistics.
         opt_state: Optax's state.
-        average: Exponential moving average of ``params``, or None where none is kept.
+        average: Exponential moving average of ``(params, state)``, or None where none is kept.
         step: Steps done, int32.
     """
 
     params: Any
     state: Any
     opt_state: Any
-    average: Any
+    average: Weights | None
     step: Array
 
     @property
-    def best_params(self) -> Any:
-        """The parameters to evaluate and to predict with: the average where one is kept."""
-        return self.params if self.average is None else self.average
+    def evaluated(self) -> Weights:
+        """What to evaluate and to predict with: the average where one is kept."""
+        return (self.params, self.state) if self.average is None else self.average
 
 
 class Totals(NamedTuple):
-    """Sums over examples; the metrics are their quotients."""
+    """Sums over examples; the metrics are their quotients.
+
+    Attributes:
+        loss: Sum of the losses, float32.
+        lost: What rounding took from that sum, float32: over a long epoch of small batches the sum
+            alone would stop growing.
+        correct: How many were classified rightly, int32.
+        examples: How many there are, int32.
+    """
 
     loss: Array
+    lost: Array
     correct: Array
     examples: Array
 
     @classmethod
+    def of(cls, loss: Array, correct: Array, examples: Array) -> Totals:
+        """Return the sums over a batch."""
+        return cls(loss, jnp.zeros((), jnp.float32), correct, examples)
+
+    @classmethod
     def zero(cls) -> Totals:
         """Return sums over no example."""
-        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+        return cls.of(jnp.zeros((), jnp.float32), jnp.int32(0), jnp.int32(0))
+
+    def plus(self, other: Totals) -> Totals:
+        """Add sums, and keep what rounding takes (Knuth's exact sum of two floats)."""
+        loss = self.loss + other.loss
+        theirs = loss - self.loss
+        lost = (self.loss - (loss - theirs)) + (other.loss - theirs)
+        return Totals(
+            loss,
+            self.lost + other.lost + lost,
+            self.correct + other.correct,
+            self.examples + other.examples,
+        )
 
     def means(self) -> dict[str, float]:
         """Wait for the sums and return mean loss and accuracy, as Python floats."""
-        loss, correct, examples = (value.item() for value in self)
+        loss, lost, correct, examples = (value.item() for value in self)
+        loss = loss + lost if math.isfinite(loss) else loss
         return {"loss": loss / max(examples, 1), "accuracy": correct / max(examples, 1)}
-
-
-def init_state(
-    experiment: Experiment, weights: tuple[Any, Any] | None = None, *, steps_per_epoch: int
-) -> TrainState:
-    """Return the state before the first step; a pure function of its arguments.
-
-    Args:
-        experiment: What to train.
-        weights: Parameters and running statistics to begin with; drawn where not given.
-        steps_per_epoch: What a schedule's epochs stand for.
-    """
-    if weights is None:
-        key = keys.init_key(experiment.seed)
-        weights = experiment.model.init(key, experiment.input_shape)
-    params, state = weights
-    optimizer = experiment.optimizer.build(steps_per_epoch)
-    averaged = experiment.training.average_decay is not None
-    average = jax.tree.map(jnp.copy, params) if averaged else None
-    return TrainState(params, state, optimizer.init(params), average, jnp.int32(0))

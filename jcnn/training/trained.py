@@ -1,10 +1,10 @@
-"""What a run has learned: read it back, measure it, ask it."""
+"""What a run has learned: read it back, measure it, predict with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcnn.config import Experiment
 from jcnn.errors import UserError
-from jcnn.experiment import Experiment
+from jcnn.runs.run import Run
 from jcnn.training.evaluation import DeviceEvaluation, StreamEvaluation, make_predict
-from jcnn.training.runs import Run
-from jcnn.training.state import Totals, TrainState, init_state
+from jcnn.training.state import TrainState
+from jcnn.training.step import Step, checkpointed
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Trained:
     step: int
 
 
-def load_trained(folder: Path, overrides: Mapping[str, object] | None = None) -> Trained:
+def load_trained(
+    folder: str | PathLike[str], overrides: Mapping[str, object] | None = None
+) -> Trained:
     """Read the newest checkpoint of a run.
 
     Args:
@@ -38,23 +41,20 @@ def load_trained(folder: Path, overrides: Mapping[str, object] | None = None) ->
     Raises:
         UserError: The folder holds no run, or no checkpoint that can be read.
     """
-    from jcnn.training.checkpoints import Checkpoints
+    from jcnn.runs.checkpoints import Checkpoints
 
-    run = Run.open(folder)
+    run = Run.open(Path(folder))
     for key in overrides or {}:
         if not key.startswith("data."):
             raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
     experiment = run.experiment(overrides)
     with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
-        steps_per_epoch = checkpoints.record()["steps_per_epoch"]
-        initial = partial(init_state, experiment, steps_per_epoch=steps_per_epoch)
-        like = {"state": jax.eval_shape(initial), "totals": jax.eval_shape(Totals.zero)}
-        state = checkpoints.restore(like)["state"]
+        state = checkpoints.restore(checkpointed(Step(experiment)))["state"]
     return Trained(experiment, state, int(state.step))
 
 
 def evaluate(
-    folder: Path,
+    folder: str | PathLike[str],
     split: Literal["train", "test"] = "test",
     overrides: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
@@ -80,7 +80,9 @@ def evaluate(
     return {"split": split, "step": trained.step, **measure(trained.state)}
 
 
-def predict(folder: Path, files: Sequence[Path], *, invert: bool = False) -> list[dict[str, Any]]:
+def predict(
+    folder: str | PathLike[str], files: Sequence[str | PathLike[str]], *, invert: bool = False
+) -> list[dict[str, Any]]:
     """Return the most probable class of each file, and the probability of every class.
 
     Args:
@@ -93,7 +95,7 @@ def predict(folder: Path, files: Sequence[Path], *, invert: bool = False) -> lis
     """
     trained = load_trained(folder)
     experiment = trained.experiment
-    examples = [experiment.data.read_example(file, invert=invert) for file in files]
+    examples = [experiment.data.read_example(Path(file), invert=invert) for file in files]
     prediction = jax.jit(make_predict(experiment))(trained.state, jnp.asarray(np.stack(examples)))
     names = experiment.data.class_names
     results = []

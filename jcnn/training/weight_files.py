@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
-from jcnn.experiment import Experiment
-from jcnn.training.runs import Run
-from jcnn.training.state import Totals, init_state
+from jcnn.config import Experiment
+from jcnn.runs.run import Run
+from jcnn.training.state import Totals
+from jcnn.training.step import Step
 from jcnn.training.trained import load_trained
-from jcnn.training.weights import initial_weights, write_weights
+from jcnn.weights.safetensors import initial_weights, write_weights
 
 
-def save_weights(folder: Path, path: Path) -> list[str]:
+def save_weights(folder: str | PathLike[str], path: str | PathLike[str]) -> list[str]:
     """Write what a run has learned (its averaged parameters, where it keeps an average).
 
     Args:
@@ -25,11 +27,10 @@ def save_weights(folder: Path, path: Path) -> list[str]:
         UserError: The folder holds no run, or the file can't be written.
     """
     trained = load_trained(folder)
-    state = trained.state
-    return write_weights(path, trained.experiment, state.best_params, state.state)
+    return write_weights(path, trained.experiment, *trained.state.evaluated)
 
 
-def load_weights(experiment: Experiment, out: Path) -> None:
+def load_weights(experiment: Experiment, out: str | PathLike[str]) -> None:
     """Make a run at step 0 that has the weights of ``training.initial_weights``.
 
     It needs no training data: weights of elsewhere can be evaluated and predict at once.
@@ -37,13 +38,13 @@ def load_weights(experiment: Experiment, out: Path) -> None:
     Raises:
         UserError: The file doesn't fit the model, or the folder can't be used.
     """
-    from jcnn.training.checkpoints import Checkpoints
+    from jcnn.runs.checkpoints import Checkpoints
 
-    run = Run(out)
+    run = Run(Path(out))
     run.check_unused()
     weights = initial_weights(experiment)
-    # Only the optimizer's counts depend on the steps an epoch has, and they are 0.
-    state = init_state(experiment, weights, steps_per_epoch=1)
+    # No part of the first state depends on the steps an epoch has.
+    state = Step(experiment).init(weights)
     run.create(experiment)
     with Checkpoints(run.checkpoints_folder) as checkpoints:
         record = {"steps_per_epoch": 1, "seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}

@@ -35,6 +35,22 @@ def test_unknown_names_and_keys_are_refused(keys):
         ANY.validate_python(keys)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("train_count", value) for value in (True, "10", 10.0)),
+        ("folder", 3),
+        ("mean", "0.1"),
+        ("standard_deviation", True),
+        ("canvas_size", "28"),
+        ("test_shift_pixels", False),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_not_converted(key, value):
+    with pytest.raises(ValidationError, match=key):
+        ANY.validate_python({"name": "mnist", key: value})
+
+
 def test_a_configuration_does_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         Digits().mean = 1.0  # pyright: ignore

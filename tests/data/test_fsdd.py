@@ -58,7 +58,7 @@ def test_a_stray_file_is_named(recordings):
     [
         (lambda p: write_wav(p, tone(440, rate=16000), rate=16000), "16000 samples.*expected 8000"),
         (lambda p: write_wav(p, tone(440), channels=2), r"2 channels: expected one \(mono\)"),
-        (lambda p: write_wav(p, tone(440), width=4), "32 bits a sample: expected 16"),
+        (lambda p: write_wav(p, tone(440), width=4), "32 bits per sample: expected 16"),
         (lambda p: write_wav(p, []), "holds no sound"),
         (lambda p: p.write_bytes(b""), "not an intact WAV file: it ends within its header"),
         (lambda p: p.write_bytes(b"RIFF"), "not an intact WAV file"),

@@ -66,6 +66,7 @@ def test_transparent_becomes_black(tmp_path):
         (Usps(), 16, -1, 1),
         (Mnist(), 28, -0.1307 / 0.3081, 0.8693 / 0.3081),
     ],
+    ids=["digits", "usps", "mnist"],
 )
 def test_an_example_is_normalised_as_the_training_data(tmp_path, config, size, black, white):
     pixels = np.zeros((size, size), np.uint8)

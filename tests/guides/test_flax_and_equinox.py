@@ -7,9 +7,9 @@ import pytest
 
 from jcnn import ops
 from tests.docs.pages import ROOT, run
+from tests.optional import optional
 
-nnx = pytest.importorskip("flax.nnx")
-eqx = pytest.importorskip("equinox")
+nnx, eqx, pytestmark = optional("flax.nnx", "equinox")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jcnn import cli, ops
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection.certificate import certify
 
 NETWORK = """

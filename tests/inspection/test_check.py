@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from tests.mutants import MUTANTS, mutated
 
 from jcnn import cli
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
-from tests.mutants import MUTANTS, mutated
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 LINEAR = """

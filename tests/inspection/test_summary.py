@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jcnn.experiment import load_experiment
+from jcnn.config import load_experiment
 from jcnn.inspection.summary import print_summary, summarize
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"

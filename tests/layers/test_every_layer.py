@@ -12,7 +12,7 @@ KEY = jax.random.key(1)
 
 
 def _apply(layer, params, state, x, *, training=True, ops=ops):
-    return layer.apply(params, state, x, training=training, key=KEY, ops=ops)
+    return layer.apply(params, state, x, layers.Context(ops, training, KEY))
 
 
 def _batch(shape, count=2, dtype=jnp.float32):

@@ -25,6 +25,7 @@ def _draw(written):
         ("uniform_fan_in", 2.4 / FAN_IN / np.sqrt(3)),
         ({"name": "uniform_root_fan_in", "gain": 1.0}, 1 / np.sqrt(FAN_IN) / np.sqrt(3)),
     ],
+    ids=["he", "lecun", "gaussian", "glorot", "uniform fan-in", "uniform root fan-in"],
 )
 def test_deviation_is_the_stated_one(written, std):
     w = _draw(written)

@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 
 def _apply(layer, params, state, x, *, training=False, key=None):
-    return layer.apply(params, state, x, training=training, key=key, ops=ops)
+    return layer.apply(params, state, x, layers.Context(ops, training, key))
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ def _apply(layer, params, state, x, *, training=False, key=None):
     [
         (layers.Dense(features=3), (4, 4, 2), "put a 'flatten' layer before it"),
         (layers.MaxPool(window=5), (4, 4, 2), "window 5x5 is larger"),
-        (layers.MaxPool(window=2, padding=2), (4, 4, 2), "padding alone would fill one"),
-        (layers.Decimate(factor=(2, 2)), (4, 2), "factor .* should have 1 entries"),
+        (layers.MaxPool(window=2, padding=2), (4, 4, 2), "padding must be smaller than the window"),
+        (layers.Decimate(factor=(2, 2)), (4, 2), "factor must have one entry for each of the 1"),
         (layers.GlobalMaxPool(), (4,), "its input is flat"),
         (layers.Pad(padding="SAME"), (4, 4, 2), "padding must be integers here"),
         (
@@ -101,7 +101,7 @@ def test_residual_adds_its_input():
     y, after = _apply(layer, params, state, x, training=True)
     body = {name: part["layers"] for name, part in (("params", params), ("state", state))}
     inner, _ = layers.Sequence(layer.layers).apply(
-        body["params"], body["state"], x, training=True, key=None, ops=ops
+        body["params"], body["state"], x, layers.Context(ops, training=True)
     )
     assert np.allclose(y, x + inner, rtol=1e-6)
     assert set(after["layers"]) == {"batch_norm_1"}

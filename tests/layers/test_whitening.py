@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn import ops
-from jcnn.layers import Conv, PatchWhitening, Relu, Residual
-from jcnn.model import Model
+from jcnn.layers import Context, Conv, Model, PatchWhitening, Relu, Residual
 
 KEY = jax.random.key(0)
+CONTEXT = Context(ops)
 
 
 def images(n=64):
@@ -19,12 +19,12 @@ def images(n=64):
 
 def outputs(layer, state, x):
     params, _ = layer.init(KEY, x.shape[1:])
-    return layer.apply(params, state, x, training=False, key=None, ops=ops)[0]
+    return layer.apply(params, state, x, CONTEXT)[0]
 
 
 def test_outputs_of_a_sample_are_uncorrelated_with_variance_one():
     layer, x = PatchWhitening(window=2, epsilon=1e-9), images()
-    state = layer.calibrate(*layer.init(KEY, x.shape[1:]), x, ops=ops)
+    state = layer.calibrate(*layer.init(KEY, x.shape[1:]), x, CONTEXT)
     y = np.asarray(outputs(layer, state, x), np.float64).reshape(-1, 24)
     np.testing.assert_allclose(y[:, :12].T @ y[:, :12] / len(y), np.eye(12), atol=1e-3)
     np.testing.assert_array_equal(y[:, 12:], -y[:, :12])
@@ -32,7 +32,7 @@ def test_outputs_of_a_sample_are_uncorrelated_with_variance_one():
 
 def test_epsilon_holds_axes_without_variance():
     layer, x = PatchWhitening(window=2, epsilon=0.25), jnp.full((2, 4, 4, 1), 3.0)
-    state = layer.calibrate(*layer.init(KEY, (4, 4, 1)), x, ops=ops)
+    state = layer.calibrate(*layer.init(KEY, (4, 4, 1)), x, CONTEXT)
     # One axis has variance 4 * 9 = 36, the others none.
     np.testing.assert_allclose(outputs(layer, state, x).max(), 6 / np.sqrt(36.25), rtol=1e-5)
 
@@ -55,14 +55,14 @@ def test_a_model_calibrates_from_layer_to_layer_within_blocks_too():
     )
     x = images()
     params, state = model.init(KEY, x.shape[1:])
-    calibrated = model.calibrate(params, state, x, ops=ops)
-    assert model.sampled
+    calibrated = model.calibrate(params, state, x, CONTEXT)
+    assert model.needs_sample
     assert jax.tree.structure(calibrated) == jax.tree.structure(state)
     hidden = jax.nn.relu(outputs(model.layers[0], calibrated["outer"], x))
-    expected = inner.calibrate({}, {"w": jnp.zeros((1, 1, 24, 48))}, hidden, ops=ops)
+    expected = inner.calibrate({}, {"w": jnp.zeros((1, 1, 24, 48))}, hidden, CONTEXT)
     got = calibrated["residual_1"]["layers"]["inner"]["w"]
     np.testing.assert_allclose(got, expected["w"], rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_without_such_layers_asks_for_no_sample():
-    assert not Model((Conv(features=2, window=3), Residual(layers=(Relu(),)))).sampled
+    assert not Model((Conv(features=2, window=3), Residual(layers=(Relu(),)))).needs_sample

@@ -80,9 +80,11 @@ def test_correlations_refuse_shapes(op):
 
 @pytest.mark.parametrize("op", WINDOWED[:2], ids=NAME)
 def test_a_window_has_to_fit(op):
-    sentence = "a window that spans 7x3 does not fit into an input of 6x6"
+    sentence = "window 7x3 is larger than its input 6x6 (with padding 0)"
     refused(ValueError, sentence, op, IMAGE, np.zeros((7, 3, 4, 2)))
-    refused(ValueError, "a window that spans 7x7 does not fit", op, IMAGE, KERNEL, dilation=3)
+    refused(
+        ValueError, "window 3x3 (7x7 with its dilation) is larger", op, IMAGE, KERNEL, dilation=3
+    )
 
 
 def test_a_transposed_convolution_has_to_leave_something():
@@ -98,7 +100,7 @@ def test_pools_refuse(op):
     refused(TypeError, "window must be an integer or a sequence", op, IMAGE, None)
     refused(TypeError, "window must be an integer, found '2'", op, IMAGE, (2, "2"))
     refused(ValueError, "strides must be at least 1, found 0", op, IMAGE, 2, strides=0)
-    refused(ValueError, "a window that spans 7x7 does not fit into an input of 6x6", op, IMAGE, 7)
+    refused(ValueError, "window 7x7 is larger than its input 6x6", op, IMAGE, 7)
     sentence = "padding must be smaller than the window (2, 2), found ((2, 2), (2, 2))"
     refused(ValueError, sentence, op, IMAGE, 2, padding=2)
     refused(ValueError, "padding must be 'VALID', 'SAME' or 'FULL'", op, IMAGE, 2, padding="NONE")

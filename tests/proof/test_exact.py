@@ -85,11 +85,11 @@ def test_what_is_proved_is_every_operation_of_sums_products_and_selections():
 
 
 def geometry(problem):
-    from jcnn.ops.arguments import geometry as resolve
+    from jcnn.geometry import place
 
     (_, x, _), (_, w, _) = problem.arrays
     given = {"strides": 1, "padding": "VALID", **dict(problem.statics)}
-    return resolve("correlate", x[1:-1], w[:-2], given.pop("strides"), **given)
+    return place(x[1:-1], w[:-2], given.pop("strides"), **given)
 
 
 LOWERINGS = [

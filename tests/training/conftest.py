@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from jcnn.experiment import Experiment, load_experiment
+from jcnn.config import Experiment, load_experiment
 from jcnn.training import train
 
 TINY = """

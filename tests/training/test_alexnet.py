@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from jcnn import ops
-from jcnn.experiment import Experiment, load_experiment
+from jcnn.config import Experiment, load_experiment
 from jcnn.inspection.summary import summarize
-from jcnn.training import Interrupted, evaluate, load_trained, make_step, predict, train
-from jcnn.training.progress import Silent
+from jcnn.training import Interrupted, Step, evaluate, load_trained, predict, train
+from jcnn.training.progress import Progress
 from jcnn.training.state import TrainState
-from jcnn.training.torch_layout import model_tensors
+from jcnn.weights.torch_layout import model_tensors
 from tests.data.formats import write_image
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -199,7 +199,7 @@ def test_training_steps_with_momentum_and_decay_are_pytorchs():
         [{"params": kernels, "weight_decay": 5e-4}, {"params": biases}], lr=0.01, momentum=0.9
     )
     x, y = example(experiment, 4, np.float32)
-    step = jax.jit(make_step(experiment))
+    step = jax.jit(Step(experiment))
     for number in range(3):
         state, _ = step(state, jnp.asarray(x), jnp.asarray(y), jax.random.key(number))
         descent.zero_grad()
@@ -246,7 +246,7 @@ def small(tmp_path, monkeypatch) -> Experiment:
     return load_experiment(CONFIGS / "alexnet_cifar10_images.toml", overrides)
 
 
-class StopAt(Silent):
+class StopAt(Progress):
     def __init__(self, step: int) -> None:
         self._step = step
 
@@ -268,3 +268,6 @@ def test_the_path_from_a_folder_of_images_resumes_to_the_exact_image(small, tmp_
     assert evaluate(tmp_path / "run")["loss"] == summary["test"]["loss"]
     (named,) = predict(tmp_path / "run", [tmp_path / "images" / "test" / "light" / "0.png"])
     assert named["class"] in ("dark", "light")
+    (tmp_path / "images" / "train").rename(tmp_path / "images" / "gone")
+    (again,) = predict(tmp_path / "run", [tmp_path / "images" / "test" / "light" / "0.png"])
+    assert again == named, "a run knows its classes when the training images are gone"

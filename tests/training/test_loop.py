@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from jcnn import ops
+from jcnn.config import load_experiment
 from jcnn.errors import UserError
-from jcnn.experiment import load_experiment
-from jcnn.training import Interrupted, Run, evaluate, init_state, load_trained, train
+from jcnn.layers import Context
+from jcnn.runs import Run
+from jcnn.training import Interrupted, Step, Totals, evaluate, load_trained, prepare, train
 from jcnn.training import loop as loop_module
+from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import make_predict
-from jcnn.training.progress import Silent
+from jcnn.training.progress import Progress
 
 # What the clock says is no part of the result.
 CLOCKS = ("seconds", "compile_seconds", "sessions")
@@ -33,7 +36,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in CLOCKS} for row in Run(folder).metrics()]
 
 
-class At(Silent):
+class At(Progress):
     """Does something when a step is reached."""
 
     def __init__(self, step: int, action: Any) -> None:
@@ -90,7 +93,7 @@ def test_same_seed_same_bits_and_another_seed_others(lively, tmp_path):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 1000])
-def test_steps_a_dispatch_change_no_bit(lively, whole, tmp_path, steps):
+def test_steps_per_dispatch_change_no_bit(lively, whole, tmp_path, steps):
     train(lively({"training.steps_per_dispatch": steps}), tmp_path / "run")
     assert bits(tmp_path / "run") == bits(whole)
     assert rows(tmp_path / "run") == rows(whole)
@@ -170,6 +173,79 @@ def test_bfloat16_keeps_float32_parameters(lively, tmp_path):
     assert summary["test"]["accuracy"] > 0.2
 
 
+def test_folders_are_named_by_strings_too(tiny, tmp_path):
+    out = str(tmp_path / "run")
+    summary = train(tiny({"training.epochs": 1}), out)
+    assert evaluate(out)["loss"] == summary["test"]["loss"]
+
+
+def test_the_average_weighs_the_steps_done_and_not_the_initial_weights(lively):
+    experiment, decay = lively({"training.augment": [], "training.average_decay": 0.5}), 0.5
+    step = Step(experiment)
+    state, seen = step.init(), []
+    data = experiment.data.load().train
+    advance = jax.jit(step)
+    for number in range(3):
+        state, _ = advance(state, data.x[:32], data.y[:32], jax.random.key(number))
+        seen.append((state.params, state.state))
+        shares = [decay ** (number - k) for k in range(number + 1)]
+        expected = jax.tree.map(
+            lambda *each, shares=shares: np.average(each, axis=0, weights=shares), *seen
+        )
+        for one, two in zip(jax.tree.leaves(state.average), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_goes_with_the_averaged_parameters_and_statistics(lively):
+    experiment = lively()
+    state = Step(experiment).init()
+    state = state._replace(
+        params=jax.tree.map(jax.numpy.zeros_like, state.params),
+        state=jax.tree.map(jax.numpy.zeros_like, state.state),
+    )
+    x = experiment.data.load().test.x[:4]
+    expected, _ = experiment.model.apply(*state.average, x)
+    np.testing.assert_array_equal(make_predict(experiment)(state, x), expected)
+
+
+def test_a_sum_of_many_small_losses_does_not_stand_still():
+    start = Totals.of(
+        *(jax.numpy.asarray(a) for a in (np.float32(2**24), np.int32(0))), np.int32(1)
+    )
+    one = Totals.of(jax.numpy.float32(1), jax.numpy.int32(0), jax.numpy.int32(0))
+    added = jax.jit(lambda s: jax.lax.fori_loop(0, 1001, lambda _, s: s.plus(one), s))(
+        jax.tree.map(jax.numpy.asarray, start)
+    )
+    assert np.float32(2**24) + np.float32(1) == 2**24
+    assert added.means()["loss"] == 2**24 + 1001
+
+
+def test_calibration_goes_through_the_operations_that_training_does(tiny, monkeypatch):
+    layers = [{"type": "relu"}, {"type": "patch_whitening"}, {"type": "flatten"}]
+    experiment = tiny({"layers": [*layers, {"type": "dense", "features": 10}]})
+    called = []
+
+    class Namespace:
+        def __getattr__(self, name):
+            called.append(name)
+            return getattr(ops, name)
+
+    feed, _ = prepare(experiment, Namespace())
+    calibrated(experiment, feed)
+    assert "relu" in called
+
+
+def test_a_weight_file_is_read_once(tiny, tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(
+        loop_module,
+        "initial_weights",
+        lambda e: reads.append(e) or e.model.init(jax.random.key(0), e.input_shape),
+    )
+    train(tiny({"training.epochs": 1}), tmp_path / "run")
+    assert len(reads) == 1
+
+
 def test_a_loss_that_is_no_number_is_null_in_the_files(tiny, tmp_path):
     train(
         tiny({"optimizer": {"name": "sgd", "learning_rate": 1e38}, "training.epochs": 1}),
@@ -190,14 +266,14 @@ def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_p
     train(experiment, tmp_path / "run")
     layer, x = experiment.layers[0], experiment.data.load().train.x
     params, state = layer.init(jax.random.key(0), x.shape[1:])
-    expected = layer.calibrate(params, state, x, ops=ops)["w"]
+    expected = layer.calibrate(params, state, x, Context(ops))["w"]
     learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
     np.testing.assert_array_equal(learned, expected)
 
 
 def test_mirrored_evaluation_takes_the_mean_of_both_images(tiny):
     plain, mirrored = tiny(), tiny({"training.mirrored_evaluation": True})
-    state, x = init_state(plain, steps_per_epoch=1), plain.data.load().test.x[:8]
+    state, x = Step(plain).init(), plain.data.load().test.x[:8]
     both = [make_predict(plain)(state, images) for images in (x, x[:, :, ::-1])]
     got = make_predict(mirrored)(state, x)
     np.testing.assert_allclose(got, sum(both) / 2, rtol=1e-6)

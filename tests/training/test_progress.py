@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from jcnn.training import choose_progress
-from jcnn.training.progress import Lines, Live, Silent
+from jcnn.training.progress import Lines, Live, Progress
 
 MEANS = {"loss": 0.5, "accuracy": 0.75}
 
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def show(progress: Silent, experiment) -> None:
+def show(progress: Progress, experiment) -> None:
     progress.begin(experiment, step=0, steps=36, steps_per_epoch=9)
     progress.compiled(1.5)
     progress.stepped(3, MEANS, 1234.0)

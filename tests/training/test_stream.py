@@ -12,9 +12,10 @@ import pytest
 
 from jcnn import ops
 from jcnn.data import Digits, Split
+from jcnn.layers import Context
 from jcnn.training import Interrupted, evaluate, load_trained, train
 from jcnn.training.keys import shuffled
-from jcnn.training.progress import Silent
+from jcnn.training.progress import Progress
 
 
 class Stream:
@@ -49,7 +50,7 @@ def streaming(monkeypatch):
     return lambda: monkeypatch.setattr(Digits, "stream", stream)
 
 
-class StopAt(Silent):
+class StopAt(Progress):
     def __init__(self, step: int) -> None:
         self._step = step
 
@@ -89,6 +90,6 @@ def test_whitening_takes_its_sample_from_the_first_batch(tiny, tmp_path, streami
     train(experiment, tmp_path / "run")
     first, _ = next(experiment.data.stream().train_batches(32, seed=0))
     layer = experiment.layers[0]
-    expected = layer.calibrate(*layer.init(jax.random.key(0), first.shape[1:]), first, ops=ops)
+    expected = layer.calibrate(*layer.init(jax.random.key(0), first.shape[1:]), first, Context(ops))
     learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
     np.testing.assert_array_equal(learned, expected["w"])

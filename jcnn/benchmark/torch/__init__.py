@@ -1,0 +1,1 @@
+"""PyTorch as the peer of the benchmarks; only the process that runs it imports it."""

@@ -1,0 +1,85 @@
+"""The process that runs PyTorch for :mod:`jcnn.benchmark.torch.peer`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from jcnn.benchmark.torch import network, operations
+from jcnn.config import Experiment
+
+Runnable = Callable[[], object]
+
+
+class Worker:
+    """Answers requests; every public method is one."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Runnable] = {}
+        self._device = "cpu"
+
+    def begin(self, *, gpu: bool, tf32: bool) -> dict[str, Any]:
+        """Choose the device, and say which memory layouts are worth trying there."""
+        layouts = ["contiguous", "channels_last"]
+        if gpu and torch.cuda.is_available():
+            self._device = "cuda"
+            layouts.append("compiled")
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        elif hasattr(os, "sched_getaffinity"):
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        return {"version": torch.__version__, "layouts": layouts}
+
+    def build_step(self, *, key: str, layout: str, experiment: str) -> dict[str, Any]:
+        """Build an experiment's training step."""
+        loaded = Experiment.model_validate(tomllib.loads(experiment))
+        self._built[key] = network.build_step(loaded, layout, self._device)
+        return {}
+
+    def build_operation(self, *, key: str, layout: str, operation: dict) -> dict[str, Any]:
+        """Build a single operation."""
+        self._built[key] = operations.build(operation, layout, self._device)
+        return {}
+
+    def forget(self) -> dict[str, Any]:
+        """Free what was built."""
+        self._built.clear()
+        return {}
+
+    def run(self, *, key: str, count: int) -> dict[str, Any]:
+        """Run what was built under ``key``, and say how long it took."""
+        runnable = self._built[key]
+        self._wait()
+        start = time.perf_counter()
+        for _ in range(count):
+            runnable()
+        self._wait()
+        return {"seconds": time.perf_counter() - start}
+
+    def _wait(self) -> None:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Answer the requests on standard input, one per line, until it ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    worker = Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # whatever PyTorch refuses, the other process must hear of it
+            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

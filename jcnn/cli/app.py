@@ -1,0 +1,80 @@
+"""The command ``jcnn``: its commands in their groups, and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from jcnn import __version__
+from jcnn.cli import bench, data, inspection, process, train, weights
+from jcnn.cli.options import say
+from jcnn.errors import UserError
+
+
+def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
+    group = typer.Typer(
+        help=text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    for command in commands:
+        group.command()(command)
+    return group
+
+
+app = _group(
+    "Convolutional networks in JAX through explicit, proved gradients.",
+    *(train.train, train.evaluate, train.predict),
+    *(inspection.summary, inspection.check, bench.bench),
+)
+app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
+app.add_typer(
+    _group("Weights in PyTorch's names and layout.", weights.save, weights.load), name="weights"
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"jcnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 2 for what the user can mend.
+
+    Args:
+        arguments: The words after ``jcnn``; where not given, those of this process, which may then
+            start itself again with another allocator.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+        process.tune_allocator(arguments)
+    try:
+        app(args=list(arguments), prog_name="jcnn")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"'{error.filename}': {error.strerror}")
+    return 0
+
+
+def _fail(message: str) -> int:
+    say(f"jcnn: {' '.join(message.split())}", error=True)
+    return 2

@@ -1,0 +1,70 @@
+"""Measure speed and memory, and show which lowerings are chosen."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jcnn.cli.options import Json, Overrides, load, print_json, say
+from jcnn.errors import UserError
+
+
+def bench(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; not with --ops.")
+    ] = None,
+    overrides: Overrides = None,
+    operations: Annotated[
+        bool, typer.Option("--ops", help="A table of single operations in place of a step.")
+    ] = False,
+    only: Annotated[
+        str, typer.Option("--only", metavar="TEXT", help="Of --ops, the rows that hold TEXT.")
+    ] = "",
+    show_plan: Annotated[
+        bool, typer.Option("--plan", help="Measure nothing: show the lowerings chosen, and why.")
+    ] = False,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Samples, at most.")] = 20,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=0, help="Time for each subject of a row [5; --ops 1]."),
+    ] = None,
+    scan_steps: Annotated[int, typer.Option("--scan-steps", min=2, help="Steps per scan.")] = 20,
+    torch: Annotated[bool, typer.Option(help="Measure PyTorch too, where it is.")] = True,
+    minimal_filtering: Annotated[
+        bool | None, typer.Option(help="Whether Winograd's algorithm may be chosen.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the ratios.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure speed and memory: explicit rules, jax.grad of the reference, and PyTorch."""
+    if operations == (config is not None) or (operations and show_plan):
+        raise UserError("bench needs either CONFIG (with --plan: its lowerings) or --ops")
+    experiment = None if config is None else load(config, overrides)
+    from jcnn import benchmark
+
+    effort = benchmark.Effort(repeats, (1.0 if operations else 5.0) if seconds is None else seconds)
+    common = {"effort": effort, "torch": torch, "report": partial(say, error=True)}
+    if plot:
+        benchmark.check_plot(plot)
+    with benchmark.filtering(minimal_filtering):
+        if experiment is None:
+            result = benchmark.bench_operations(benchmark.choose_cases(only), **common)
+        elif show_plan:
+            rows = benchmark.plan(experiment)
+            return print_json({"rows": rows}) if as_json else benchmark.print_plan(rows)
+        else:
+            result = benchmark.bench_step(experiment, scan_steps=scan_steps, **common)
+    if plot:
+        benchmark.save_plot(result, plot)
+    if as_json:
+        print_json(result.to_dict())
+    elif markdown:
+        say(benchmark.markdown(result))
+    else:
+        benchmark.print_benchmark(result)

@@ -1,0 +1,100 @@
+"""Show what a model is made of, and check its gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jcnn.cli.options import Config, Json, Overrides, load, print_json, say
+from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from jcnn.config import Experiment
+
+
+def summary(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show layers, shapes and what they cost."""
+    experiment = load(config, overrides)
+    from jcnn.inspection.summary import print_summary, summarize
+
+    summarized = summarize(experiment)
+    if as_json:
+        print_json(summarized)
+    else:
+        print_summary(summarized)
+
+
+def check(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+    ],
+    overrides: Overrides = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Examples [4; --exact the experiment's own]."),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Whole numbers through the compiled program, compared with ==; a certificate.",
+        ),
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Elements per tensor to difference.")
+    ] = 1000,
+    random_batch: Annotated[
+        bool, typer.Option("--random-batch", help="Noise instead of examples: needs no data.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every gradient: against jax.grad, finite differences and second order, in float64."""
+    from jcnn import inspection, training
+
+    params, state = None, None
+    if target.is_dir():
+        if overrides:
+            raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
+        trained = training.load_trained(target)
+        experiment, params, state = trained.experiment, trained.state.params, trained.state.state
+    else:
+        experiment = load(target, overrides)
+    if exact:
+        return _certify(experiment, batch_size, as_json)
+    choose = inspection.random_batch if random_batch else inspection.real_batch
+    result = inspection.check_model(
+        experiment,
+        *choose(experiment, batch_size or 4),
+        params=params,
+        state=state,
+        samples=samples,
+        report=lambda line: say(f"checking {line}", error=True),
+    )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        inspection.print_check(result)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:
+    from jcnn.inspection.certificate import certify, print_certificate
+    from jcnn.proof import TooLargeError
+
+    try:
+        certificate = certify(
+            experiment,
+            batch_size=batch_size,
+            report=lambda line: say(f"comparing {line}", error=True),
+        )
+    except TooLargeError as error:
+        raise UserError(f"{error} (--batch-size)") from None
+    if as_json:
+        print_json(certificate.to_dict())
+    else:
+        print_certificate(certificate)
+    if not certificate.passed:
+        raise typer.Exit(1)

@@ -1,0 +1,60 @@
+"""Options that several commands take, and how each command reads and prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jcnn.cli import process
+
+if TYPE_CHECKING:
+    from jcnn.config import Experiment
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment's TOML file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the experiment; repeatable."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def load(config: Path, overrides: Sequence[str] | None) -> Experiment:
+    """Read the experiment of a command's arguments."""
+    from jcnn.config import load_experiment
+
+    return load_experiment(config, parsed(overrides))
+
+
+def parsed(overrides: Sequence[str] | None) -> dict[str, object]:
+    """Read every ``--set``."""
+    if not overrides:
+        return {}
+    from jcnn.config import parse_override
+
+    return dict(parse_override(text) for text in overrides)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(value, indent=2))
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print a line at once."""
+    print(line, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_allocator_note() -> None:
+    """Say what was set right for this process, if anything was."""
+    if note := process.allocator_note():
+        say(f"jcnn: {note}", error=True)

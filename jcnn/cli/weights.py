@@ -1,0 +1,43 @@
+"""Weights in PyTorch's names and layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jcnn.cli import options
+from jcnn.cli.options import Config, Out, Overrides, RunFolder, say, say_allocator_note
+
+WeightFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A .safetensors file, for example alexnet.safetensors."),
+]
+
+
+def save(run: RunFolder, file: WeightFile) -> None:
+    """Write a run's weights to a .safetensors file, which PyTorch can load."""
+    from jcnn import training
+
+    names = training.save_weights(run, file)
+    say(f"{file}: {len(names)} tensors, {names[0]} to {names[-1]}")
+
+
+def load(
+    config: Config,
+    file: WeightFile,
+    overrides: Overrides = None,
+    out: Out = None,
+) -> None:
+    """Make a run out of a .safetensors file, to evaluate, predict with, or train further."""
+    from jcnn import runs, training
+
+    experiment = options.load(
+        config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"]
+    )
+    say_allocator_note()
+    out = out or runs.unused_folder(experiment.name)
+    training.load_weights(experiment, out)
+    say(f"run in {out}; train it further with: jcnn train {out} --resume")

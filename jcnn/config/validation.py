@@ -1,0 +1,142 @@
+"""From what pydantic found wrong to one sentence that names the key as the file writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from jcnn.errors import nearest, unknown
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a string",
+    "string_pattern_mismatch": "a string that matches {pattern}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "greater_than": "a value greater than {gt}",
+    "greater_than_equal": "a value of at least {ge}",
+    "less_than": "a value less than {lt}",
+    "less_than_equal": "a value of at most {le}",
+    "literal_error": "{expected}",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], document: Any) -> tuple[str, str]:
+    """Return the dotted key of the first mistake, and what is wrong there.
+
+    A mistyped key is also a missing one; the former says more, so unknown keys go first.
+
+    Args:
+        error: What pydantic raised.
+        model: The class that was to be made.
+        document: The plain dicts and lists that it was to be made from.
+    """
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
+    path = _written_path(first["loc"], document)
+    context = first.get("ctx", {})
+    cause = context.get("error")
+    if first["type"] == "value_error" and cause is not None:
+        path += [str(part) for part in getattr(cause, "path", ())]
+        return ".".join(path), str(cause)
+    if first["type"].startswith("union_tag"):
+        path.append(context["discriminator"].strip("'"))
+    return ".".join(path), _sentence(first, context, model)
+
+
+def _sentence(first: Any, context: Mapping[str, Any], model: type[BaseModel]) -> str:
+    kind, found = first["type"], first["input"]
+    match kind:
+        case "extra_forbidden":
+            *parents, key = first["loc"]
+            return f"unknown key{nearest(str(key), _fields(model, tuple(parents)))}"
+        case "missing" | "union_tag_not_found":
+            return "this key is missing"
+        case "union_tag_invalid":
+            return unknown(context["tag"], context["expected_tags"].replace("'", "").split(", "))
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind].format(**context)}, found {_shown(found)}"
+    return f"{first['msg'].removeprefix('Value error, ')}, found {_shown(found)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, tuple):
+        value = list(value)
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _written_path(location: tuple[int | str, ...], document: Any) -> list[str]:
+    """Keep the parts of pydantic's location that the file writes; drop unions' tags."""
+    path, here = [], document
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(here, Mapping):
+            if part in here:
+                here = here[part]
+            elif part in (here.get("type"), here.get("name")) or not last:
+                continue
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            continue
+        path.append(str(part))
+    return path
+
+
+def _fields(annotation: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that pydantic's location leads to."""
+    for part in location:
+        annotation = _step(annotation, part)
+    model = _models(annotation)
+    return [name for each in model for name in each.model_fields]
+
+
+def _step(annotation: Any, part: int | str) -> Any:
+    """Follow one part of a location: an index, a union's tag, or a field's name."""
+    models = _models(annotation)
+    if isinstance(part, int):
+        return annotation
+    for model in models:
+        if part in _tags(model):
+            return model
+    for model in models:
+        if part in model.model_fields:
+            return model.model_fields[part].annotation
+    return annotation
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    for key in ("type", "name"):
+        field = model.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return get_args(field.annotation)
+    return ()
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """All models that an annotation can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, UnionType, tuple, list):
+        return [model for argument in get_args(annotation) for model in _models(argument)]
+    return []

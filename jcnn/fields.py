@@ -1,0 +1,51 @@
+"""What every table of an experiment's file is made of: one frozen object, strict fields.
+
+Layers, losses, augmentations, optimizers and data sets are all such objects: a table's keys are an
+object's fields, and the object does the work that the table asks for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jcnn.errors import UserError
+
+Shape = tuple[int, ...]
+
+# Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
+Count = Annotated[int, Field(strict=True, gt=0)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+NonNegativeReal = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class Table(BaseModel):
+    """A table of an experiment's file: its fields are the keys, and no other key is allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def dims(shape: Shape) -> str:
+    """Write a shape with its sizes joined by "x".
+
+    >>> dims((28, 28, 1)), dims((10,))
+    ('28x28x1', '10')
+    """
+    return "x".join(str(n) for n in shape)
+
+
+def check_images(what: str, input_shape: Shape) -> None:
+    """Refuse examples that are not images.
+
+    Raises:
+        UserError: ``what`` needs images, and the examples have another number of axes than three.
+    """
+    if len(input_shape) != 3:
+        raise UserError(
+            f"{what} needs images (height x width x channels), and the data are {dims(input_shape)}"
+        )

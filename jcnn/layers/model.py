@@ -1,0 +1,76 @@
+"""A model: a sequence of layers, and pure functions of its parameters."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from jax import Array
+
+from jcnn.fields import Shape
+from jcnn.layers.base import Context, Params, State
+from jcnn.layers.sequence import Sequence
+
+
+class Model(Sequence):
+    """Layers in their order; parameters and state are plain dicts, given and returned.
+
+    >>> import jax
+    >>> from jcnn.layers import Conv, Dense, Flatten, ReluMaxPool
+    >>> convolutional = (Conv(features=4, window=3), ReluMaxPool(window=2))
+    >>> model = Model((*convolutional, Flatten(), Dense(features=10)))
+    >>> model.names
+    ('conv_1', 'relu_max_pool_1', 'flatten_1', 'dense_1')
+    >>> model.shapes((8, 8, 1))
+    [(6, 6, 4), (3, 3, 4), (36,), (10,)]
+    >>> params, state = model.init(jax.random.key(0), (8, 8, 1))
+    >>> jax.tree.map(lambda a: a.shape, params)["conv_1"]
+    {'b': (4,), 'w': (3, 3, 1, 4)}
+    >>> y, state = model.apply(params, state, jax.numpy.zeros((2, 8, 8, 1)))
+    >>> y.shape
+    (2, 10)
+    """
+
+    def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
+        """Draw the float32 parameters and the initial state.
+
+        Args:
+            key: A JAX random key; each layer's own comes from it and from its position.
+            input_shape: Shape of one example, channels last, without the batch axis.
+
+        Returns:
+            Parameters, ``{"conv_1": {"w": …, "b": …}, …}``, and state, keyed likewise; layers that
+            have none are absent.
+
+        Raises:
+            UserError: A layer does not fit its input.
+        """
+        return super().init(key, input_shape)
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        x: Array,
+        *,
+        training: bool = False,
+        key: Array | None = None,
+        ops: ModuleType | None = None,
+    ) -> tuple[Array, State]:
+        """Compute the output for a batch.
+
+        Args:
+            params: Parameters from :meth:`init` or from training; cast to the dtype of ``x``.
+            state: State that belongs to them.
+            x: Batch of shape ``(N, *input_shape)``, floating point; its dtype is that of the
+                computation.
+            training: Whether dropout and batch statistics are in force.
+            key: A JAX random key, for dropout in training.
+            ops: :mod:`jcnn.ops` where not given, or :mod:`jcnn.reference`: the same model through
+                autodiff.
+
+        Returns:
+            Output of shape ``(N, *output_shape)``, and the next state.
+        """
+        if ops is None:
+            import jcnn.ops as ops
+        return super().apply(params, state, x, Context(ops, training, key))

@@ -1,0 +1,50 @@
+"""Binary cross entropy of sigmoid outputs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jcnn.fields import Shape
+from jcnn.losses.base import Loss
+
+
+class BinaryCrossEntropy(Loss):
+    """``binary_cross_entropy`` on logits: one per class, or a single one for two classes."""
+
+    name: Literal["binary_cross_entropy"] = "binary_cross_entropy"
+
+    def check_output(self, output_shape: Shape, class_count: int) -> None:
+        """See :meth:`Loss.check_output`."""
+        if not (output_shape == (1,) and class_count == 2):
+            super().check_output(output_shape, class_count)
+
+    def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
+        """See :meth:`Loss.per_example`."""
+        if output.shape[-1] == 1:
+            target = labels[:, None].astype(output.dtype)
+        else:
+            target = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
+        return ops.binary_cross_entropy(output, target)
+
+    def curvature_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.curvature_probe`."""
+        right = jax.nn.sigmoid(output)
+        signs = jax.random.rademacher(key, output.shape, output.dtype)
+        return jnp.sqrt(right * (1 - right) / output.shape[-1]) * signs
+
+    def predict(self, output: Array) -> Array:
+        """See :meth:`Loss.predict`."""
+        if output.shape[-1] == 1:
+            return (output[:, 0] > 0).astype(jnp.int32)
+        return super().predict(output)
+
+    def probabilities(self, output: Array) -> Array:
+        """See :meth:`Loss.probabilities`."""
+        right = jax.nn.sigmoid(output)
+        if output.shape[-1] == 1:
+            return jnp.concatenate([1 - right, right], axis=-1)
+        return right / right.sum(axis=-1, keepdims=True)

@@ -1,0 +1,19 @@
+"""Optimizers: any of Optax by name and arguments, with its schedules, and one of jcnn's own."""
+
+from jcnn.optimizers.catalogue import optimizers, schedules, transformations
+from jcnn.optimizers.diagonal_levenberg_marquardt import (
+    diagonal_levenberg_marquardt,
+    scale_by_diagonal_curvature,
+)
+from jcnn.optimizers.transformation import Optimizer, Preparation, Transformation
+
+__all__ = [
+    "Optimizer",
+    "Preparation",
+    "Transformation",
+    "diagonal_levenberg_marquardt",
+    "optimizers",
+    "scale_by_diagonal_curvature",
+    "schedules",
+    "transformations",
+]

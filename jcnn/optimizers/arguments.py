@@ -1,0 +1,139 @@
+"""Arguments of Optax's functions as a file writes them: what is refused, what they stand for.
+
+A count of steps may be an integer or a string ``"N epochs"``; a mask is ``"kernels"``, the weights
+without biases, scales and slopes; a table with the key ``schedule`` is a schedule.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from jcnn.errors import nearest, unknown
+from jcnn.optimizers.catalogue import full_name, schedules
+
+_EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
+_STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
+
+
+class ArgumentError(ValueError):
+    """A wrong argument; ``path`` leads to it from the table that holds it."""
+
+    def __init__(self, path: tuple[str, ...], message: str) -> None:
+        """Keep the path, so that the whole key can be named."""
+        super().__init__(message)
+        self.path = path
+
+
+def find(path: tuple[str, ...], name: str, known: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of a name, or refuse the name at its place."""
+    if name not in known:
+        raise ArgumentError(path, unknown(name, known))
+    return known[name]
+
+
+def check_call(
+    function: Callable[..., Any], arguments: Mapping[str, Any], path: tuple[str, ...]
+) -> None:
+    """Compare arguments with the function's signature; look into schedules."""
+    parameters = inspect.signature(function).parameters
+    for key, value in arguments.items():
+        if key not in parameters:
+            raise ArgumentError(
+                (*path, key),
+                f"unknown argument of {full_name(function)}{nearest(key, parameters)}",
+            )
+        _check_value((*path, key), value, parameters[key].default)
+    for key, parameter in parameters.items():
+        if key not in arguments and parameter.default is parameter.empty:
+            raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
+
+
+def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
+    """Refuse a value that no argument of this name and default can have."""
+    key = path[-1]
+    if isinstance(value, Mapping):
+        _check_table(path, value)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            _check_value(path, entry, None)
+    elif isinstance(value, str):
+        _check_word(path, value)
+    elif "mask" in key:
+        if not isinstance(value, bool):
+            raise ArgumentError(path, f'expected "kernels", found {value}')
+    elif isinstance(value, bool) != isinstance(default, bool):
+        expected = "true or false" if isinstance(default, bool) else "a number"
+        raise ArgumentError(path, f"expected {expected}, found {str(value).lower()}")
+
+
+def _check_table(path: tuple[str, ...], table: Mapping[str, Any]) -> None:
+    if "schedule" not in table:
+        for key, value in table.items():
+            if "boundaries" not in path[-1]:
+                _check_value((*path, key), value, None)
+            elif not (key.isdecimal() or _EPOCHS.fullmatch(key)):
+                raise ArgumentError((*path, key), 'expected a step or "N epochs" as the key')
+        return
+    name = table["schedule"]
+    schedule = find((*path, "schedule"), name, schedules())
+    check_call(schedule, {k: v for k, v in table.items() if k != "schedule"}, path)
+
+
+def _check_word(path: tuple[str, ...], word: str) -> None:
+    key = path[-1]
+    if "dtype" in key:
+        return
+    if "mask" in key:
+        if word != "kernels":
+            raise ArgumentError(path, f"expected \"kernels\", found '{word}'")
+    elif not _STEP_COUNT.search(key):
+        raise ArgumentError(path, f"expected a number, found '{word}'")
+    elif not _EPOCHS.fullmatch(word):
+        raise ArgumentError(path, f"expected a number of steps or \"N epochs\", found '{word}'")
+
+
+def resolve(key: str, value: Any, steps_per_epoch: int) -> Any:
+    """Turn what a file can hold into what Optax takes."""
+    if isinstance(value, Mapping):
+        resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
+        if "schedule" in value:
+            return schedules()[value["schedule"]](**resolved)
+        if "boundaries" in key:
+            return {_steps(k, steps_per_epoch): v for k, v in resolved.items()}
+        return resolved
+    if isinstance(value, list | tuple):
+        return [resolve(key, entry, steps_per_epoch) for entry in value]
+    if isinstance(value, str) and "mask" in key:
+        return kernels
+    if isinstance(value, str) and "dtype" not in key:
+        return _steps(value, steps_per_epoch)
+    return value
+
+
+def _steps(text: str, steps_per_epoch: int) -> int:
+    """Read a number of steps.
+
+    >>> _steps("1.5 epochs", 100), _steps("30", 100)
+    (150, 30)
+    """
+    match = _EPOCHS.fullmatch(text)
+    return round(float(match[1]) * steps_per_epoch) if match else int(text)
+
+
+def kernels(params: Any) -> Any:
+    """Mask of the parameters named ``w``.
+
+    >>> kernels({"dense_1": {"w": 0.5, "b": 0.0}})
+    {'dense_1': {'b': False, 'w': True}}
+    """
+    return named(params, ("w",))
+
+
+def named(params: Any, names: tuple[str, ...]) -> Any:
+    """Mask of the parameters of these names."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in names, params)

@@ -1,0 +1,157 @@
+"""A run's folder: what it holds, and that it is whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jcnn.config import Experiment, load_experiment
+from jcnn.errors import UserError
+from jcnn.runs.files import write_text
+
+RUNS_FOLDER = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run.
+
+    ``experiment.toml`` is written first, so a folder that has it holds a run.
+    """
+
+    folder: Path
+
+    @property
+    def experiment_file(self) -> Path:
+        """The resolved experiment."""
+        return self.folder / "experiment.toml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object per line: one for each evaluation and split."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        """What came out; written when training has ended."""
+        return self.folder / "summary.json"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Orbax's folder, one checkpoint per step."""
+        return self.folder / "checkpoints"
+
+    @property
+    def events_folder(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "events"
+
+    def check_unused(self) -> None:
+        """Refuse a folder that already holds a run.
+
+        Raises:
+            UserError: It does.
+        """
+        if self.exists():
+            raise UserError(
+                f"folder '{self.folder}' already holds a run; give another folder (--out), "
+                "or --resume to continue that run"
+            )
+
+    def create(self, experiment: Experiment) -> None:
+        """Make the folder of a new run.
+
+        Raises:
+            UserError: The folder holds a run already, or can't be written.
+        """
+        self.check_unused()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.experiment_file, experiment.to_toml())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"output folder '{self.folder}' can't be written: {reason}") from error
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Return the run in a folder.
+
+        Raises:
+            UserError: There is none.
+        """
+        run = cls(folder)
+        if not folder.exists():
+            raise UserError(f"run folder '{folder}' does not exist")
+        if not folder.is_dir():
+            raise UserError(f"'{folder}' is a file; expected the folder of a run")
+        if not run.exists():
+            raise UserError(f"folder '{folder}' holds no run: it has no experiment.toml")
+        return run
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        try:
+            return self.experiment_file.exists()
+        except OSError:
+            return False
+
+    def experiment(self, overrides: Mapping[str, object] | None = None) -> Experiment:
+        """Read the resolved experiment, with other values for some of its keys."""
+        return load_experiment(self.experiment_file, overrides)
+
+    def summary(self) -> dict[str, Any]:
+        """Read what came out.
+
+        Raises:
+            UserError: The run has not ended, or the file is damaged.
+        """
+        if not self.summary_file.exists():
+            raise UserError(f"run '{self.folder}' has no summary.json: its training has not ended")
+        try:
+            summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"'{self.summary_file}' is damaged: {error}") from error
+        if not isinstance(summary, dict):
+            raise UserError(f"'{self.summary_file}' is damaged: expected a JSON object")
+        return summary
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write what came out."""
+        write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
+
+    def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows to the metrics."""
+        with self.metrics_file.open("a", encoding="utf-8") as stream:
+            stream.write("".join(json.dumps(row) + "\n" for row in rows))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the rows; a last line that was cut short by a crash is left out."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):
+                    raise UserError(f"'{self.metrics_file}' line {number} is damaged") from error
+        return rows
+
+    def rewind_metrics(self, step: int) -> list[dict[str, Any]]:
+        """Drop the rows of later steps than the checkpoint's, and return the others."""
+        kept = [row for row in self.metrics() if row["step"] <= step]
+        write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+        return kept
+
+
+def unused_folder(name: str, parent: Path = RUNS_FOLDER) -> Path:
+    """Return the first of ``parent/name``, ``parent/name-2``, … that is not there."""
+    folder, number = parent / name, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{name}-{number}"
+    return folder

@@ -1,0 +1,80 @@
+"""Augmentation: random changes that keep what they must keep."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn.augmentations import Affine, Cutout, Flip, Shift, augment
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture
+def images():
+    return jnp.asarray(np.random.default_rng(0).uniform(1, 2, (50, 6, 7, 2)).astype(np.float32))
+
+
+def test_shift_moves_whole_images_and_fills(images):
+    shifted = np.asarray(Shift(pixels=2, fill=-1.0).apply(KEY, images))
+    seen = set()
+    for image, moved in zip(np.asarray(images), shifted, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), constant_values=-1.0)
+        places = {
+            (i - 2, j - 2): padded[4 - i : 10 - i, 4 - j : 11 - j]
+            for i in range(5)
+            for j in range(5)
+        }
+        found = [place for place, image in places.items() if np.array_equal(image, moved)]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len(seen) > 10
+
+
+def test_flip_mirrors_with_its_probability(images):
+    assert np.array_equal(Flip(probability=1.0).apply(KEY, images), images[:, :, ::-1])
+    assert np.array_equal(Flip(probability=0.0).apply(KEY, images), images)
+    mirrored = (np.asarray(Flip().apply(KEY, images)) != np.asarray(images)).any(axis=(1, 2, 3))
+    assert 10 < mirrored.sum() < 40
+
+
+def test_cutout_covers_one_square(images):
+    covered = np.asarray(Cutout(size=3, fill=9.0).apply(KEY, images))[..., 0] == 9.0
+    assert covered.sum(axis=(1, 2)).max() == 9
+    assert covered.sum(axis=(1, 2)).min() >= 4  # a corner: the centre lies in the image
+    for mask in covered:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert mask.sum() == len(rows) * len(columns)
+
+
+def test_affine_of_nothing_is_the_image(images):
+    np.testing.assert_array_equal(Affine().apply(KEY, images), images)
+
+
+def test_affine_by_quarter_turn_is_a_rotation(monkeypatch):
+    image = jnp.arange(25, dtype=jnp.float32).reshape(1, 5, 5, 1)
+    monkeypatch.setattr(jax.random, "uniform", lambda *_: jnp.ones((4, 1), jnp.float32))
+    turned = Affine(degrees=90.0).apply(KEY, image)
+    expected = [np.rot90(image[0], turns) for turns in (1, 3)]
+    assert any(np.allclose(turned[0], one, atol=1e-4) for one in expected)
+
+
+def test_affine_fills_from_outside(images):
+    moved = np.asarray(Affine(pixels=30.0, fill=5.0).apply(KEY, images))
+    assert (moved == 5.0).all(axis=(1, 2, 3)).any()
+    assert moved.max() <= 5.0 + 1e-5
+
+
+def test_a_list_is_applied_in_its_order_and_by_its_key(images):
+    chosen = [Shift(pixels=1), Flip(), Cutout(size=2), Affine(degrees=5.0)]
+    again, other = (augment(chosen, key, images) for key in (KEY, jax.random.key(4)))
+    assert np.array_equal(augment(chosen, KEY, images), again)
+    assert not np.array_equal(again, other)
+    assert again.shape == images.shape
+    assert again.dtype == images.dtype
+
+
+def test_an_empty_list_changes_nothing(images):
+    assert augment([], KEY, images) is images

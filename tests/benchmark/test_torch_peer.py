@@ -1,0 +1,159 @@
+"""PyTorch as the peer: the same layers, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jcnn import reference
+from jcnn.benchmark import Effort, bench_step
+from jcnn.benchmark.shapes import CASES, convolution
+from jcnn.benchmark.timing import measure
+from jcnn.benchmark.torch.peer import open_peer
+from jcnn.config import load_experiment
+from tests.optional import optional
+
+HERE = "jcnn.benchmark.torch"
+torch, functions, network, operations, pytestmark = optional(
+    "torch", f"{HERE}.functions", f"{HERE}.network", f"{HERE}.operations"
+)
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TEMPLATE = """
+[data]
+name = "digits"
+[optimizer]
+name = "{optimizer}"
+learning_rate = 0.1
+[training]
+batch_size = 3
+[[layers]]
+type = "conv"
+features = 4
+window = 3
+padding = "SAME"
+strides = 2
+bias = "position"
+{layer}
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+LAYERS = {
+    "conv": 'type = "conv"\nfeatures = 2\nwindow = 3\nconnections = [[0], [1, 3]]\npadding = 2',
+    "conv_transpose": 'type = "conv_transpose"\nfeatures = 2\nwindow = 4\npadding = "SAME"',
+    "cut unevenly": 'type = "conv_transpose"\nfeatures = 2\nwindow = 3\npadding = [[0, 1], [1, 0]]',
+    "relu": 'type = "relu"',
+    "leaky_relu": 'type = "leaky_relu"',
+    "prelu": 'type = "prelu"',
+    "scaled_tanh": 'type = "scaled_tanh"',
+    "max_pool": 'type = "max_pool"\nwindow = 3\nstrides = 2\npadding = "SAME"',
+    "relu_max_pool": 'type = "relu_max_pool"\nwindow = 2',
+    "average_pool": 'type = "average_pool"\nwindow = 2',
+    "square_pool": 'type = "square_pool"\nwindow = 2',
+    "decimate": 'type = "decimate"\nfactor = 2',
+    "pad": 'type = "pad"\npadding = 1\nvalue = -1.0',
+    "dropout": 'type = "dropout"',
+    "batch_norm": 'type = "batch_norm"',
+    "local_response_norm": 'type = "local_response_norm"',
+    "residual": 'type = "residual"\nlayers = [{type = "relu"}]\nshortcut = [{type = "tanh"}]',
+}
+
+
+def written(tmp_path: Path, layer: str = "", optimizer: str = "sgd"):
+    path = tmp_path / "tiny.toml"
+    table = f"[[layers]]\n{layer}" if layer else ""
+    path.write_text(TEMPLATE.format(layer=table, optimizer=optimizer))
+    return load_experiment(path)
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_every_layer_has_its_shape(tmp_path, layer):
+    """The dense layer at the end fits only if all before it have the sizes that ours have."""
+    network.build_step(written(tmp_path, layer), "channels_last", "cpu")()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_step_lowers_the_loss(tmp_path, optimizer):
+    step = network.build_step(written(tmp_path, optimizer=optimizer), "contiguous", "cpu")
+    first = float(step().detach())
+    for _ in range(30):
+        last = float(step().detach())
+    assert last < first
+
+
+def test_parameters_are_as_many_as_ours():
+    experiment = load_experiment(CONFIGS / "bench_residual.toml")
+    net = network._sequence(experiment.model, experiment.input_shape)
+    ours = experiment.model.cost(experiment.input_shape).parameters
+    assert sum(p.numel() for p in net.parameters()) == ours
+
+
+@pytest.mark.parametrize(
+    ("x", "window", "options"),
+    [
+        ((2, 7, 6, 4), (3, 3), {"strides": 2, "padding": 1, "groups": 2}),
+        ((2, 7, 6, 4), (3, 2), {"padding": "SAME"}),
+        ((2, 9, 4), (4,), {"strides": 3}),
+    ],
+)
+def test_convolution_is_the_same_operation(x, window, options):
+    call = convolution(x, window, 6, **options).call
+    arrays = [np.asarray(a) for a in call.draw(np.random.default_rng(0))]
+    order = (0, len(x) - 1, *range(1, len(x) - 1))
+    kernel_order = (len(x) - 1, len(x) - 2, *range(len(x) - 2))
+    tensors = (arrays[0].transpose(order), arrays[1].transpose(kernel_order))
+    found = operations._convolve(*map(torch.tensor, tensors), **options).numpy()
+    expected = np.asarray(reference.correlate(*map(jax.numpy.asarray, arrays), **options))
+    np.testing.assert_allclose(found, expected.transpose(order), rtol=1e-4, atol=1e-5)
+
+
+def test_uneven_padding_of_a_transposed_convolution_is_cut():
+    x, w = torch.randn(1, 2, 5), torch.randn(2, 3, 4)
+    whole = functions.transposed_convolution(x, w, None, (2,), ((0, 0),), (1,), 1)
+    cut = functions.transposed_convolution(x, w, None, (2,), ((1, 2),), (1,), 1)
+    torch.testing.assert_close(cut, whole[..., 1:-2])
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("case", {c.call.op: c for c in CASES}.values(), ids=lambda c: c.call.op)
+def test_operations_run_in_every_pass(case, layout):
+    arrays = [(name, [min(n, 12) for n in shape], kind) for name, shape, kind in case.call.arrays]
+    for passes in case.passes:
+        operation = {
+            "op": case.call.op,
+            "arrays": arrays,
+            "statics": dict(case.call.statics),
+            "passes": passes,
+        }
+        operations.build(operation, layout, "cpu")()
+
+
+def test_every_operation_of_the_table_has_a_counterpart():
+    assert {case.call.op for case in CASES} <= set(operations._FUNCTIONS)
+
+
+@pytest.mark.slow
+def test_peer_runs_in_a_process_of_its_own(tmp_path):
+    quick = Effort(repeats=2, seconds=0.01, sample_seconds=0.0)
+    result = bench_step(written(tmp_path), quick, scan_steps=2)
+    step = result.rows[0]
+    assert step.values["torch"] > 0
+    assert step.ratio["torch"] == step.values["torch"] / step.values["jcnn"]
+    assert "PyTorch: c" in step.note
+    assert result.torch == torch.__version__
+    with open_peer(True, written(tmp_path, 'type = "signum"')) as (peer, reason):
+        assert peer is None
+        assert "no counterpart of the layer 'signum'" in reason
+    with open_peer(True) as (peer, _):
+        assert peer is not None
+        operation = {"op": "max_pool", "arrays": [["x", [2, 4, 4, 1], "float32"]]}
+        subjects = peer.operation_subjects(
+            operation | {"statics": {"window": 2}, "passes": "forward and backward"}
+        )
+        assert len(measure(subjects, quick)) == 2

@@ -1,0 +1,359 @@
+"""The command line: what it prints, and one sentence and exit code 2 for every mistake."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jcnn
+from jcnn.cli import main
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+[data]
+name = "digits"
+train_count = 200
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+epochs = 1
+[[layers]]
+type = "conv"
+features = 2
+window = 3
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+MNIST = CONFIG.replace('"digits"', '"mnist"').replace("train_count = 200", "")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JCNN_CACHE", "")
+    Path("a.toml").write_text(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "a.toml").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JCNN_CACHE", "")
+        assert main(["train", str(folder / "a.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail as a user's mistake; return its one sentence."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("jcnn: ")
+    return captured.err
+
+
+def test_train_says_what_it_does_and_leaves_a_run(capsys):
+    assert main(["train", "a.toml"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"epoch 1/1  step 3 .*test accuracy \d+\.\d\d%", out)
+    assert "compiled in" in out
+    assert "run in runs/a" in out
+    assert json.loads(Path("runs/a/summary.json").read_text())["steps"] == 3
+
+
+def test_train_set_and_json(capsys):
+    assert main(["train", "a.toml", "--set", "training.batch_size=100", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["steps"] == 2
+    assert summary["run"] == "runs/a"
+
+
+def test_evaluate_agrees_with_the_summary(trained, capsys):
+    assert main(["evaluate", str(trained), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    summary = json.loads((trained / "summary.json").read_text())
+    assert {name: result[name] for name in ("loss", "accuracy")} == summary["test"]
+    assert main(["evaluate", str(trained), "--split", "train"]) == 0
+    assert capsys.readouterr().out.startswith("train loss")
+
+
+def test_predict_names_a_class_for_each_image(trained, capsys):
+    for number in (1, 2):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"{number}.png")
+    assert main(["predict", str(trained), "1.png", "2.png"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.fullmatch(r"(\d)\.png  \d  \d+\.\d\d%", line) is not None for line in lines] == [
+        True,
+        True,
+    ]
+    assert main(["predict", str(trained), "1.png", "--json"]) == 0
+    (prediction,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert prediction["probability"] == prediction["probabilities"][prediction["class"]]
+
+
+def test_summary(capsys):
+    assert main(["summary", "a.toml"]) == 0
+    assert "conv" in capsys.readouterr().out
+    assert main(["summary", "a.toml", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parameters"] == (9 + 1) * 2 + (6 * 6 * 2 + 1) * 10
+    assert {"connections", "units", "flops", "layers"} <= set(shown)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jcnn {jcnn.__version__}\n"
+
+
+def test_data_verify_of_the_embedded_digits(capsys):
+    assert main(["data", "verify", "digits"]) == 0
+    assert "intact" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epoch=3", "epochs"),
+        ("layers.0.windw=3", "window"),
+        ("trainin.epochs=3", "training"),
+        ("training.epochs=many", "training.epochs"),
+        ("training.epochs=1.5", "training.epochs"),
+        ("layers.0.features=-2", "layers.0.features"),
+        ("training.batch_size=0", "training.batch_size"),
+        ("layers.0.window=9", "window"),
+        ("layers.2.features=11", "10"),
+        ("layers.0.type=cnv", "conv"),
+        ("optimizer.name=adm", "adam"),
+        ("optimizer.momentm=0.9", "momentum"),
+        ("loss.name=softmax", "softmax_cross_entropy"),
+        ("data.name=digit", "digits"),
+        ("training.precision=float16", "bfloat16"),
+        ("training.batch_size=201", "training.batch_size"),
+        ("data.train_count=5000", "data.train_count"),
+        ("layers.7.features=3", "layers"),
+        ("nonsense", "key=value"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(capsys, override, words):
+    assert words in refused(capsys, "train", "a.toml", "--set", override)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "summary"])
+def test_a_config_that_is_none(capsys, command):
+    assert "b.toml" in refused(capsys, command, "b.toml")
+    Path("folder").mkdir()
+    assert "folder" in refused(capsys, command, "folder")
+    Path("b.toml").write_text("[data\n")
+    assert "TOML" in refused(capsys, command, "b.toml")
+    Path("b.toml").write_bytes(b"\xff\xfe\x00")
+    assert "b.toml" in refused(capsys, command, "b.toml")
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def write_mnist(folder: Path, **damaged: bytes) -> None:
+    folder.mkdir(parents=True)
+    files = {
+        "train-images-idx3-ubyte": idx(np.zeros((4, 28, 28), np.uint8)),
+        "train-labels-idx1-ubyte": idx(np.arange(4, dtype=np.uint8)),
+        "t10k-images-idx3-ubyte": idx(np.zeros((2, 28, 28), np.uint8)),
+        "t10k-labels-idx1-ubyte": idx(np.arange(2, dtype=np.uint8)),
+    }
+    for name, content in (files | damaged).items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def test_missing_data_say_how_to_get_them(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path / "data"))
+    Path("m.toml").write_text(MNIST)
+    assert "jcnn data fetch mnist" in refused(capsys, "train", "m.toml")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [idx(np.zeros((4, 28, 28), np.uint8))[:-1], b"", b"\x00\x00\x09\x09" + bytes(100)],
+    ids=["truncated", "empty", "magic"],
+)
+def test_a_damaged_idx_file_is_named(capsys, tmp_path, monkeypatch, content):
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path / "data"))
+    write_mnist(tmp_path / "data" / "mnist", **{"train-images-idx3-ubyte": content})
+    Path("m.toml").write_text(MNIST)
+    message = refused(capsys, "train", "m.toml", "--set", "training.batch_size=2")
+    assert "train-images-idx3-ubyte" in message
+
+
+def test_an_idx_file_that_is_no_gzip_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path / "data"))
+    write_mnist(tmp_path / "data" / "mnist")
+    broken = tmp_path / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    broken.write_bytes(broken.read_bytes()[:-6])
+    Path("m.toml").write_text(MNIST)
+    message = refused(capsys, "train", "m.toml", "--set", "training.batch_size=2")
+    assert "t10k-labels-idx1-ubyte" in message
+
+
+def test_a_wrong_image_is_named(trained, capsys):
+    Image.new("L", (9, 8)).save("wide.png")
+    Path("text.png").write_text("no image")
+    Path("folder.png").mkdir()
+    assert "wide.png" in refused(capsys, "predict", str(trained), "wide.png")
+    for name in ("text.png", "folder.png", "absent.png"):
+        assert name in refused(capsys, "predict", str(trained), name)
+
+
+def test_an_output_folder_that_can_t_be_used(trained, capsys):
+    Path("file").write_text("")
+    for out in ("file", "file/run", "/proc/run"):
+        assert out in refused(capsys, "train", "a.toml", "--out", out)
+    assert "already holds a run" in refused(capsys, "train", "a.toml", "--out", str(trained))
+
+
+def test_a_folder_that_holds_no_run(capsys):
+    Path("empty").mkdir()
+    for command in (["evaluate"], ["predict"]):
+        rest = ["x.png"] if command == ["predict"] else []
+        assert "empty" in refused(capsys, *command, "empty", *rest)
+        assert "absent" in refused(capsys, *command, "absent", *rest)
+        assert "a.toml" in refused(capsys, *command, "a.toml", *rest)
+    assert "absent" in refused(capsys, "train", "a.toml", "--out", "absent", "--resume")
+    assert "--out" in refused(capsys, "train", "a.toml", "--resume")
+
+
+# What Orbax leaves behind after a failed restore complains when it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
+    shutil.copytree(trained, "run")
+    for file in Path("run/checkpoints").rglob("*"):
+        if file.is_file() and file.parent.name == "d":
+            file.write_bytes(b"damaged")
+    assert "checkpoint" in refused(capsys, "evaluate", "run")
+    shutil.rmtree("run/checkpoints")
+    assert "checkpoint" in refused(capsys, "evaluate", "run")
+    Path("run/experiment.toml").write_text("[")
+    assert "experiment.toml" in refused(capsys, "evaluate", "run")
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tran", "a.toml"], ["train"], ["train", "a.toml", "--epochs", "3"], ["data", "fetch"]],
+)
+def test_a_mistyped_command_is_a_usage_error(capsys, arguments):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Usage" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_evaluate_of_an_unknown_split(trained, capsys):
+    assert "'valid'" in refused(capsys, "evaluate", str(trained), "--split", "valid")
+
+
+def test_an_unknown_data_set(capsys):
+    assert "mnist" in refused(capsys, "data", "verify", "mnits")
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the real command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "jcnn", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys; from jcnn.cli import main; main(['--help']); "
+        "sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'pydantic', 'orbax')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "train" in done.stdout
+
+
+def test_without_the_extra_it_says_what_to_install():
+    program = (
+        "import sys; sys.modules['typer'] = None; from jcnn.__main__ import main; sys.exit(main())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 2
+    assert "jcnn[experiments]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_real_command_starts_itself_again_at_most_once(monkeypatch):
+    for name in ("JCNN_ALLOCATOR", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    process = start("train", "a.toml", "--out", "run", JAX_PLATFORMS="cpu")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1].startswith("test accuracy")
+    assert err.count("GLIBC_TUNABLES") == (sys.platform == "linux")
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on():
+    long = ["--set", "training.epochs=100000", "--set", "training.evaluate_every_epochs=50"]
+    process = start("train", "a.toml", "--out", "run", *long, JCNN_ALLOCATOR="system")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "jcnn train run --resume" in err
+    assert "Traceback" not in err
+    assert any(Path("run/checkpoints").iterdir())
+
+
+def test_compilation_is_cached_where_the_environment_says(monkeypatch, tmp_path):
+    from jcnn.training import enable_compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("JCNN_CACHE", str(tmp_path / "xla"))
+    try:
+        enable_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "xla")
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

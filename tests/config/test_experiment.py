@@ -1,0 +1,222 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from jcnn.config import load_experiment, parse_override
+from jcnn.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = """
+[data]
+name = "digits"
+
+[optimizer]
+name = "sgd"
+learning_rate = {schedule = "cosine_decay_schedule", init_value = 0.1, decay_steps = "2 epochs"}
+momentum = 0.9
+before = [{name = "add_decayed_weights", weight_decay = 5e-4, mask = "kernels"}]
+
+[training]
+epochs = 2
+augment = [{name = "shift", pixels = 1}]
+
+[[layers]]
+type = "conv"
+features = 4
+window = [3, 3]
+
+[[layers]]
+type = "residual"
+layers = [{type = "conv", features = 4, window = 3, padding = "SAME"}, {type = "relu"}]
+
+[[layers]]
+type = "flatten"
+
+[[layers]]
+type = "dense"
+features = 10
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_config_loads_and_round_trips(path, tmp_path):
+    experiment = load_experiment(path)
+    copy = tmp_path / "experiment.toml"
+    copy.write_text(experiment.to_toml())
+    assert load_experiment(copy) == experiment
+
+
+def test_name_is_the_files_stem_and_defaults_hold(config):
+    experiment = load_experiment(config)
+    assert experiment.name == "small"
+    assert experiment.seed == 0
+    assert experiment.training.batch_size == 64
+    assert experiment.training.precision == "float32"
+    assert experiment.loss.name == "softmax_cross_entropy"
+
+
+def test_experiment_knows_its_model_input_and_classes(config):
+    experiment = load_experiment(config)
+    assert experiment.input_shape == (8, 8, 1)
+    assert experiment.class_count == 10
+    assert experiment.model.shapes(experiment.input_shape)[-1] == (10,)
+
+
+def test_resolved_form_round_trips_nested_layers_and_schedules(config, tmp_path):
+    experiment = load_experiment(
+        config, {"training.average_decay": 0.9, "name": 'odd "name" \u2713'}
+    )
+    copy = tmp_path / "copy.toml"
+    copy.write_text(experiment.to_toml(), encoding="utf-8")
+    assert load_experiment(copy) == experiment
+
+
+def test_overrides_take_the_files_place(config):
+    overrides = {
+        "training.epochs": 5,
+        "layers.0.features": 4,
+        "layers.0.initializer.name": "glorot_uniform",
+        "layers.1.layers.0.correlate": True,
+        "loss.name": "mean_squared_error",
+        "optimizer.learning_rate.init_value": 0.5,
+    }
+    experiment = load_experiment(config, overrides)
+    assert experiment.training.epochs == 5
+    assert experiment.layers[0].initializer.name == "glorot_uniform"
+    assert experiment.layers[1].layers[0].correlate
+    assert experiment.loss.name == "mean_squared_error"
+    assert experiment.optimizer.arguments["learning_rate"]["init_value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("training.epochs=3", ("training.epochs", 3)),
+        ("a = 1e-3", ("a", 1e-3)),
+        ("optimizer.name=adam", ("optimizer.name", "adam")),
+        ('optimizer.name="adam"', ("optimizer.name", "adam")),
+        ("layers.0.window=[3, 5]", ("layers.0.window", [3, 5])),
+        ("a={name = 'x=y'}", ("a", {"name": "x=y"})),
+        ("a=2 epochs", ("a", "2 epochs")),
+        ("a=1\nb=2", ("a", "1\nb=2")),
+        ("a=true", ("a", True)),
+    ],
+)
+def test_override_is_read_as_toml_or_as_a_bare_string(text, pair):
+    assert parse_override(text) == pair
+
+
+@pytest.mark.parametrize("text", ["training.epochs", "=3", ""])
+def test_override_without_key_or_value_is_refused(text):
+    with pytest.raises(UserError, match="expected key=value"):
+        parse_override(text)
+
+
+MISTAKES = [
+    ("layers.0.windw", 3, "unknown key (did you mean 'window'?)"),
+    ("layers.1.layers.0.featurs", 3, "unknown key (did you mean 'features'?)"),
+    ("training.epoch", 3, "unknown key (did you mean 'epochs'?)"),
+    ("data.nmae", 3, "unknown key (did you mean 'name'?)"),
+    ("loss.label_smoothin", 0.1, "unknown key (did you mean 'label_smoothing'?)"),
+    ("training.epochs", "ten", "expected an integer, found 'ten'"),
+    ("training.epochs", 2.5, "expected an integer, found 2.5"),
+    ("training.epochs", True, "expected an integer, found true"),
+    ("data.train_count", True, "expected an integer, found true"),
+    ("data.train_count", "10", "expected an integer, found '10'"),
+    ("training.batch_size", -1, "expected a value greater than 0, found -1"),
+    ("training.steps_per_dispatch", 0, 'expected "auto" or a positive integer, found 0'),
+    ("training.precision", "float16", "expected 'float32' or 'bfloat16', found 'float16'"),
+    ("training.average_decay", 1, "expected a value less than 1.0, found 1"),
+    ("training.augment.0.pixels", 0, "expected a value greater than 0, found 0"),
+    ("training.augment.0.name", "shfit", "unknown 'shfit' (did you mean 'shift'?)"),
+    *(
+        ("name", name, "expected the name of a folder, without slashes, found")
+        for name in ("../x", "a/b", "..", "a\\b", "")
+    ),
+    ("seed", -1, "expected a value of at least 0, found -1"),
+    ("data", 3, "expected a table, found 3"),
+    ("data.name", "digts", "unknown 'digts' (did you mean 'digits'?)"),
+    ("layers", [], "expected a list of at least 1, found []"),
+    ("layers.0.features", -4, "expected a value greater than 0, found -4"),
+    ("layers.0.features", "4", "expected an integer, found '4'"),
+    ("layers.0.type", "covn", "unknown 'covn' (did you mean 'conv'?)"),
+    ("layers.0.bias_value", "zero", "expected a number, found 'zero'"),
+    ("layers.0.correlate", 1, "expected true or false, found 1"),
+    ("layers.0.name", "a.b", "expected a string that matches"),
+    ("layers.0.initializer.name", "he_norml", "unknown 'he_norml' (did you mean 'he_normal'?)"),
+    ("optimizer.name", "sdg", "unknown 'sdg' (did you mean 'sgd'?)"),
+    ("optimizer.momentm", 0.9, "unknown argument of optax.sgd (did you mean 'momentum'?)"),
+    ("optimizer.momentum", "high", "expected a number, found 'high'"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), MISTAKES)
+def test_mistake_in_an_override_names_the_key_and_what_was_expected(config, key, value, message):
+    with pytest.raises(UserError) as caught:
+        load_experiment(config, {key: value})
+    assert str(caught.value).startswith(f"--set {key}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("window = [3, 3]", "windw = 3", "layers.0.windw: unknown key (did you mean 'window'?)"),
+        ("window = [3, 3]", "", "layers.0.window: this key is missing"),
+        ('type = "flatten"', "", "layers.2.type: this key is missing"),
+        ("window = [3, 3]", "window = 9", "layer 1 'conv_1' (conv): window 9x9 is larger than its"),
+        (
+            "features = 10",
+            "features = 12",
+            "the model's output is 12, and the loss 'softmax_cross_",
+        ),
+        ("[training]", "[trainig]", "trainig: unknown key (did you mean 'training'?)"),
+        ('[optimizer]\nname = "sgd"', "[optimizer]", "optimizer.name: this key is missing"),
+        ("epochs = 2", "epochs = ", "is not valid TOML: Invalid value (at line 12"),
+    ],
+)
+def test_mistake_in_the_file_names_file_and_key(config, written, instead, message):
+    config.write_text(SMALL.replace(written, instead, 1))
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        load_experiment(config)
+    assert str(caught.value).startswith(str(config))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("layers.9.features", "layers is a list, whose entries are 0 to 3, not '9'"),
+        ("layers.first.features", "layers is a list, whose entries are 0 to 3, not 'first'"),
+        ("layers.9", "layers is a list, whose entries are 0 to 3"),
+        ("training.epochs.first", "training.epochs is 2, which holds no 'first'"),
+        ("training.epochs.first.second", "training.epochs is 2, which holds no 'first'"),
+    ],
+)
+def test_override_of_a_place_that_cannot_be_is_refused(config, key, message):
+    with pytest.raises(UserError, match=re.escape(f"--set {key}: {message}")):
+        load_experiment(config, {key: 1})
+
+
+def test_overrides_do_not_share_the_callers_values(config):
+    table = {"name": "sgd", "learning_rate": 0.1}
+    load_experiment(config, {"optimizer": table, "optimizer.momentum": 0.5})
+    assert table == {"name": "sgd", "learning_rate": 0.1}
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none.toml does not exist"):
+        load_experiment(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="is a folder"):
+        load_experiment(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="is not a text file in UTF-8"):
+        load_experiment(tmp_path / "binary.toml")

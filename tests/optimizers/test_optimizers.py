@@ -1,0 +1,185 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from pydantic import ValidationError
+
+from jcnn.optimizers import Optimizer, optimizers, schedules, transformations
+
+PARAMS = {"dense_1": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+GRADIENT = jax.tree.map(lambda a: 0.5 * a, PARAMS)
+
+
+@pytest.fixture(autouse=True)
+def _optax_itself_needs_standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def _updates(transformation, steps=1):
+    state = transformation.init(PARAMS)
+    updates = PARAMS
+    for _ in range(steps):
+        updates, state = transformation.update(GRADIENT, state, PARAMS)
+    return updates
+
+
+def _equal(a, b):
+    return jax.tree.all(jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-6), a, b))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"name": "sgd", "learning_rate": 0.1}, optax.sgd(0.1)),
+        (
+            {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True},
+            optax.sgd(0.1, momentum=0.9, nesterov=True),
+        ),
+        ({"name": "adam", "learning_rate": 1e-3, "b1": 0.8}, optax.adam(1e-3, b1=0.8)),
+        (
+            {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1},
+            optax.adamw(1e-3, weight_decay=0.1),
+        ),
+    ],
+)
+def test_optimizer_is_the_one_of_optax(arguments, expected):
+    built = Optimizer(**arguments).build(steps_per_epoch=10)
+    assert _equal(_updates(built, 3), _updates(expected, 3))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (
+            {"schedule": "cosine_decay_schedule", "init_value": 0.1, "decay_steps": "1.5 epochs"},
+            optax.cosine_decay_schedule(0.1, 15),
+        ),
+        (
+            {
+                "schedule": "piecewise_constant_schedule",
+                "init_value": 0.1,
+                "boundaries_and_scales": {"1 epoch": 0.1, "15": 0.1},
+            },
+            optax.piecewise_constant_schedule(0.1, {10: 0.1, 15: 0.1}),
+        ),
+        (
+            {
+                "schedule": "join_schedules",
+                "schedules": [
+                    {"schedule": "constant_schedule", "value": 0.1},
+                    {"schedule": "linear_schedule", "init_value": 0.1, "end_value": 0.0}
+                    | {"transition_steps": "1 epoch"},
+                ],
+                "boundaries": ["1 epochs"],
+            },
+            optax.join_schedules(
+                [optax.constant_schedule(0.1), optax.linear_schedule(0.1, 0.0, 10)], [10]
+            ),
+        ),
+    ],
+    ids=["cosine", "piecewise", "join"],
+)
+def test_schedule_counts_epochs_in_steps(schedule, expected):
+    built = Optimizer(name="sgd", learning_rate=schedule).build(steps_per_epoch=10)
+    for steps in (1, 6, 12, 17):
+        assert _equal(_updates(built, steps), _updates(optax.sgd(expected), steps))
+
+
+def test_transformations_before_come_first_and_masks_spare_biases():
+    decay = {"name": "add_decayed_weights", "weight_decay": 0.5, "mask": "kernels"}
+    built = Optimizer(name="sgd", learning_rate=1.0, before=(decay,)).build(10)
+    updates = _updates(built)["dense_1"]
+    assert np.allclose(updates["w"], -1.0)
+    assert np.allclose(updates["b"], -0.5)
+
+
+def test_a_transformation_before_may_be_for_some_parameters_only():
+    faster = {"name": "scale", "step_size": 64.0, "only": ["b"]}
+    updates = _updates(Optimizer(name="sgd", learning_rate=0.1, before=(faster,)).build(10))
+    plain = _updates(optax.sgd(0.1))["dense_1"]
+    assert _equal(updates, {"dense_1": {"w": plain["w"], "b": 64 * plain["b"]}})
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "lion", "lamb", "adagrad"])
+def test_common_optimizers_run_under_strict_promotion_with_a_schedule(name):
+    schedule = {
+        "schedule": "warmup_cosine_decay_schedule",
+        "init_value": 0.0,
+        "peak_value": 0.1,
+        "warmup_steps": "1 epochs",
+        "decay_steps": "3 epochs",
+    }
+    with jax.numpy_dtype_promotion("strict"):
+        updates = _updates(Optimizer(name=name, learning_rate=schedule).build(2), steps=3)
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
+
+
+def test_optax_offers_what_is_expected():
+    assert {"sgd", "adam", "adamw", "lars", "muon"} <= set(optimizers())
+    assert {"add_decayed_weights", "clip_by_global_norm", "centralize"} <= set(transformations())
+    assert {"cosine_decay_schedule", "exponential_decay"} <= set(schedules())
+    assert not set(optimizers()) & set(transformations())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "message"),
+    [
+        ({"name": "sdg"}, "name", "did you mean 'sgd'"),
+        ({"name": "lbfgs"}, "name", "unknown 'lbfgs'"),
+        ({"name": "sgd"}, "learning_rate", "optax.sgd needs this argument"),
+        ({"momentm": 1.0}, "momentm", "did you mean 'momentum'"),
+        ({"momentum": "high"}, "momentum", "expected a number, found 'high'"),
+        ({"momentum": "3 epochs"}, "momentum", "expected a number, found '3 epochs'"),
+        ({"momentum": True}, "momentum", "expected a number, found true"),
+        ({"nesterov": 1}, "nesterov", "expected true or false, found 1"),
+        ({"learning_rate": {"schedule": "cosine_decay"}}, "learning_rate.schedule", "did you mean"),
+        (
+            {"learning_rate": {"schedule": "constant_schedule", "valu": 1}},
+            "learning_rate.valu",
+            "did you mean 'value'",
+        ),
+        (
+            {"learning_rate": {"schedule": "cosine_decay_schedule", "init_value": 1}},
+            "learning_rate.decay_steps",
+            "optax.cosine_decay_schedule needs this argument",
+        ),
+        (
+            {
+                "learning_rate": {
+                    "schedule": "cosine_decay_schedule",
+                    "init_value": 1,
+                    "decay_steps": "ten epochs",
+                }
+            },
+            "learning_rate.decay_steps",
+            'expected a number of steps or "N epochs"',
+        ),
+        (
+            {"name": "adamw", "learning_rate": 0.1, "mask": "biases"},
+            "mask",
+            "expected \"kernels\", found 'biases'",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, path, message):
+    arguments = {
+        "name": "sgd",
+        **({"learning_rate": 0.1} if "name" not in arguments else {}),
+    } | arguments
+    with pytest.raises(ValidationError) as caught:
+        Optimizer(**arguments)
+    error = caught.value.errors()[0]["ctx"]["error"]
+    assert ".".join(error.path) == path
+    assert re.search(re.escape(message), str(error))
+
+
+def test_what_optax_itself_refuses_is_refused_when_the_file_is_read():
+    with pytest.raises(ValidationError, match="refuses its arguments"):
+        Optimizer(
+            name="sgd",
+            learning_rate={"schedule": "cosine_decay_schedule", "init_value": 1, "decay_steps": -5},
+        )
