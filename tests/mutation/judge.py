@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 
 import jcnn.ops
+from jcnn.geometry import place
 from jcnn.lowering.choice import OPERATIONS, applicable
-from jcnn.ops.arguments import geometry
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import EXTREMES, against_reference, exact, sums_in_float32
@@ -45,9 +45,9 @@ LOWERINGS = {
     "windows": ("patches", "overlap_add", "direct", "winograd", "fold", "xla"),
 }
 RULES = {
-    "adjoint": ("average_pool", "max_pool"),
-    "arguments": ("correlate", "convolve_transpose", "average_pool"),
     "bias": ("dense", "correlate"),
+    "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
 
@@ -93,10 +93,10 @@ def accepts(name: str) -> bool:
 def checks(file: str, function: str = "") -> Iterator[Check]:
     """What a file is asked; of a rule's, the operations first that the function is named for."""
     name = Path(file).stem
-    if file.startswith("lowering/"):
-        yield from _of_lowering(name)
-    else:
+    if not file.startswith("lowering/"):
         yield from _of_rules(name, function)
+    if not file.startswith("ops/"):
+        yield from _of_lowering(name)
 
 
 def _of_lowering(name: str) -> Iterator[Check]:
@@ -116,7 +116,7 @@ def _of_lowering(name: str) -> Iterator[Check]:
 def _served(problem: Call, lowering: str) -> bool:
     (_, x, _), (_, w, _), *_ = problem.arrays
     given = {"strides": 1, "padding": "VALID", **dict(problem.statics)}
-    g = geometry("", x[1:-1], w[:-2], given.pop("strides"), **given)
+    g = place(x[1:-1], w[:-2], given.pop("strides"), **given)
     return any(lowering in applicable(operation, g) for operation in OPERATIONS)
 
 

@@ -1,4 +1,4 @@
-"""``jcnn.ops`` with one file of the package replaced."""
+"""``jcnn.ops``, and what it stands on, with one file replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-RELOADED = ("jcnn.ops", "jcnn.lowering")
+ROOMS = ("geometry", "lowering", "ops")
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def replaced(file: str, source: str) -> Iterator[Any]:
     ordinary = {key: sys.modules.pop(key) for key in list(sys.modules) if _reloaded(key)}
     import jcnn
 
-    attributes = {key: vars(jcnn).pop(key) for key in ("ops", "lowering") if key in vars(jcnn)}
+    attributes = {key: vars(jcnn).pop(key) for key in ROOMS if key in vars(jcnn)}
     finder = _Finder(name, source)
     sys.meta_path.insert(0, finder)
     try:
@@ -35,7 +35,8 @@ def replaced(file: str, source: str) -> Iterator[Any]:
 
 
 def _reloaded(module: str) -> bool:
-    return any(module == part or module.startswith(f"{part}.") for part in RELOADED)
+    package, _, rest = module.partition(".")
+    return package == "jcnn" and rest.partition(".")[0] in ROOMS
 
 
 class _Finder(importlib.abc.MetaPathFinder):
