@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
-Change = tuple[str, ast.expr]
-Operator = Callable[[ast.expr], Iterator[Change]]
+Change = tuple[str, ast.AST]
+Operator = Callable[[ast.AST], Iterator[Change]]
 
 _ARITHMETIC: dict[type[ast.operator], ast.operator] = {
     ast.Add: ast.Sub(),
@@ -14,32 +15,36 @@ _ARITHMETIC: dict[type[ast.operator], ast.operator] = {
     ast.Mult: ast.Div(),
     ast.Div: ast.Mult(),
 }
-_COMPARISONS: dict[type[ast.cmpop], ast.cmpop] = {
-    ast.Gt: ast.GtE(),
-    ast.GtE: ast.Gt(),
-    ast.Lt: ast.LtE(),
-    ast.LtE: ast.Lt(),
-    ast.Eq: ast.NotEq(),
+_COMPARISONS: dict[type[ast.cmpop], tuple[ast.cmpop, ast.cmpop]] = {
+    ast.Gt: (ast.GtE(), ast.LtE()),
+    ast.GtE: (ast.Gt(), ast.Lt()),
+    ast.Lt: (ast.LtE(), ast.GtE()),
+    ast.LtE: (ast.Lt(), ast.Gt()),
+    ast.Eq: (ast.GtE(), ast.NotEq()),
+    ast.NotEq: (ast.Gt(), ast.Eq()),
 }
 _NAMES = {"lo": "hi", "hi": "lo", "before": "after", "after": "before"}
 _ATTRIBUTES = {
     "strides": "dilation",
     "dilation": "strides",
-    "window": "output",
+    "window": "span",
     "size": "padded",
     "span": "window",
     "output": "size",
     "excess": "padding",
 }
-_CALLS = {
-    "gt": "ge", "lt": "le", "eq": "ne", "add": "sub", "sub": "add", "mul": "add",
-    "max": "min", "maximum": "minimum", "sum": "max", "mean": "sum", "bitwise_and": "bitwise_or",
-    "bitwise_or": "bitwise_and", "exp": "abs", "log1p": "log", "rsqrt": "sqrt",
+_METHODS = {
+    "gt": "ge", "lt": "le", "eq": "ne", "ne": "eq", "add": "sub", "sub": "add", "mul": "add",
+    "max": "min", "min": "max", "maximum": "minimum", "sum": "mean", "mean": "sum",
+    "bitwise_and": "bitwise_or", "bitwise_or": "bitwise_and", "exp": "abs", "log1p": "log",
+    "rsqrt": "sqrt", "logistic": "tanh", "square": "abs",
 }  # fmt: skip
-# Calls that rearrange their first (or last) array, and what is left of them without it.
+_FUNCTIONS = {"max": "min", "min": "max", "all": "any", "any": "all"}
+# Calls that rearrange an array, and which of their arguments it is.
 _REARRANGE = {
     "flip": 0, "rev": 0, "transpose": 0, "swapaxes": 0, "flipped": -1, "_flip": 0, "reversed": 0,
-    "_exchange_channels": 0, "_by_group": -1, "_side_by_side": -1,
+    "_exchange_channels": 0, "_by_group": -1, "_side_by_side": -1, "_fold": 0, "_unfold": 0,
+    "resized": 0, "pad": -1, "lax.pad": 0, "jnp.pad": 0, "adjoint": 0,
 }  # fmt: skip
 
 
@@ -49,115 +54,155 @@ def operators() -> dict[str, Operator]:
         "another operation": _arithmetic,
         "a term left out": _left_out,
         "the sign lost": _sign,
+        "scaled by 1.01": _scaled,
         "another comparison": _comparison,
         "off by one": _constant,
         "another call": _call,
         "not rearranged": _not_rearranged,
         "a tap left out": _shorter,
-        "arguments exchanged": _exchanged,
+        "shifted by one": _shifted,
+        "exchanged": _exchanged,
         "the other end": _name,
         "another size": _attribute,
     }
 
 
-def _arithmetic(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        yield "", ast.BinOp(node.left, _ARITHMETIC[type(node.op)], node.right)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
-        yield "", ast.BinOp(ast.BinOp(node.left, ast.FloorDiv(), node.right), ast.Add(), _one())
+def _arithmetic(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
+            yield "", ast.BinOp(left, _ARITHMETIC[type(op)], right)
+        case ast.BinOp(_, ast.FloorDiv(), _):
+            yield "", ast.BinOp(node, ast.Add(), ast.Constant(1))
 
 
-def _left_out(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub | ast.Mult):
-        yield "second", node.left
-        if not isinstance(node.op, ast.Sub):
-            yield "first", node.right
+def _left_out(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.BinOp(left, ast.Add() | ast.Mult(), right):
+            yield "second", left
+            yield "first", right
+        case ast.BinOp(left, ast.Sub() | ast.Div() | ast.Mod() | ast.Pow(), _):
+            yield "second", left
 
 
-def _sign(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield "", node.operand
+def _sign(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.UnaryOp(ast.USub(), operand):
+            yield "", operand
 
 
-def _comparison(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARISONS:
-        yield "", ast.Compare(node.left, [_COMPARISONS[type(node.ops[0])]], node.comparators)
+def _scaled(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Return(ast.Tuple(elements)):
+            for i, element in enumerate(elements):
+                if isinstance(element, ast.Starred | ast.Constant):
+                    continue
+                scaled = [_times_1_01(e) if i == j else e for j, e in enumerate(elements)]
+                yield str(i), ast.Return(ast.Tuple(scaled, ast.Load()))
+        case ast.Return(value) if value is not None:
+            yield "", ast.Return(_times_1_01(value))
 
 
-def _constant(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        yield "", ast.Constant(node.value + 1)
+def _times_1_01(value: ast.expr) -> ast.expr:
+    return ast.BinOp(ast.Constant(1.01), ast.Mult(), value)
 
 
-def _call(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _CALLS:
-            name = _CALLS[node.func.attr]
-            yield (
-                "",
-                ast.Call(
-                    ast.Attribute(node.func.value, name, ast.Load()), node.args, node.keywords
-                ),
-            )
-        elif isinstance(node.func, ast.Name) and node.func.id in _CALLS:
-            name = _CALLS[node.func.id]
-            yield "", ast.Call(ast.Name(name, ast.Load()), node.args, node.keywords)
+def _comparison(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Compare(left, [op], right) if type(op) in _COMPARISONS:
+            for variant, other in zip(("edge", "negated"), _COMPARISONS[type(op)], strict=True):
+                yield variant, ast.Compare(left, [other], right)
 
 
-def _not_rearranged(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Call) and _called(node) in _REARRANGE and node.args:
-        yield "", node.args[_REARRANGE[_called(node)]]
-    elif isinstance(node, ast.Attribute) and node.attr == "T":
-        yield "", node.value
+def _constant(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Constant(value) if type(value) in (int, float):
+            yield "up", ast.Constant(value + 1)
+            if value >= 1:
+                yield "down", ast.Constant(value - 1)
 
 
-def _shorter(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Call) and _called(node) == "range":
-        *first, last = node.args[:2]
-        yield "last", ast.Call(node.func, [*first, ast.BinOp(last, ast.Sub(), _one())], [])
-        start = ast.BinOp(first[0], ast.Add(), _one()) if first else _one()
-        yield "first", ast.Call(node.func, [start, last, *node.args[2:]], [])
-    elif isinstance(node, ast.Call) and [ast.unparse(a) for a in node.args[:1]] == ["range"]:
-        # map(range, shape): every axis loses its last element
-        shorter = ast.parse("lambda n: range(n - 1)", mode="eval").body
-        yield "last", ast.Call(node.func, [shorter, *node.args[1:]], node.keywords)
+def _call(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Call(ast.Attribute(value, name), args, keywords) if name in _METHODS:
+            other = ast.Attribute(value, _METHODS[name], ast.Load())
+            yield "", ast.Call(other, args, keywords)
+        case ast.Call(ast.Name(name), args, keywords) if name in _FUNCTIONS:
+            yield "", ast.Call(ast.Name(_FUNCTIONS[name], ast.Load()), args, keywords)
 
 
-def _exchanged(node: ast.expr) -> Iterator[Change]:
-    values = node.args if isinstance(node, ast.Call) else getattr(node, "elts", [])
-    values = [value for value in values if not isinstance(value, ast.Starred)]
-    if isinstance(node, ast.Call | ast.Tuple) and len(values) == len(
-        node.args if isinstance(node, ast.Call) else node.elts
-    ):
-        if len(values) < 2 or type(values[-1]) is not type(values[-2]):
-            return
-        if ast.dump(values[-1]) == ast.dump(values[-2]):
-            return
-        swapped = [*values[:-2], values[-1], values[-2]]
-        if isinstance(node, ast.Call):
-            yield "", ast.Call(node.func, swapped, node.keywords)
-        elif isinstance(node.ctx, ast.Load):
-            yield "", ast.Tuple(swapped, ast.Load())
+def _not_rearranged(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Call(func, [_, *_] as args) if _last_name(func) in _REARRANGE:
+            place = _REARRANGE.get(ast.unparse(func), _REARRANGE[_last_name(func)])
+            yield "", args[place]
+        case ast.Attribute(value, "T"):
+            yield "", value
 
 
-def _name(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in _NAMES:
-        yield "", ast.Name(_NAMES[node.id], ast.Load())
+def _shorter(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Call(ast.Name("range"), [last]):
+            yield "last", _range(_minus_one(last))
+            yield "first", _range(ast.Constant(1), last)
+        case ast.Call(ast.Name("range"), [first, last, *step]):
+            yield "last", _range(first, _minus_one(last), *step)
+            yield "first", _range(ast.BinOp(first, ast.Add(), ast.Constant(1)), last, *step)
+        case ast.Name("range"):
+            # as in map(range, shape): every axis loses its last element
+            yield "last", ast.parse("lambda n: range(n - 1)", mode="eval").body
 
 
-def _attribute(node: ast.expr) -> Iterator[Change]:
-    geometries = ("g", "geometry", "back", "self")
-    if (
-        isinstance(node, ast.Attribute)
-        and node.attr in _ATTRIBUTES
-        and ast.unparse(node.value).split(".")[-1] in (*geometries, "plain")
-    ):
-        yield "", ast.Attribute(node.value, _ATTRIBUTES[node.attr], ast.Load())
+def _range(*args: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name("range", ast.Load()), list(args), [])
 
 
-def _called(node: ast.Call) -> str:
-    return ast.unparse(node.func).split(".")[-1]
+def _minus_one(value: ast.expr) -> ast.expr:
+    return ast.BinOp(value, ast.Sub(), ast.Constant(1))
 
 
-def _one() -> ast.expr:
-    return ast.Constant(1)
+def _shifted(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.ListComp(ast.Tuple([lo, hi, *rest])) | ast.GeneratorExp(
+            ast.Tuple([lo, hi, *rest])
+        ):
+            lo = ast.BinOp(lo, ast.Add(), ast.Constant(1))
+            shifted = deepcopy(node)
+            shifted.elt = ast.Tuple([lo, _minus_one(hi), *rest], ast.Load())
+            yield "", shifted
+
+
+def _exchanged(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Call(func, [*first, a, b], keywords) if _alike(a, b):
+            yield "", ast.Call(func, [*first, b, a], keywords)
+        case ast.Tuple([*first, a, b], ast.Load()) if _alike(a, b):
+            yield "", ast.Tuple([*first, b, a], ast.Load())
+        case ast.List([*first, a, b], ast.Load()) if _alike(a, b):
+            yield "", ast.List([*first, b, a], ast.Load())
+
+
+def _alike(a: ast.expr, b: ast.expr) -> bool:
+    """Whether two expressions may change places: others would raise at once."""
+    starred = isinstance(a, ast.Starred | ast.Lambda)
+    return type(a) is type(b) and not starred and ast.dump(a) != ast.dump(b)
+
+
+def _name(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Name(name, ast.Load()) if name in _NAMES:
+            yield "", ast.Name(_NAMES[name], ast.Load())
+
+
+def _attribute(node: ast.AST) -> Iterator[Change]:
+    match node:
+        case ast.Attribute(value, name) if name in _ATTRIBUTES and _last_name(value) in (
+            "g", "geometry", "back", "self", "plain",
+        ):  # fmt: skip
+            yield "", ast.Attribute(value, _ATTRIBUTES[name], ast.Load())
+
+
+def _last_name(node: ast.AST) -> str:
+    match node:
+        case ast.Name(name) | ast.Attribute(_, name):
+            return name
+    return ""

@@ -1,7 +1,8 @@
 """The mutants: every rule and every lowering, made wrong in one place.
 
-Made from the code's own syntax trees, so that the table follows the code. In each function each
-way (:mod:`tests.mutation.operators`) is taken once, at the first place where it applies.
+Made from the code's own syntax trees, so that the table follows the code. Each way of
+:mod:`tests.mutation.operators` is taken once in a function, at the first place where it applies;
+each value that a rule returns is scaled.
 """
 
 from __future__ import annotations
@@ -13,29 +14,30 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.mutation.operators import operators
+from tests.mutation.operators import Change, operators
 
 PACKAGE = Path(__file__).resolve().parents[2] / "jcnn"
-PER_FUNCTION_AND_WAY = 1
+SCALED = "scaled by 1.01"
 # What no comparison of numbers can or should notice, with the reason.
 LEFT_OUT = {
-    "ops/__init__.py": "names",
-    "ops/arguments.py": "messages, and paddings that have a proof of their own",
-    "ops/mesh.py": "placement on devices",
-    "ops/rule.py": "no arithmetic",
-    "lowering/__init__.py": "names",
-    "lowering/choice.py": "which lowering runs: each is right",
-    "lowering/once.py": "a call that is not inlined",
-}
-LEFT_OUT_FUNCTIONS = {
-    "block_size": "how many images a block holds: any number is right",
-    "_images_a_block": "the same",
-    "outputs_a_block": "how many outputs are folded together: any number is right",
-    "check_bias": "a message",
-    "_check_kernel": "messages",
-    "_check_channels": "messages",
-    "_same_shape": "a message",
-    "_empty": "zeros of a shape, compared by the cases without an example",
+    "ops/arguments.py": "checks and their messages",
+    "ops/mesh.py": "where arrays are placed on devices",
+    "lowering/choice.py": "which lowering runs, and each is right",
+    "lowering/once.py": "that a call is not inlined",
+    "geometry.py: integer": "a check and its messages",
+    "geometry.py: per_axis": "a check and its messages",
+    "geometry.py: place_pool": "a check and its message",
+    "geometry.py: _pair": "a check",
+    "geometry.py: _too_large": "a message",
+    "geometry.py: times": "part of a message",
+    "lowering/blocks.py: block_size": "images per block: any number is right",
+    "lowering/patches.py: _images_a_block": "images per block: any number is right",
+    "lowering/winograd.py: _images_a_block": "images per block: any number is right",
+    "lowering/fold.py: outputs_a_block": "outputs folded together: any number is right",
+    "ops/bias.py: check_bias": "a check and its message",
+    "ops/convolution.py: _check_kernel": "a check and its messages",
+    "ops/losses.py: _same_shape": "a check and its message",
+    "ops/normalization.py: _check_channels": "a check and its messages",
 }
 
 
@@ -66,90 +68,124 @@ class Mutant:
     @property
     def name(self) -> str:
         """What is altered, and how; the same as long as the function is."""
-        return f"{self.file} {self.function}: {_short(self.old)} -> {_short(self.new)}"
+        old, new = _difference(self.old, self.new)
+        return f"{self.file}: {self.function}: {old} → {new}"
 
     def source(self) -> str:
         """The file's text with the alteration."""
-        tree = _tree(self.file)
+        tree = ast.parse(text(self.file))
         target = list(ast.walk(tree))[self.place]
         changes = dict(operators()[self.way](target))
         return ast.unparse(_Replace(target, changes[self.variant]).visit(tree))
 
 
 class _Replace(ast.NodeTransformer):
-    def __init__(self, target: ast.AST, new: ast.expr) -> None:
+    def __init__(self, target: ast.AST, new: ast.AST) -> None:
         self.target, self.new = target, new
 
     def visit(self, node: ast.AST) -> ast.AST:
         return self.new if node is self.target else self.generic_visit(node)
 
 
+def files() -> list[str]:
+    """Every file of rules and lowerings that is altered, and their geometry."""
+    paths = (path for folder in ("lowering", "ops") for path in (PACKAGE / folder).rglob("*.py"))
+    named = sorted(path.relative_to(PACKAGE).as_posix() for path in paths)
+    kept = (file for file in named if file not in LEFT_OUT and not file.endswith("__init__.py"))
+    return ["geometry.py", *kept]
+
+
 @cache
-def mutants() -> tuple[Mutant, ...]:
-    """All of them, in the order of files and lines."""
-    files = [
-        path.relative_to(PACKAGE).as_posix()
-        for folder in ("lowering", "ops")
-        for path in sorted((PACKAGE / folder).glob("*.py"))
-    ]
-    made = [mutant for file in files if file not in LEFT_OUT for mutant in _of_file(file)]
-    return tuple({mutant.name: mutant for mutant in made}.values())
+def mutants() -> dict[str, Mutant]:
+    """All of them by name, in the order of files and lines."""
+    made = (mutant for file in files() for mutant in _of_file(file))
+    found: dict[str, Mutant] = {}
+    for mutant in made:
+        found.setdefault(mutant.name, mutant)
+    return found
+
+
+@cache
+def text(file: str) -> str:
+    """A file of the package."""
+    return (PACKAGE / file).read_text(encoding="utf-8")
 
 
 def _of_file(file: str) -> Iterator[Mutant]:
-    tree = _tree(file)
+    tree = ast.parse(text(file))
     places = {node: place for place, node in enumerate(ast.walk(tree))}
-    for function, nodes in _functions(tree, ""):
-        taken: dict[str, int] = {}
+    for function, nodes in functions(tree):
+        if f"{file}: {function}" in LEFT_OUT:
+            continue
+        taken: set[str] = set()
         for node in nodes:
             for way, operator in operators().items():
-                for variant, new in operator(copy.deepcopy(node)):
-                    if taken.get(way, 0) < PER_FUNCTION_AND_WAY:
-                        taken[way] = taken.get(way, 0) + 1
-                        old, text = ast.unparse(node), ast.unparse(new)
+                if way in taken or (way == SCALED and not file.startswith("ops/")):
+                    continue  # what a lowering returns is not always an array
+                for variant, new in _chosen(function, way, operator(copy.deepcopy(node))):
+                    old, replaced = ast.unparse(node), ast.unparse(new)
+                    if replaced != old:
+                        taken.add(way)
                         yield Mutant(
-                            file, function, way, old, text, node.lineno, places[node], variant
-                        )
+                            file, function, way, old, replaced, node.lineno, places[node], variant
+                        )  # fmt: skip
 
 
-def _functions(tree: ast.AST, prefix: str) -> Iterator[tuple[str, list[ast.expr]]]:
+def _chosen(function: str, way: str, changes: Iterator[Change]) -> list[Change]:
+    """One of a node's changes, not the same in every function; of what is returned, all."""
+    every = list(changes)
+    if way == SCALED or not every:
+        return every
+    return [every[len(function) % len(every)]]
+
+
+def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, list[ast.AST]]]:
+    """Every function with what may be altered in it."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.ClassDef):
-            yield from _functions(node, f"{node.name}.")
-        elif isinstance(node, ast.FunctionDef) and node.name not in LEFT_OUT_FUNCTIONS:
-            yield prefix + node.name, list(_expressions(node.body))
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            # name.defvjp(lambda ..., lambda ...): what the lambdas compute
-            bodies = [ast.Expr(a.body) for a in node.value.args if isinstance(a, ast.Lambda)]
-            yield prefix + ast.unparse(node.value.func), list(_expressions(bodies))
+        match node:
+            case ast.ClassDef():
+                yield from functions(node, f"{node.name}.")
+            case ast.FunctionDef(name, decorator_list=decorators):
+                # of a function that is called "_" the decorator says whose pullback it is
+                known = ast.unparse(decorators[0]) if name == "_" else prefix + name
+                given = [ast.Expr(d) for d in decorators if isinstance(d, ast.Call)]
+                yield known, list(_nodes([*given, *node.body]))
 
 
-def _expressions(body: list[ast.stmt]) -> Iterator[ast.expr]:
-    """Every expression that computes: not docstrings, annotations, checks and their messages."""
+def _nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """What computes: not docstrings, annotations, checks and their messages."""
     for statement in body:
-        if isinstance(statement, ast.Raise | ast.Assert):
-            continue
-        if isinstance(statement, ast.If) and isinstance(statement.body[0], ast.Raise):
-            continue
-        if isinstance(statement, ast.FunctionDef):
-            yield from _expressions(statement.body)
-            continue
+        match statement:
+            case ast.Raise() | ast.Assert() | ast.If(_, [ast.Raise(), *_]):
+                continue
+            case ast.FunctionDef():
+                yield from _nodes(statement.body)
+                continue
+            case ast.Return():
+                yield statement
         for child in ast.iter_child_nodes(statement):
             if isinstance(child, ast.stmt):
-                yield from _expressions([child])
+                yield from _nodes([child])
+            elif isinstance(child, ast.match_case):
+                yield from _nodes(child.body)
             elif isinstance(child, ast.expr) and child is not getattr(statement, "annotation", 0):
                 yield from (n for n in ast.walk(child) if isinstance(n, ast.expr))
 
 
-@cache
-def _text(file: str) -> str:
-    return (PACKAGE / file).read_text(encoding="utf-8")
+def _difference(old: str, new: str) -> tuple[str, str]:
+    """Both texts, of long ones what differs and a little of what stands around it."""
+    before = _shared(old, new)
+    after = _shared(old[before:][::-1], new[before:][::-1])
+    around = 24
+
+    def cut(a: str) -> str:
+        start, end = max(0, before - around), len(a) - max(0, after - around)
+        return ("…" if start else "") + a[start:end] + ("…" if end < len(a) else "")
+
+    return cut(old), cut(new)
 
 
-def _tree(file: str) -> ast.Module:
-    return ast.parse(_text(file))
-
-
-def _short(expression: str) -> str:
-    text = " ".join(expression.split())
-    return text if len(text) <= 70 else f"{text[:50]} … {text[-16:]}"
+def _shared(a: str, b: str) -> int:
+    """The length of what both begin with."""
+    pairs = zip(a, b, strict=False)
+    return next((i for i, (p, q) in enumerate(pairs) if p != q), min(len(a), len(b)))
