@@ -41,7 +41,7 @@ LOWERINGS = {
     "xla": ("xla", "fold_xla", "transposed"),
     "blocks": ("patches", "direct", "winograd"),
     "correlations": ("grouped", "xla", "fold", "winograd"),
-    "geometry": ("xla", "patches", "fold", "winograd", "transposed", "overlap_add"),
+    "geometry": ("xla", "fold"),
     "windows": ("patches", "overlap_add", "direct", "winograd", "fold", "xla"),
 }
 RULES = {
