@@ -76,7 +76,7 @@ def test_every_tensor_meets_every_oracle(experiment):
     ("mutant", "op"),
     [
         ("convolve dw: missing flip", "convolve"),
-        ("max pools: scaled by 1.01", "relu_max_pool"),
+        pytest.param("max pools: scaled by 1.01", "relu_max_pool", marks=pytest.mark.slow),
     ],
 )
 def test_a_wrong_rule_is_named(experiment, mutant, op):
