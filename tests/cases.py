@@ -227,13 +227,20 @@ _DISTINCT = {
     "average_pool": {"2d-overlapping", "2d-uneven-padding"},
     "square_pool": {"2d-overlapping", "2d-uneven-padding"},
     "dropout": {"half"},
+    "softmax_cross_entropy": {"integers", "smoothed-distributions", "weights-not-summing-to-one"},
+    "mean_squared_error": {"matrix", "no-example"},
+    "local_response_norm": {"strong", "even-size"},
+    "global_max_pool": {"2d"},
+    "global_average_pool": {"2d"},
+    "decimate": {"2d"},
+    "dense": {"bias", "no-example"},
 }  # fmt: skip
 
 
 def is_distinct(case: Case) -> bool:
     """Whether the case runs with every test; the others are slow ones, and as true."""
     chosen = _DISTINCT.get(case.op)
-    return case.name != "image" if chosen is None else case.name in chosen
+    return case.name not in ("image", "no-example") if chosen is None else case.name in chosen
 
 
 def representative() -> tuple[Case, ...]:

@@ -49,7 +49,7 @@ def test_a_later_utterance_has_the_same_output():
     x = np.full((2, *experiment.input_shape), padding, np.float32)
     x[0, 10:40] = np.random.default_rng(0).uniform(-1, 1, (30, 16))
     x[1] = np.roll(x[0], 9, axis=0)
-    y, _ = model.apply(params, state, jnp.asarray(x))
+    y, _ = jax.jit(model.apply)(params, state, x)
     np.testing.assert_allclose(y[1], y[0], rtol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_its_outputs_begin_in_reach_of_their_targets():
     experiment = load_experiment(CONFIGS / "tdnn_1988.toml")
     params, state = experiment.model.init(jax.random.key(0), experiment.input_shape)
     x = jax.random.uniform(jax.random.key(1), (8, *experiment.input_shape), minval=-1.0)
-    y, _ = experiment.model.apply(params, state, x)
+    y, _ = jax.jit(experiment.model.apply)(params, state, x)
     assert float(y.mean()) < 1
 
 

@@ -86,6 +86,7 @@ def test_operations_have_a_row_per_pass_alone_and_in_a_scan():
     assert all(row.ratio["jax.grad"] > 0 for row in result.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", {c.call.op: c for c in CASES}.values(), ids=lambda c: c.call.op)
 def test_both_sides_compute_the_same(case):
     call = case.call

@@ -7,6 +7,7 @@ from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
+@pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_python_blocks_run_as_shown(page):
     run(page)

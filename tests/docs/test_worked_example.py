@@ -44,6 +44,7 @@ def test_any_input_gives_the_flipped_surroundings_of_the_winner(x64, namespace, 
     generator = np.random.default_rng(0)
     x, w = jnp.asarray(generator.normal(size=(2, *size)))
 
+    @jax.jit
     def convolved(x, w):
         return namespace.convolve(x[None, ..., None], w[..., None, None], padding="FULL")
 
@@ -54,6 +55,6 @@ def test_any_input_gives_the_flipped_surroundings_of_the_winner(x64, namespace, 
     z = np.array(convolved(x, w))[0, ..., 0]
     winner = np.unravel_index(z.argmax(), z.shape)
     da = -1 / (1 + np.exp(z.max()))
-    dx, dw = jax.grad(loss, argnums=(0, 1))(x, w)
+    dx, dw = jax.jit(jax.grad(loss, argnums=(0, 1)))(x, w)
     np.testing.assert_allclose(dw, da * surroundings(x, winner), rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(dx, da * surroundings(w, winner), rtol=1e-10, atol=1e-15)

@@ -44,7 +44,7 @@ def test_output_shape_is_what_apply_gives(example, training):
 def test_empty_batch_passes(example):
     layer, shape = example
     params, state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), _shapes(layer, shape))
-    y, _ = _apply(layer, params, state, jnp.zeros((0, *shape)), training=False)
+    y, _ = jax.jit(partial(_apply, layer, training=False))(params, state, jnp.zeros((0, *shape)))
     assert y.shape == (0, *layer.output_shape(shape))
 
 
@@ -62,15 +62,22 @@ def test_parameters_are_float32_and_the_input_decides_the_output_dtype(example):
 
 def test_reference_computes_the_same(example):
     layer, shape = example
-    params, state = layer.init(KEY, shape)
-    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    for training in (True, False):
-        ours, our_state = _apply(layer, params, state, x, training=training)
-        other, other_state = _apply(layer, params, state, x, training=training, ops=reference)
-        for a, b in zip(
-            jax.tree.leaves((ours, our_state)), jax.tree.leaves((other, other_state)), strict=True
-        ):
-            assert jnp.allclose(a, b, rtol=1e-4, atol=1e-5)
+    generator = np.random.default_rng(0)
+    # positive, since variances are among them
+    params, state = jax.tree.map(
+        lambda a: generator.uniform(0.1, 1.0, a.shape).astype(a.dtype), _shapes(layer, shape)
+    )
+    x = generator.normal(size=(2, *shape)).astype(np.float32)
+
+    @jax.jit
+    def both(*arrays):
+        ways = [(training, space) for training in (True, False) for space in (ops, reference)]
+        return [_apply(layer, *arrays, training=t, ops=space) for t, space in ways]
+
+    trained, as_trained, used, as_used = both(params, state, x)
+    for ours, other in ((trained, as_trained), (used, as_used)):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_cost_counts_the_parameters_that_init_makes(example):

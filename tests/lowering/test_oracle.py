@@ -9,6 +9,7 @@ import pytest
 from jcnn import lowering
 from jcnn.lowering import Geometry
 from tests.lowering import loops
+from tests.selection import slow_unless
 
 GEOMETRIES = {
     "1d": Geometry((9,), (3,), (1,), ((0, 0),), (1,)),
@@ -35,7 +36,7 @@ def g(request) -> Geometry:
     return request.param
 
 
-@pytest.fixture(params=BATCHES, ids=lambda n: f"batch {n}")
+@pytest.fixture(params=slow_unless((3).__eq__, BATCHES, lambda n: f"batch {n}"))
 def arrays(request, g):
     rng = np.random.default_rng(0)
     n, channels, features = request.param, 4, 8

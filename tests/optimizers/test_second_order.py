@@ -30,8 +30,9 @@ ONES = {"w": jnp.ones(2)}
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_probes_have_the_second_derivative_of_the_loss_as_their_mean_square(loss):
     keys = jax.random.split(jax.random.key(0), 20_000)
-    v = jax.vmap(partial(loss.curvature_probe, OUTPUT))(keys)[:, 0]
-    hessian = jax.hessian(lambda g: loss.per_example(g[None], LABEL, reference)[0])(OUTPUT[0])
+    v = jax.jit(jax.vmap(partial(loss.curvature_probe, OUTPUT)))(keys)[:, 0]
+    of_logits = jax.hessian(lambda g: loss.per_example(g[None], LABEL, reference)[0])
+    hessian = jax.jit(of_logits)(OUTPUT[0])
     np.testing.assert_allclose(v.T @ v / len(v), hessian, atol=0.01)
 
 
