@@ -6,11 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tests.mutants import MUTANTS, mutated
 
 from jcnn import cli
 from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
+from tests.mutation.reloading import replaced
+from tests.mutation.table import mutants
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 LINEAR = """
@@ -71,15 +72,15 @@ def test_every_tensor_meets_every_oracle(experiment):
 
 
 @pytest.mark.parametrize(
-    ("mutant", "op"),
+    ("file", "new", "op"),
     [
-        ("convolve dw: missing flip", "convolve"),
-        ("max pools: scaled by 1.01", "relu_max_pool"),
+        ("ops/convolution.py", "1.01 * dw", "convolve"),
+        ("ops/max_pooling.py", "1.01 * _scatter", "relu_max_pool"),
     ],
 )
-def test_a_wrong_rule_is_named(experiment, mutant, op):
-    chosen = next(m for m in MUTANTS if m.name == mutant)
-    with mutated(chosen) as ops:
+def test_a_wrong_rule_is_named(experiment, file, new, op):
+    chosen = next(m for m in mutants().values() if m.file == file and new in m.new)
+    with replaced(file, chosen.source()) as ops:
         result = check(experiment, ops=ops)
     assert not result.passed
     assert result.wrong is not None
