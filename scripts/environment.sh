@@ -1,9 +1,10 @@
 # Sourced by train and test: makes .venv with jcnn in it, and puts it on the PATH.
 # usage: . environment.sh EXTRAS     for example: . environment.sh experiments,dev
+# JCNN_VENV names another folder than .venv, PYTHON another interpreter than the first one found.
 
 extras=$1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$root/.venv
+venv=${JCNN_VENV:-$root/.venv}
 stamp=$venv/.jcnn-$extras
 
 fail() {
@@ -23,7 +24,7 @@ find_python() {
 }
 
 install_with_uv() {
-  [ -x "$venv/bin/python" ] || uv venv --quiet --python '>=3.11' "$venv" || return
+  [ -x "$venv/bin/python" ] || uv venv --quiet --python "${PYTHON:->=3.11}" "$venv" || return
   uv pip install --quiet --python "$venv/bin/python" -e "$root[$extras]"
 }
 

@@ -212,6 +212,30 @@ CASES: tuple[Case, ...] = (
 )
 
 
+# Of the operations with many cases, those that differ in more than their sizes. A convolution is a
+# correlation with the kernel flipped, and the pools share their windows with the max pool.
+_DISTINCT = {
+    "correlate": {"1d-valid", "1d-same-even-window", "2d-bias-a-position", "2d-padding-over-window",
+                  "2d-dilation-stride-padding", "2d-two-groups", "2d-no-example",
+                  "3d-strided-same"},
+    "convolve": {"1d-valid", "2d-uneven-padding", "2d-two-groups"},
+    "convolve_transpose": {"1d-valid", "1d-dilation", "2d-same-strided", "2d-two-groups",
+                           "2d-depthwise-multiplier"},
+    "max_pool": {"1d", "2d-rest-of-input-unused", "2d-stride-over-window", "2d-uneven-padding",
+                 "2d-no-example", "3d-overlapping"},
+    "relu_max_pool": {"2d-overlapping", "2d-same"},
+    "average_pool": {"2d-overlapping", "2d-uneven-padding"},
+    "square_pool": {"2d-overlapping", "2d-uneven-padding"},
+    "dropout": {"half"},
+}  # fmt: skip
+
+
+def is_distinct(case: Case) -> bool:
+    """Whether the case runs with every test; the others are slow ones, and as true."""
+    chosen = _DISTINCT.get(case.op)
+    return case.name != "image" if chosen is None else case.name in chosen
+
+
 def representative() -> tuple[Case, ...]:
     """Two cases an operation, where one case each would be too few and all too slow."""
     chosen: dict[str, list[Case]] = {}

@@ -89,7 +89,7 @@ def test_the_package_loads_nothing_until_it_is_used():
     assert not modules & {"jax", "numpy", "pydantic"}
 
 
-def test_every_room_is_at_hand_by_its_name():
+def test_every_room_loads_by_its_name():
     rooms = sorted(set(jcnn.__all__) & set(HEIGHT))
     assert {"layers", "losses", "augmentations", "optimizers", "data", "training"} <= set(rooms)
     modules = loaded(f"import jcnn; [getattr(jcnn, room) for room in {rooms}]")

@@ -64,6 +64,7 @@ def run(tmp_path, monkeypatch) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn(run, tmp_path, monkeypatch, capsys):
     out = tmp_path / "figures" / "shift.png"
     script = ROOT / "scripts" / "shift_figure"

@@ -12,6 +12,7 @@ from jcnn.augmentations import Shift, augment
 from jcnn.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+pytestmark = pytest.mark.usefixtures("mathematics")
 # The paper's own problem: a phoneme of 15 frames, one of three.
 PHONEME = {"data.front_end.frame_count": 15, "layers.4.window": 9}
 

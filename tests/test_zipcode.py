@@ -12,6 +12,7 @@ from jcnn.inspection.summary import summarize
 from jcnn.training import Step
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
 @pytest.fixture(scope="module")

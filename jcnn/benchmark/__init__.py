@@ -1,7 +1,7 @@
 """Benchmarks: explicit rules against ``jax.grad`` of the reference, and against PyTorch."""
 
 from jcnn.benchmark.operations import bench_operations
-from jcnn.benchmark.plan import filtering, plan, print_plan
+from jcnn.benchmark.plan import plan, print_plan, winograd_allowed
 from jcnn.benchmark.plot import check_plot, save_plot
 from jcnn.benchmark.rows import Benchmark, Row
 from jcnn.benchmark.shapes import Case, choose_cases
@@ -18,10 +18,10 @@ __all__ = [
     "bench_step",
     "check_plot",
     "choose_cases",
-    "filtering",
     "markdown",
     "plan",
     "print_benchmark",
     "print_plan",
     "save_plot",
+    "winograd_allowed",
 ]

@@ -35,9 +35,9 @@ _POOLS = ("max_pool", "relu_max_pool", "global_max_pool")
 _KEPT = "shifted views are compared; which one won is kept, not the input"
 
 
-def filtering(on: bool | None) -> AbstractContextManager[None]:
-    """Return the context in which minimal filtering may be chosen, or not; None changes nothing."""
-    return nullcontext() if on is None else lowering.minimal_filtering(on)
+def winograd_allowed(on: bool | None) -> AbstractContextManager[None]:
+    """Return the context in which Winograd's algorithm may be chosen or not; None: as before."""
+    return nullcontext() if on is None else lowering.allow_winograd(on)
 
 
 def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, Any]]:
@@ -80,12 +80,13 @@ def _calls(
             for branch, inner in layer.branches().items():
                 yield from _calls(inner, x, f"{path}{name}.{branch}.")
         else:
-            for call in _recorded(layer, x):
+            for call in recorded(layer, x):
                 yield f"{path}{name}", call, output
         x = jax.ShapeDtypeStruct((x.shape[0], *output), x.dtype)
 
 
-def _recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
+def recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
+    """Return the operations that a layer calls in training, on a batch like ``x``."""
     recorder = Recorder()
 
     def apply(x: jax.Array) -> jax.Array:
@@ -102,7 +103,7 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
     given = dict(call.statics)
     transposed = call.op == "convolve_transpose"
     size = output[:-1] if transposed else x[1:-1]
-    placed: Geometry = place(
+    g: Geometry = place(
         size,
         w[:-2],
         given.get("strides", 1),
@@ -111,11 +112,11 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
         given.get("groups", 1),
     )
     ends = (w[-1], x[-1]) if transposed else (x[-1], w[-1])
-    chosen = lowering.choose(operation, placed, *ends, batch=x[0], platform=platform)
+    chosen = lowering.choose(operation, g, *ends, batch=x[0], platform=platform)
     if chosen.name != "grouped":
         return chosen
-    one = replace(placed, groups=1)
-    ends = tuple(n // placed.groups for n in ends)
+    one = replace(g, groups=1)
+    ends = tuple(n // g.groups for n in ends)
     inner = lowering.choose(operation, one, *ends, batch=x[0], platform=platform)
     return lowering.Choice(f"{inner.name}, a group at a time", inner.why)
 

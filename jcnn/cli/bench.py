@@ -33,7 +33,7 @@ def bench(
     ] = None,
     scan_steps: Annotated[int, typer.Option("--scan-steps", min=2, help="Steps per scan.")] = 20,
     torch: Annotated[bool, typer.Option(help="Measure PyTorch too, where it is.")] = True,
-    minimal_filtering: Annotated[
+    winograd: Annotated[
         bool | None, typer.Option(help="Whether Winograd's algorithm may be chosen.")
     ] = None,
     plot: Annotated[
@@ -52,7 +52,7 @@ def bench(
     common = {"effort": effort, "torch": torch, "report": partial(say, error=True)}
     if plot:
         benchmark.check_plot(plot)
-    with benchmark.filtering(minimal_filtering):
+    with benchmark.winograd_allowed(winograd):
         if experiment is None:
             result = benchmark.bench_operations(benchmark.choose_cases(only), **common)
         elif show_plan:

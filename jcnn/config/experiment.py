@@ -43,7 +43,7 @@ class Training(Table):
         batch_size: Examples per step.
         evaluate_every_epochs: Epochs between evaluations; the last epoch is always evaluated.
         precision: Dtype of the computation; parameters and loss are float32 in any case.
-        steps_per_dispatch: Steps that the device does before the host hears of them.
+        steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
         augment: Random changes of the training images, in their order.
         average_decay: Decay per step of a running average of the parameters and of the running
             statistics, which evaluation then uses; no average where not given.

@@ -87,7 +87,7 @@ class DataConfig(Table):
             proportions; all of them where not given.
         validation_count: where given, the test set is left alone and stays out of sight: this many
             examples, the last ones of each class of the training set in the classes' proportions,
-            are taken out of it and stand in the test set's place. Choices are made on these.
+            are taken out of it and used as the test set, for choices to be made on.
     """
 
     name: str

@@ -19,7 +19,7 @@ from jcnn.data.preparation import Evaluation, ImagePreparation
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Natural, NonNegativeReal, PositiveReal, Real, Shape
 
-Triple = tuple[Real, Real, Real]
+Rgb = tuple[Real, Real, Real]
 
 
 class ImageFolder(DataConfig):
@@ -57,13 +57,13 @@ class ImageFolder(DataConfig):
     resize: Count = 256
     mirror: Flag = True
     color_shift: NonNegativeReal = 0.1
-    color_scales: Triple = (0.2175, 0.0188, 0.0045)
-    color_axes: tuple[Triple, Triple, Triple] = (
+    color_scales: Rgb = (0.2175, 0.0188, 0.0045)
+    color_axes: tuple[Rgb, Rgb, Rgb] = (
         (-0.5675, -0.5808, -0.5836),
         (0.7192, -0.0045, -0.6948),
         (0.4009, -0.8140, 0.4203),
     )
-    mean: Triple = (0.485, 0.456, 0.406)
+    mean: Rgb = (0.485, 0.456, 0.406)
     standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (0.229, 0.224, 0.225)
     worker_count: Natural = 2
 

@@ -28,11 +28,11 @@ class MelFrontEnd(Table):
         high_hz: where the highest band ends.
         dynamic_range_db: energies further than this below the loudest are raised to that floor.
         frame_count: frames of an example: of a longer recording the middle ones; a shorter one
-            stands in the middle of frames of ``padding_value``.
+            is centred between frames of ``padding_value``.
         normalization: "coefficient" (the paper): each coefficient less its mean over the frames,
             then scaled into [-1, 1]; "recording": one mean and one scale for all coefficients,
             so that the spectrum's shape is kept; "none": logarithms to the base e.
-        padding_value: what stands in frames outside the recording, after normalisation.
+        padding_value: the value of frames outside the recording, after normalisation.
     """
 
     sample_rate: Count = 8000

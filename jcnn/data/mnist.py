@@ -27,7 +27,7 @@ class Mnist(GrayImages):
         mean: subtracted from pixels in [0, 1]; by default the mean of the training set.
         standard_deviation: what the difference is divided by; by default that of the training set.
         canvas_size: the side of the black square in whose middle each digit is put.
-        test_shift_pixels: how far each test digit stands from the middle: the first one to the
+        test_shift_pixels: how far each test digit is from the middle: the first one to the
             right, the second one below, then to the left, above, to the right again, ...
     """
 
@@ -62,15 +62,15 @@ class Mnist(GrayImages):
     def load(self) -> Dataset:
         """Read the four IDX files."""
         data = self.select(self._read_split("train"), self._read_split("t10k"))
-        test = Split(self._placed(data.test.x, self.test_shift_pixels), data.test.y)
-        return Dataset(Split(self._placed(data.train.x), data.train.y), test, data.classes)
+        test = Split(self._on_canvas(data.test.x, self.test_shift_pixels), data.test.y)
+        return Dataset(Split(self._on_canvas(data.train.x), data.train.y), test, data.classes)
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read a 28x28 image of a white digit on black (``invert`` for black on white)."""
         pixels = read_pixels(path, (SIDE, SIDE, 1), invert=invert)
-        return self._placed(self.normalize(pixels)[np.newaxis])[0]
+        return self._on_canvas(self.normalize(pixels)[np.newaxis])[0]
 
-    def _placed(self, x: np.ndarray, shift: int = 0) -> np.ndarray:
+    def _on_canvas(self, x: np.ndarray, shift: int = 0) -> np.ndarray:
         """Put normalised digits on the canvas, ``shift`` pixels from its middle."""
         if self.canvas_size == SIDE:
             return x

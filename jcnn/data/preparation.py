@@ -13,7 +13,7 @@ from jcnn.data.image import open_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Triple = tuple[float, float, float]
+Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Evaluation:
 
     image_size: int
     resize: int
-    mean: Triple
-    standard_deviation: Triple
+    mean: Rgb
+    standard_deviation: Rgb
 
     def read(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read an image into normalised float32 (image_size, image_size, 3)."""
@@ -80,8 +80,8 @@ class ImagePreparation:
     evaluation: Evaluation
     mirror: bool
     color_shift: float
-    color_scales: Triple
-    color_axes: tuple[Triple, Triple, Triple]
+    color_scales: Rgb
+    color_axes: tuple[Rgb, Rgb, Rgb]
 
     def read(self, path: Path, rng: np.random.Generator) -> np.ndarray:
         """Read an image into a random example, float32 (image_size, image_size, 3)."""

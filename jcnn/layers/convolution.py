@@ -164,7 +164,7 @@ class Conv(Convolution):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        placed = self._geometry(x.shape[1:])
+        g = self._geometry(x.shape[1:])
         w = params["w"].astype(x.dtype)
         mask = self._mask(x.shape[-1])
         if mask is not None:
@@ -174,9 +174,9 @@ class Conv(Convolution):
             x,
             w,
             None if self.bias == "none" else params["b"].astype(x.dtype),
-            strides=placed.strides,
-            padding=placed.padding,
-            dilation=placed.dilation,
+            strides=g.strides,
+            padding=g.padding,
+            dilation=g.dilation,
             groups=self.groups,
         )
         return y, state

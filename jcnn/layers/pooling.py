@@ -37,9 +37,9 @@ class WindowPool(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        placed = self._geometry(x.shape[1:])
+        g = self._geometry(x.shape[1:])
         pool = getattr(context.ops, self.type)
-        return pool(x, placed.window, strides=placed.strides, padding=placed.padding), state
+        return pool(x, g.window, strides=g.strides, padding=g.padding), state
 
 
 class MaxPool(WindowPool):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +17,10 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.fold import outputs_a_block
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
+NAMES = (
+    "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
+    "fold_overlap_add", "winograd",
+)  # fmt: skip
 
 # Output positions of the whole batch below which rearranging x or w is no small part of the work.
 SMALL = 1024
@@ -32,7 +37,7 @@ class Choice(NamedTuple):
 
 _forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))
 _notes: ContextVar[list[tuple[str, Geometry, str]] | None] = ContextVar("notes", default=None)
-_filtering: ContextVar[bool | None] = ContextVar("filtering", default=None)
+_winograd: ContextVar[bool | None] = ContextVar("winograd", default=None)
 
 
 @contextmanager
@@ -45,8 +50,20 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
 
     The choice is made when a function is traced: a function that ``jax.jit`` compiled before
     keeps the lowerings it was compiled with (``jax.clear_caches()`` forgets them).
+
+    Raises:
+        ValueError: There is no such lowering, or no such operation.
     """
     everywhere = dict.fromkeys(OPERATIONS, name) if name else {}
+    for what, words, known in (
+        ("operation", operations, OPERATIONS),
+        ("lowering", {**everywhere, **operations}.values(), NAMES),
+    ):
+        for word in words:
+            if word not in known:
+                near = "".join(get_close_matches(word, known, 1))
+                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(known)}"
+                raise ValueError(f"forced: no {what} '{word}'{hint}")
     token = _forced.set({**_forced.get(), **everywhere, **operations})
     try:
         yield
@@ -72,13 +89,13 @@ def note(operation: str, g: Geometry, name: str) -> None:
 
 
 @contextmanager
-def minimal_filtering(on: bool) -> Iterator[None]:
+def allow_winograd(on: bool) -> Iterator[None]:
     """Within the context, Winograd's algorithm may (or may not) be chosen in what is traced."""
-    token = _filtering.set(on)
+    token = _winograd.set(on)
     try:
         yield
     finally:
-        _filtering.reset(token)
+        _winograd.reset(token)
 
 
 def choose(
@@ -119,7 +136,7 @@ def choose(
 
 def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
     """The lowerings that can serve an operation."""
-    single, dense, unit = g.groups == 1, max(g.dilation) == 1, max(g.strides) == 1
+    single, undilated, unit = g.groups == 1, max(g.dilation) == 1, max(g.strides) == 1
     backward = operation == "input_gradient"
     fits = {
         "xla": True,
@@ -128,10 +145,10 @@ def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
         "patches": single and (unit or not backward),
         "transposed": single and operation == "kernel_gradient",
         "overlap_add": single and backward,
-        "fold": single and dense,
-        "fold_xla": single and dense,
-        "fold_overlap_add": single and dense and backward,
-        "winograd": dense and unit and max(g.window) <= 5 and all(k % 2 for k in g.window),
+        "fold": single and undilated,
+        "fold_xla": single and undilated,
+        "fold_overlap_add": single and undilated and backward,
+        "winograd": undilated and unit and max(g.window) <= 5 and all(k % 2 for k in g.window),
     }
     return tuple(name for name, fit in fits.items() if fit)
 
@@ -167,7 +184,7 @@ def _correlate(g: Geometry, channels: int, features: int) -> Choice:
 
 
 def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
-    dense, unit = max(g.dilation) == 1, max(g.strides) == 1
+    undilated, unit = max(g.dilation) == 1, max(g.strides) == 1
     if g.taps == 1:
         # 256 to 64 channels: 1.3 ms against 2.7; stride 2, 64 to 128: 1.2 against 1.5.
         return Choice("overlap_add", "a 1x1 window: one matrix product")
@@ -175,7 +192,7 @@ def _input_gradient(g: Geometry, channels: int, features: int) -> Choice:
     if few and unit:
         # 5x5, 1 to 32 channels: 4 ms against 19; 6 to 16 channels: 1.3 against 2.6.
         return Choice("overlap_add", "few channels: one product, then a sum a tap")
-    if unit or not dense:
+    if unit or not undilated:
         return Choice("xla", "a correlation with the flipped kernel, fast inside loops as well")
     if not any(k % s for k, s in zip(g.window, g.strides, strict=True)):
         # 1-D, 513 to 1 channels, window 1024, stride 256: 0.7 ms; fold_xla 0.9, xla 11.
@@ -218,8 +235,8 @@ def _narrow(g: Geometry, channels: int) -> bool:
 
     At a stride it doesn't: 5x5, stride 2, 0.4 ms against 0.2.
     """
-    dense, unit = max(g.dilation) == 1, max(g.strides) == 1
-    return dense and unit and g.taps > 1 and channels <= 4
+    undilated, unit = max(g.dilation) == 1, max(g.strides) == 1
+    return undilated and unit and g.taps > 1 and channels <= 4
 
 
 def _folds_well(g: Geometry, channels: int, features: int) -> bool:
@@ -245,9 +262,9 @@ _FILTERING_CHANNELS = {
 
 
 def _filters(operation: str, g: Geometry, least_channels: int) -> bool:
-    on = _filtering.get()
+    on = _winograd.get()
     if on is None:
-        on = os.environ.get("JCNN_MINIMAL_FILTERING", "1") != "0"
+        on = os.environ.get("JCNN_WINOGRAD", "1") != "0"
     window = g.window[0]
     enough = _FILTERING_CHANNELS[operation]
     return (

@@ -1,7 +1,7 @@
 """The three correlations: chosen lowerings behind one signature each.
 
 The platform is the one the program runs on: off the CPU, XLA's own convolution. ``forced`` and
-``minimal_filtering`` act when these functions are called, that is, when their caller is traced.
+``allow_winograd`` act when these functions are called, that is, when their caller is traced.
 """
 
 from __future__ import annotations

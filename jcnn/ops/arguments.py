@@ -21,7 +21,7 @@ def naming(op: str) -> Iterator[None]:
 
 
 def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
-    """Convert to JAX arrays of one floating dtype, alike varying; leave out what is None."""
+    """Convert to JAX arrays of one floating dtype that vary together; leave out None."""
     converted = {name: jnp.asarray(a) for name, a in arrays.items() if a is not None}
     for name, a in converted.items():
         if not jnp.issubdtype(a.dtype, jnp.floating):
@@ -30,10 +30,10 @@ def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
     if len(dtypes) > 1:
         found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
         raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
-    return alike(*converted.values())
+    return varying_together(*converted.values())
 
 
-def alike(*arrays: jax.Array) -> list[jax.Array]:
+def varying_together(*arrays: jax.Array) -> list[jax.Array]:
     """Let every array vary over the mesh axes that one of them varies over.
 
     Inside ``jax.shard_map`` a sharded image meets a replicated kernel, whose gradient is then the

@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 from jcnn.geometry import Axes, Geometry, Padding, integer, place, place_transposed
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.bias import add_bias, check_bias
-from jcnn.ops.mesh import image, placed
+from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import arguments, rule
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
@@ -80,7 +80,7 @@ def correlate(
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
         check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(placed(partial(correlation, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(correlation, resolved), x, w, spec=image(x, w)), b)
 
 
 def convolve(
@@ -134,7 +134,7 @@ def convolve(
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
         check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(placed(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
 
 
 @rule(keeps=arguments, statics=1)
@@ -201,7 +201,7 @@ def convolve_transpose(
         _check_kernel(x, w, groups)
         resolved = place_transposed(inner, w.shape[:-2], strides, padding, dilation, groups)
         check_bias(b, (*resolved.size, w.shape[-1]))
-    return add_bias(placed(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
 
 
 @rule(keeps=arguments, statics=1)

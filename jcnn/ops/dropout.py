@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import alike, floating
+from jcnn.ops.arguments import floating, varying_together
 from jcnn.ops.rule import all_but_first, rule
 
 
@@ -39,7 +39,7 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     (x,) = floating("dropout", x=x)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
-    return _dropout(float(drop_rate), *alike(x, key))
+    return _dropout(float(drop_rate), *varying_together(x, key))
 
 
 @rule(keeps=all_but_first, statics=1)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import alike, floating
+from jcnn.ops.arguments import floating, varying_together
 from jcnn.ops.rule import arguments, rule
 
 
@@ -143,7 +143,7 @@ def softmax_cross_entropy(
             f"{op}: labels of dtype {labels.dtype} must be {expected} for logits {logits.shape}, "
             f"found {labels.shape}"
         )
-    return _softmax_cross_entropy(float(label_smoothing), *alike(logits, labels))
+    return _softmax_cross_entropy(float(label_smoothing), *varying_together(logits, labels))
 
 
 @rule(keeps=arguments, statics=1)

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, place_pool
 from jcnn.ops.arguments import floating, naming, spatial_size
-from jcnn.ops.mesh import image, placed
+from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import linear, rule
 
 
@@ -67,7 +67,7 @@ def max_pool(
     (x,) = floating("max_pool", x=x)
     with naming("max_pool"):
         resolved = place_pool(spatial_size(x), window, strides, padding)
-    return placed(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
+    return on_mesh(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
 
 
 def relu_max_pool(
@@ -107,7 +107,7 @@ def relu_max_pool(
     (x,) = floating("relu_max_pool", x=x)
     with naming("relu_max_pool"):
         resolved = place_pool(spatial_size(x), window, strides, padding)
-    return placed(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
+    return on_mesh(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
 
 
 @rule(keeps=lambda results, x: results[1:], statics=2)

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 MeshAxis: TypeAlias = str | tuple[str, ...] | None
 
 
-def placed(
+def on_mesh(
     function: Callable[..., jax.Array], *arrays: jax.Array, spec: tuple[MeshAxis, ...]
 ) -> jax.Array:
     """Return ``function(*arrays)``, sharded by ``spec`` where a mesh has explicit axes.

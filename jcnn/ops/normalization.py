@@ -10,15 +10,17 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.geometry import integer
+from jcnn.lowering.precision import summed_in_float32
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.rule import arguments, rule
 
-Triple: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+Outputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+Numbers: TypeAlias = tuple[int, float, float, float]
 
 
 def batch_norm(
     x: ArrayLike, scale: ArrayLike, offset: ArrayLike, *, epsilon: float = 1e-5
-) -> Triple:
+) -> Outputs:
     r"""Normalise each channel by the batch's own mean and variance, as in training.
 
     .. math::
@@ -61,7 +63,7 @@ def batch_norm(
 
 
 @rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=1)
-def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Triple:
+def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Outputs:
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axis=axes)
     variance = jnp.square(x - mean).mean(axis=axes)
@@ -76,8 +78,8 @@ def _(
     scale: jax.Array,
     mean: jax.Array,
     variance: jax.Array,
-    cotangents: Triple,
-) -> Triple:
+    cotangents: Outputs,
+) -> Outputs:
     dy, dmean, dvariance = cotangents
     axes = tuple(range(x.ndim - 1))
     m = x.size // x.shape[-1]
@@ -228,14 +230,16 @@ def local_response_norm(
 
 
 @rule(keeps=arguments, statics=1)
-def _local_response_norm(numbers: tuple[int, float, float, float], x: jax.Array) -> jax.Array:
+@summed_in_float32  # the square of a float16 above 255 is infinite
+def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     return x * s**-power
 
 
 @_local_response_norm.pullback
-def _(numbers: tuple[int, float, float, float], x: jax.Array, dy: jax.Array) -> jax.Array:
+@summed_in_float32
+def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
 from jcnn.ops.arguments import floating, naming, spatial_size
-from jcnn.ops.mesh import image, placed
+from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import arguments, linear, rule
 
 
@@ -64,7 +64,7 @@ def average_pool(
     (x,) = floating("average_pool", x=x)
     with naming("average_pool"):
         resolved = place_pool(spatial_size(x), window, strides, padding)
-    return placed(partial(_window_average, resolved), x, spec=image(x, x))
+    return on_mesh(partial(_window_average, resolved), x, spec=image(x, x))
 
 
 @linear
@@ -108,7 +108,7 @@ def square_pool(
     (x,) = floating("square_pool", x=x)
     with naming("square_pool"):
         resolved = place_pool(spatial_size(x), window, strides, padding)
-    return placed(partial(_square_pool, resolved), x, spec=image(x, x))
+    return on_mesh(partial(_square_pool, resolved), x, spec=image(x, x))
 
 
 @rule(keeps=arguments, statics=1)

@@ -1,6 +1,6 @@
 """Any optimizer, schedule and transformation of Optax, by name and arguments.
 
-Optax's own signatures say what may be given, so every one of its optimizers is at hand::
+Optax's own signatures say what may be given, so all of its optimizers are available::
 
     [optimizer]
     name = "adamw"

@@ -221,8 +221,7 @@ class Trainer:
     def _save(self) -> None:
         self._saved = perf_counter()
         tree = {"state": self._state, "totals": self._totals}
-        record = {"steps_per_epoch": self._steps_per_epoch, "seconds": self._seconds()}
-        self._checkpoints.save(self.step, tree, {**self._spent, **record})
+        self._checkpoints.save(self.step, tree, {**self._spent, "seconds": self._seconds()})
 
     def _seconds(self) -> float:
         return self._spent["seconds"] + perf_counter() - self._started
@@ -252,5 +251,5 @@ class Trainer:
 
 
 def _json(means: Means) -> dict[str, float | None]:
-    """Say null for what JSON has no word for: a loss that is infinite or no number."""
+    """Write null for a loss that is infinite or not a number: JSON cannot hold these."""
     return {name: value if abs(value) < float("inf") else None for name, value in means.items()}

@@ -11,7 +11,7 @@ Means = Mapping[str, float]
 
 
 class Progress:
-    """What training tells as it goes; this one shows nothing."""
+    """Is told what happens in training; this base shows nothing."""
 
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Training is about to compile and then to go from ``step`` to ``steps``."""

@@ -47,6 +47,6 @@ def load_weights(experiment: Experiment, out: str | PathLike[str]) -> None:
     state = Step(experiment).init(weights)
     run.create(experiment)
     with Checkpoints(run.checkpoints_folder) as checkpoints:
-        record = {"steps_per_epoch": 1, "seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}
+        record = {"seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}
         checkpoints.save(0, {"state": state, "totals": Totals.zero()}, record)
         checkpoints.wait()

@@ -9,6 +9,8 @@ import pytest
 
 from jcnn.augmentations import Affine, Cutout, Flip, Shift, augment
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 KEY = jax.random.key(3)
 
 

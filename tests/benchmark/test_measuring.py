@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 QUICK = Effort(repeats=2, seconds=0.05, sample_seconds=0.0)
 
 
+@pytest.mark.slow
 def test_command_measures_the_step(config, capsys):
     quick = ["--no-torch", "--repeats", "1", "--seconds", "0.01", "--scan-steps", "2"]
     assert main(["bench", config, "--json", "--plot", "ratios.svg", *quick]) == 0

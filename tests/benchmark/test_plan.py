@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from jcnn.benchmark import filtering, plan
+from jcnn.benchmark import plan, winograd_allowed
 from jcnn.cli import main
 from jcnn.config import load_experiment
 
@@ -28,7 +28,7 @@ def test_plan_follows_platform_and_switch():
     convolutions = [r for r in plan(experiment, "gpu") if "gradient" in r["pass"]]
     assert {row["lowering"] for row in convolutions} == {"xla"}
     assert "winograd" in {row["lowering"] for row in plan(experiment, "cpu")}
-    with filtering(False):
+    with winograd_allowed(False):
         assert "winograd" not in {row["lowering"] for row in plan(experiment, "cpu")}
 
 

@@ -89,7 +89,7 @@ def test_step_lowers_the_loss(tmp_path, optimizer):
 
 def test_parameters_are_as_many_as_ours():
     experiment = load_experiment(CONFIGS / "bench_residual.toml")
-    net = network._sequence(experiment.model, experiment.input_shape)
+    net = network.network(experiment.model, experiment.input_shape)
     ours = experiment.model.cost(experiment.input_shape).parameters
     assert sum(p.numel() for p in net.parameters()) == ours
 
@@ -108,15 +108,15 @@ def test_convolution_is_the_same_operation(x, window, options):
     order = (0, len(x) - 1, *range(1, len(x) - 1))
     kernel_order = (len(x) - 1, len(x) - 2, *range(len(x) - 2))
     tensors = (arrays[0].transpose(order), arrays[1].transpose(kernel_order))
-    found = operations._convolve(*map(torch.tensor, tensors), **options).numpy()
+    found = functions.correlate(*map(torch.tensor, tensors), **options).numpy()
     expected = np.asarray(reference.correlate(*map(jax.numpy.asarray, arrays), **options))
     np.testing.assert_allclose(found, expected.transpose(order), rtol=1e-4, atol=1e-5)
 
 
 def test_uneven_padding_of_a_transposed_convolution_is_cut():
     x, w = torch.randn(1, 2, 5), torch.randn(2, 3, 4)
-    whole = functions.transposed_convolution(x, w, None, (2,), ((0, 0),), (1,), 1)
-    cut = functions.transposed_convolution(x, w, None, (2,), ((1, 2),), (1,), 1)
+    whole = functions.convolve_transpose(x, w, strides=2)
+    cut = functions.convolve_transpose(x, w, strides=2, padding=((1, 2),))
     torch.testing.assert_close(cut, whole[..., 1:-2])
 
 
@@ -135,7 +135,7 @@ def test_operations_run_in_every_pass(case, layout):
 
 
 def test_every_operation_of_the_table_has_a_counterpart():
-    assert {case.call.op for case in CASES} <= set(operations._FUNCTIONS)
+    assert {case.call.op for case in CASES} <= set(functions.FUNCTIONS)
 
 
 @pytest.mark.slow

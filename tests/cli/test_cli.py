@@ -319,6 +319,7 @@ def test_without_the_extra_it_says_what_to_install():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_real_command_starts_itself_again_at_most_once(monkeypatch):
     for name in ("JCNN_ALLOCATOR", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)

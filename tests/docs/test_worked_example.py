@@ -8,6 +8,8 @@ import pytest
 from jcnn import ops, reference
 from tests.docs.pages import ROOT, run
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 
 @pytest.fixture(scope="module")
 def page():

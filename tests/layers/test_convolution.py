@@ -9,6 +9,7 @@ from jcnn.errors import UserError
 from jcnn.layers import Context, Conv, ConvTranspose
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("mathematics")
 TABLE = ((0, 1), (1, 2), (0, 2), (0, 1, 2))
 
 
@@ -78,7 +79,11 @@ def test_biases_per_position_have_the_shape_of_the_output():
         ),
         (Conv(features=2, window=3), (9,), "its input is flat"),
         (Conv(features=2, window=(3, 3)), (9, 1), "window must have one entry for each of the 1"),
-        (Conv(features=2, window=3, strides=(1, 1, 1)), (9, 9, 1), "strides must have one entry for each of the 2"),
+        (
+            Conv(features=2, window=3, strides=(1, 1, 1)),
+            (9, 9, 1),
+            "strides must have one entry for each of the 2",
+        ),
         (Conv(features=2, window=3, padding=((1, 1),)), (9, 9, 1), "one pair for each of the 2"),
         (Conv(features=4, window=3, groups=2), (9, 9, 3), "does not divide its 3 input channels"),
         (Conv(features=3, window=3, groups=2), (9, 9, 4), "does not divide its 3 features"),

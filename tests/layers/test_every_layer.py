@@ -1,7 +1,10 @@
 """What holds for each layer, whatever it is."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
@@ -9,14 +12,20 @@ from jcnn import layers, ops, reference
 from tests.layers.conftest import EXAMPLES
 
 KEY = jax.random.key(1)
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
 def _apply(layer, params, state, x, *, training=True, ops=ops):
     return layer.apply(params, state, x, layers.Context(ops, training, KEY))
 
 
-def _batch(shape, count=2, dtype=jnp.float32):
-    return jax.random.normal(jax.random.key(2), (count, *shape), jnp.float32).astype(dtype)
+def _shapes(layer, shape):
+    """What init makes, without its values."""
+    return jax.eval_shape(lambda key: layer.init(key, shape), KEY)
+
+
+def _input(shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct((2, *shape), dtype)
 
 
 def test_examples_cover_all_layers():
@@ -27,25 +36,24 @@ def test_examples_cover_all_layers():
 @pytest.mark.parametrize("training", [True, False])
 def test_output_shape_is_what_apply_gives(example, training):
     layer, shape = example
-    params, state = layer.init(KEY, shape)
-    y, _ = jax.eval_shape(
-        lambda x: _apply(layer, params, state, x, training=training), _batch(shape)
-    )
+    params, state = _shapes(layer, shape)
+    y, _ = jax.eval_shape(partial(_apply, layer, training=training), params, state, _input(shape))
     assert y.shape == (2, *layer.output_shape(shape))
 
 
 def test_empty_batch_passes(example):
     layer, shape = example
-    params, state = layer.init(KEY, shape)
+    params, state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), _shapes(layer, shape))
     y, _ = _apply(layer, params, state, jnp.zeros((0, *shape)), training=False)
     assert y.shape == (0, *layer.output_shape(shape))
 
 
 def test_parameters_are_float32_and_the_input_decides_the_output_dtype(example):
     layer, shape = example
-    params, state = layer.init(KEY, shape)
+    params, state = _shapes(layer, shape)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((params, state)))
-    y, next_state = _apply(layer, params, state, _batch(shape, dtype=jnp.bfloat16))
+    x = _input(shape, jnp.bfloat16)
+    y, next_state = jax.eval_shape(partial(_apply, layer), params, state, x)
     assert y.dtype == jnp.bfloat16
     assert jax.tree.map(lambda a: (a.shape, a.dtype), next_state) == jax.tree.map(
         lambda a: (a.shape, a.dtype), state
@@ -55,7 +63,7 @@ def test_parameters_are_float32_and_the_input_decides_the_output_dtype(example):
 def test_reference_computes_the_same(example):
     layer, shape = example
     params, state = layer.init(KEY, shape)
-    x = _batch(shape)
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
     for training in (True, False):
         ours, our_state = _apply(layer, params, state, x, training=training)
         other, other_state = _apply(layer, params, state, x, training=training, ops=reference)
@@ -67,11 +75,11 @@ def test_reference_computes_the_same(example):
 
 def test_cost_counts_the_parameters_that_init_makes(example):
     layer, shape = example
-    params, _ = layer.init(KEY, shape)
+    params, _ = _shapes(layer, shape)
     made = sum(leaf.size for leaf in jax.tree.leaves(params))
     absent = 0
     if getattr(layer, "connections", None) is not None:
-        absent = int((params["w"] == 0).sum())
+        absent = int((layer.init(KEY, shape)[0]["w"] == 0).sum())
     assert layer.cost(shape).parameters == made - absent
 
 

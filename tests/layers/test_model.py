@@ -8,6 +8,7 @@ from jcnn.errors import UserError
 from jcnn.layers import Model
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 # LeCun et al., 1989: plane d of H2 reads 8 of the 12 planes of H1.
 ZIPCODE_TABLE = tuple(tuple((start + k) % 12 for k in range(8)) for start in range(12))

@@ -8,6 +8,8 @@ import pytest
 from jcnn import layers, ops
 from jcnn.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 KEY = jax.random.key(0)
 
 

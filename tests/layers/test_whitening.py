@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jcnn import ops
 from jcnn.layers import Context, Conv, Model, PatchWhitening, Relu, Residual
+
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 KEY = jax.random.key(0)
 CONTEXT = Context(ops)

@@ -6,6 +6,8 @@ from jcnn import ops, reference
 from jcnn.errors import UserError
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 OUTPUT = jnp.array([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
 LABELS = jnp.array([0, 2], jnp.int32)
 LOSSES = [

@@ -12,9 +12,10 @@ import pytest
 from jax import lax
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, fold, forced, minimal_filtering, overlap_add, xla
+from jcnn.lowering import Geometry, allow_winograd, fold, forced, overlap_add, xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.choice import OPERATIONS, TINY, applicable, choose
+from tests.selection import slow_unless
 
 ONE = (1, 1)
 NONE = ((0, 0), (0, 0))
@@ -29,6 +30,7 @@ GEOMETRIES = {
     "groups at stride 1": Geometry((9, 6), (3, 3), ONE, SAME, ONE, groups=3),
     "groups": Geometry((6, 5), (3, 3), (2, 1), SAME, ONE, groups=3),
 }
+DISTINCT = ("3x3 same", "4x4 stride 2")
 
 
 def operands(operation, g, n=5, channels=6, features=9, dtype=jnp.float32):
@@ -39,8 +41,9 @@ def operands(operation, g, n=5, channels=6, features=9, dtype=jnp.float32):
     return {"correlate": (x, w), "input_gradient": (dy, w), "kernel_gradient": (x, dy)}[operation]
 
 
+@pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("name", slow_unless(DISTINCT.__contains__, GEOMETRIES))
 def test_all_lowerings_agree(name, operation, monkeypatch):
     # Blocks of a few images, and a remainder, even at this size.
     monkeypatch.setattr("jcnn.lowering.patches.BLOCK_BYTES", 20_000)
@@ -70,8 +73,11 @@ def test_the_parts_of_a_small_example_are_gathered_to_the_same_gradient(name):
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("geometry", ["3x3 same", "groups at stride 1"])
+@pytest.mark.parametrize(
+    "geometry", slow_unless("groups at stride 1".__ne__, ["3x3 same", "groups at stride 1"])
+)
 def test_minimal_filtering_is_exact_but_for_rounding(operation, geometry):
     g = GEOMETRIES[geometry]
     with jax.enable_x64(True), forced("winograd"):
@@ -88,8 +94,12 @@ def test_blocks_are_whole_where_that_costs_less_than_half_of_them(batch, fit, si
     assert block_size(batch, image_bytes=10, block_bytes=10 * fit) == size
 
 
+@pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("choice", ["patches", "transposed", "fold_xla", "winograd"])
+@pytest.mark.parametrize(
+    "choice",
+    slow_unless("patches".__eq__, ["patches", "transposed", "fold_xla", "winograd"]),
+)
 def test_vmap_scan_and_remat_change_nothing(choice, operation):
     g = GEOMETRIES["3x3 same"]
     if choice not in applicable(operation, g):
@@ -108,7 +118,7 @@ def test_vmap_scan_and_remat_change_nothing(choice, operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("name", slow_unless(DISTINCT.__contains__, GEOMETRIES))
 def test_bfloat16_sums_in_float32(name, operation):
     g = GEOMETRIES[name]
     a, b = operands(operation, g, dtype=jnp.bfloat16)
@@ -144,10 +154,10 @@ def test_off_the_cpu_convolutions_are_xlas():
 def test_minimal_filtering_has_switches(monkeypatch):
     g = Geometry((32, 32), (3, 3), ONE, SAME, ONE)
     assert choose("correlate", g, 128, 128).name == "winograd"
-    with minimal_filtering(False):
+    with allow_winograd(False):
         assert choose("correlate", g, 128, 128).name == "xla"
     assert choose("correlate", g, 128, 128, dtype=jnp.float64).name == "xla"
-    monkeypatch.setenv("JCNN_MINIMAL_FILTERING", "0")
+    monkeypatch.setenv("JCNN_WINOGRAD", "0")
     assert choose("correlate", g, 128, 128).name == "xla"
 
 
@@ -201,7 +211,15 @@ def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
     assert choose("correlate", g, 6, 9).why != "forced"
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_forced_refuses_what_there_is_not():
+    with pytest.raises(ValueError, match=r"no lowering 'winogrd' \(did you mean 'winograd'\?\)"):
+        forced("winogrd").__enter__()
+    with pytest.raises(ValueError, match=r"no operation 'kernel_gradiant' \(did you mean"):
+        forced(kernel_gradiant="xla").__enter__()
+
+
+@pytest.mark.usefixtures("mathematics")
+@pytest.mark.parametrize("batch", slow_unless((5).__eq__, [1, 2, 5]))
 def test_pools_of_any_batch_and_an_overlapping_scatter_are_adjoint(batch):
     g = Geometry((7, 8), (3, 3), (2, 2), ((1, 0), (0, 1)), ONE)
     x = jax.random.normal(jax.random.key(0), (batch, *g.size, 3))

@@ -27,6 +27,7 @@ GEOMETRIES = {
     "3d": Geometry((4, 3, 5), (2, 2, 3), (1, 2, 2), ((0, 1), (0, 0), (1, 1)), (1, 1, 1)),
 }
 BATCHES = [0, 3]
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
 @pytest.fixture(params=GEOMETRIES.values(), ids=GEOMETRIES.keys())
@@ -85,10 +86,11 @@ def test_gather_scatter_and_sums_equal_loops(g, arrays):
         )
 
 
+@pytest.mark.slow
 def test_windows_of_many_elements_have_wider_winners():
     g = Geometry((256,), (256,), (1,), ((0, 0),), (1,))
     x = np.arange(256.0).reshape(1, 256, 1)
-    y, winner = lowering.max_pool(g, x)
+    y, winner = jax.jit(lowering.max_pool, static_argnums=0)(g, x)
     assert winner.dtype == np.uint16
     assert winner.item() == y.item() == 255
 

@@ -8,11 +8,12 @@ import pytest
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry
 from jcnn.ops import triple
-from tests.cases import CASES
+from tests.cases import CASES, is_distinct
 from tests.ops.pullbacks import cotangents, differentiable, pullback
+from tests.selection import slow_unless
 from tests.tolerances import tolerance
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 
 BILINEAR = ("convolve", "correlate", "convolve_transpose", "dense")
 LINEAR = ("average_pool", "decimate", "global_average_pool")
@@ -26,7 +27,7 @@ CHOSEN = {
 CASES = [c for c in CASES if c.op in BILINEAR + LINEAR + HOMOGENEOUS and c.name in CHOSEN]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", slow_unless(is_distinct, CASES, lambda case: case.id))
 def test_adjoint_identity(case):
     function, args = case.function(ops), case.arguments()
     if case.op in BILINEAR:

@@ -9,12 +9,13 @@ import pytest
 from scipy import signal
 
 from jcnn import ops
-from tests.cases import CASES
+from tests.cases import CASES, is_distinct
 from tests.ops import loops, loops_by_element
 from tests.ops.pullbacks import assert_close, cotangents, pullback
+from tests.selection import slow_unless
 from tests.tolerances import tolerance
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 
 SHAPES = {
     "1d": ((9,), (4,)),
@@ -58,7 +59,7 @@ def test_scipy_agrees(op, shape, channels, features):
     assert_close(found, (y, (dx, dw)), **tolerance("float64"))
 
 
-@pytest.mark.parametrize("case", LOOPED, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", slow_unless(is_distinct, LOOPED, lambda case: case.id))
 def test_loops_agree(case):
     function, args = case.function(ops), case.arguments()
     dy = cotangents(function, args)

@@ -10,6 +10,7 @@ import pytest
 from jcnn import ops, reference
 
 inf, nan = math.inf, math.nan
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
 def slope(function, x):

@@ -16,7 +16,7 @@ EXTREME = (50.0, 1e4)
 DTYPES = ("float32", "float64")
 LOSSES = ("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy")
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 
 
 def pulled(loss, first, second, **options):

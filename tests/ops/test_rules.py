@@ -4,10 +4,13 @@ import pytest
 
 from jcnn import ops, reference
 from jcnn.proof.rules import check_rule
-from tests.cases import CASES
+from tests.cases import CASES, is_distinct
+from tests.selection import slow_unless
+
+pytestmark = pytest.mark.usefixtures("mathematics")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", slow_unless(is_distinct, CASES, lambda case: case.id))
 def test_rule_agrees_with_every_oracle(case):
     report = check_rule(case.function(ops), case.function(reference), *case.arguments())
     assert report, str(report)

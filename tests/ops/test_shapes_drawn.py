@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,8 +11,9 @@ from tests.cases import Case
 from tests.ops.pullbacks import assert_close, cotangents, pullback
 from tests.tolerances import tolerance
 
-# every example compiles a program of its own, and must be the same on every machine
-DRAWN = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+pytestmark = pytest.mark.usefixtures("mathematics")
+# every example compiles a program of its own, so that many are slow
+HOW_MANY = pytest.mark.parametrize("examples", [5, pytest.param(40, marks=pytest.mark.slow)])
 
 
 def per_axis(draw, rank, low, high):
@@ -72,6 +74,12 @@ def pools(draw):
     return op, [(draw(st.integers(1, 2)), *size, draw(st.integers(1, 3)))], (window,), options
 
 
+def run(strategy, examples):
+    """Draw examples, the same on every machine, and check them."""
+    drawn = settings(max_examples=examples, deadline=None, derandomize=True, database=None)
+    drawn(given(strategy)(check))()
+
+
 def check(drawn):
     op, shapes, positional, options = drawn
     generator = np.random.default_rng(0)
@@ -85,13 +93,11 @@ def check(drawn):
         assert_close(found, expected, **tolerance("float64"))
 
 
-@DRAWN
-@given(correlations())
-def test_correlations_of_any_shape(drawn):
-    check(drawn)
+@HOW_MANY
+def test_correlations_of_any_shape(examples):
+    run(correlations(), examples)
 
 
-@DRAWN
-@given(pools())
-def test_pools_of_any_shape(drawn):
-    check(drawn)
+@HOW_MANY
+def test_pools_of_any_shape(examples):
+    run(pools(), examples)

@@ -14,14 +14,18 @@ from jcnn import ops, reference
 from tests.cases import CASES as ALL_CASES
 from tests.cases import representative
 from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
+from tests.selection import slow_unless
 from tests.tolerances import tolerance
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 
 EXACT = tolerance("float64")
 FIRST = {case.op: case for case in reversed(representative())}
 CASES = FIRST | {case.op: case for case in ALL_CASES if case.name in ("2d-valid", "2d-overlapping")}
 EVERY_OP = pytest.mark.parametrize("op", sorted(CASES))
+# with what is kept in each of its ways: arrays, a byte a window, statistics, a key, nothing
+KINDS = ("average_pool", "batch_norm", "convolve", "dropout", "relu_max_pool")
+SOME_OPS = pytest.mark.parametrize("op", slow_unless(KINDS.__contains__, sorted(CASES)))
 
 
 def _quick(a):
@@ -117,7 +121,7 @@ def test_gradient_through_a_scan(op):
     assert_close(found, expected, **EXACT)
 
 
-@EVERY_OP
+@SOME_OPS
 def test_gradient_inside_a_loop(op):
     """As in a training step that is dispatched several at a time."""
     e = examples(op)
@@ -135,7 +139,7 @@ def test_gradient_inside_a_loop(op):
     assert_close(jax.jit(run)(), expected, **EXACT)
 
 
-@EVERY_OP
+@SOME_OPS
 def test_recomputed_forward_pass(op):
     e = examples(op)
     found = jax.jit(pullback(jax.checkpoint(e.function)))(e.dy, *e.args)

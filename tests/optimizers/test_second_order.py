@@ -15,6 +15,8 @@ from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntrop
 from jcnn.optimizers import diagonal_levenberg_marquardt, scale_by_diagonal_curvature
 from jcnn.training import Step
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 OUTPUT = jnp.array([[2.0, -1.0, 0.5]])
 LABEL = jnp.array([2], jnp.int32)
 LOSSES = [

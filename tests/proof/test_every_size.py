@@ -3,8 +3,9 @@
 Proved for all sizes, windows and paddings of one axis, however large, for each stride up to
 ``STRIDES`` and dilation up to ``DILATIONS`` (of folds, up to ``OUTPUTS`` outputs per block): the
 number of windows; SAME and FULL; padding beyond the windows' reach; the adjoint's geometry; the
-paddings of XLA's two gradient convolutions; the transposed size; folds; the tiles of minimal
-filtering. Axes don't see each other, so that one axis is all of them.
+paddings of XLA's two gradient convolutions, and which element of dy meets which tap in them; the
+transposed size; folds; the tiles of minimal filtering. Axes don't see each other, so that one axis
+is all of them.
 
 Not proved here: what is done with these numbers (the exact comparisons of ``test_exact.py``), the
 edges of pools, which are written inline and met there too, and that a program's integers don't
@@ -15,8 +16,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("z3")
-
+from jcnn import geometry
 from jcnn.geometry import Geometry, pads, transposed_size
 from jcnn.lowering import xla
 from jcnn.lowering.blocks import block_size
@@ -147,6 +147,27 @@ def test_xlas_input_gradient_has_the_inputs_size_and_no_negative_padding(s, d):
 
 @every_stride
 @every_dilation
+def test_each_input_gradient_reads_where_the_correlation_wrote(s, d):
+    """Output m reads element n = s m + d i - lo through tap i; so dx[n] takes dy[m] through it.
+
+    The kernel is flipped: its tap k - 1 - i is tap i. XLA finds dy[m] at s m of the spread dy.
+    """
+
+    def claim(n, k, lo, hi, m, i):
+        g, valid = axis(n, k, lo, hi, s, d)
+        element, flipped = s * m + d * i - lo, k - 1 - i
+        ((low, _),) = xla.input_gradient_padding(g)
+        concluded = [equal(element + d * flipped - low, s * m)]
+        if s == 1:
+            ((low, _),) = adjoint(g).padding
+            concluded.append(equal(element + d * flipped - low, m))
+        return [*valid, at_least(m, 0), at_least(i, 0)], concluded
+
+    prove(claim, "n", "k", "lo", "hi", "m", "i")
+
+
+@every_stride
+@every_dilation
 def test_xlas_kernel_gradient_has_the_windows_size_and_no_negative_padding(s, d):
     def claim(n, k, lo, hi):
         g, valid = axis(n, k, lo, hi, s, d)
@@ -154,7 +175,7 @@ def test_xlas_kernel_gradient_has_the_windows_size_and_no_negative_padding(s, d)
         ((_, cropped),) = xla.reached_edges(g)
         room = n + cropped + low + high - (s * (g.output[0] - 1) + 1)
         return [*valid, *within_reach(k, lo, hi, d)], [
-            at_least(low, 0),
+            equal(low, lo),
             at_least(high, 0),
             at_least(0, cropped),
             at_least(n + cropped, 1),
@@ -182,6 +203,21 @@ def test_correlating_the_transposed_size_gives_the_input_back(s, d, padding):
             return [at_least(n, 1), at_least(k, 1)], []
 
     prove(claim_where_something_is_left, "n", "k")
+
+
+@every_stride
+@every_dilation
+def test_it_does_for_any_pair_of_paddings_that_leaves_something(s, d, monkeypatch):
+    def claim(n, k, lo, hi):
+        monkeypatch.setattr(geometry, "pads", lambda *_: ((lo, hi),))
+        try:
+            (size,) = transposed_size((n,), (k,), (s,), "", (d,))
+        except ValueError:  # everything is cut off: refused
+            return [], []
+        g, valid = axis(size, k, lo, hi, s, d)
+        return [at_least(n, 1), *valid], [equal(g.output[0], n)]
+
+    prove(claim, "n", "k", "lo", "hi")
 
 
 @every_stride

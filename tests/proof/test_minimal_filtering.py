@@ -92,9 +92,11 @@ def run(operation, g, a, b):
         return np.asarray(function(a.astype(np.float32), b.astype(np.float32)), np.float64)
 
 
-def error_and_bound(operation, g, a, b):
+def error_and_bound(operation, g, a, b, scale=1.0):
     at = Window(g.size, g.window, g.strides, g.dilation, g.padding)
-    error = np.abs(run(operation, g, a, b) - ORACLE[operation](at, g.groups, a, b))
+    expected = scale**2 * ORACLE[operation](at, g.groups, a, b)
+    a, b = scale * a, scale * b
+    error = np.abs(run(operation, g, a, b) - expected)
     bound = winograd_bound(operation, g, a, b)
     assert bound.shape == error.shape
     return error, bound
@@ -107,6 +109,16 @@ def test_every_element_lies_within_its_bound(name, operation, adversarial):
     g, arrays = operands(*GEOMETRIES[name], adversarial=adversarial)
     error, bound = error_and_bound(operation, g, *arrays[operation])
     assert (error <= bound).all()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_numbers_so_small_that_they_are_flushed_to_zero_are_within_it_too(operation):
+    """Products of 2^-132, and inputs of 2^-140: their results are zero."""
+    g, arrays = operands((2, 8, 8, 2), (3, 3), ((0, 0), (0, 0)), 2, 1)
+    for scale in (2.0**-66, 2.0**-140):
+        error, bound = error_and_bound(operation, g, *arrays[operation], scale)
+        assert (error <= bound).all()
+    assert bound.max() < 1e-30
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -255,6 +255,7 @@ class StopAt(Progress):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_the_path_from_a_folder_of_images_resumes_to_the_exact_image(small, tmp_path):
     summary = train(small, tmp_path / "whole")
     with pytest.raises(Interrupted):

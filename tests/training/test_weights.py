@@ -198,6 +198,7 @@ def test_a_run_goes_to_a_file_and_back(experiment, tiny, tmp_path):
     assert evaluate(tmp_path / "again")["loss"] == summary["test"]["loss"]
 
 
+@pytest.mark.slow
 def test_averaged_parameters_are_what_is_saved(tiny, tmp_path):
     experiment = tiny({**SMALL, "training.average_decay": 0.9})
     train(experiment, tmp_path / "run")

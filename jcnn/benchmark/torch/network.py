@@ -1,28 +1,23 @@
-"""An experiment's layers as PyTorch modules, channels first as PyTorch has them."""
+"""An experiment's training step in PyTorch: what each layer calls of jcnn, called there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
+import jax
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jcnn import layers as ours
-from jcnn.benchmark.torch.functions import (
-    convolution,
-    memory_format,
-    padded,
-    pool,
-    transposed_convolution,
-)
+from jcnn.benchmark.plan import recorded
+from jcnn.benchmark.torch.functions import FUNCTIONS, memory_format, padded, shape_of
 from jcnn.config import Experiment
-from jcnn.geometry import pads
-from jcnn.layers import Sequence, Shape
-from jcnn.layers.window import explicit_padding, per_axis
+from jcnn.fields import Shape
+from jcnn.layers import Sequence
+from jcnn.layers.window import explicit_padding
 from jcnn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
+from jcnn.proof.recording import Call
 
 
 def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[], object]:
@@ -30,7 +25,7 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
     if experiment.training.precision != "float32":
         raise ValueError("it is measured in float32 alone")
     torch.manual_seed(0)
-    net: Any = _sequence(Sequence(experiment.layers), experiment.input_shape).to(device).train()
+    net: Any = network(experiment.model, experiment.input_shape).to(device).train()
     size, (*space, channels) = experiment.training.batch_size, experiment.input_shape
     x = torch.randn(size, channels, *space, device=device)
     y = torch.randint(experiment.class_count, (size,), device=device)
@@ -50,61 +45,23 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
     return step
 
 
-class Function(nn.Module):
-    """A function of tensors alone."""
+def network(sequence: Sequence, input_shape: Shape) -> nn.Sequential:
+    """Return the network of jcnn's layers, with parameters of its own."""
+    return nn.Sequential(*(_module(layer, s) for _, layer, s, _ in sequence.walk(input_shape)))
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+
+class Function(nn.Module):
+    """A function of its input and of its parameters."""
+
+    def __init__(self, function: Callable[..., Tensor], **parameters: Tensor) -> None:
         super().__init__()
         self.function = function
+        for name, value in parameters.items():
+            self.register_parameter(name, nn.Parameter(value))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        return self.function(x)
-
-
-class Convolution(nn.Module):
-    """``conv`` and ``conv_transpose``; kernel (D, C / groups, *window), not flipped."""
-
-    def __init__(self, layer: ours.Conv | ours.ConvTranspose, input_shape: Shape) -> None:
-        super().__init__()
-        (*size, channels), rank = input_shape, len(input_shape) - 1
-        *output, features = layer.output_shape(input_shape)
-        window, strides, dilation = (
-            per_axis(name, getattr(layer, name), tuple(size))
-            for name in ("window", "strides", "dilation")
-        )
-        span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-        self.transposed = isinstance(layer, ours.ConvTranspose)
-        # A transposed convolution pads as the convolution does whose input is its output.
-        full = tuple(output if self.transposed else size)
-        padding = pads(layer.padding, full, span, strides)
-        self.options = (strides, padding, dilation, layer.groups)
-        ends = (channels, features) if self.transposed else (features, channels)
-        kernel = torch.randn(ends[0], ends[1] // layer.groups, *window)
-        self.w = nn.Parameter(kernel / prod((*window, channels)) ** 0.5)
-        per_position = {"none": None, "channel": (features, *(1,) * rank)}
-        shape = per_position.get(layer.bias, (features, *output))
-        self.b = None if shape is None else nn.Parameter(torch.zeros(shape))
-        connections = getattr(layer, "connections", None)
-        self.mask: Tensor | None
-        self.register_buffer(
-            "mask", None if connections is None else _mask(connections, channels, rank)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and add the bias, within PyTorch's own operation where it can."""
-        w = self.w if self.mask is None else self.w * self.mask
-        fused = None if self.b is None or self.b[0].numel() > 1 else self.b.flatten()
-        function = transposed_convolution if self.transposed else convolution
-        y = function(x, w, fused, *self.options)
-        return y if fused is not None or self.b is None else y + self.b
-
-
-def _mask(connections: tuple[tuple[int, ...], ...], channels: int, rank: int) -> Tensor:
-    mask = torch.zeros(len(connections), channels)
-    for plane, inputs in enumerate(connections):
-        mask[plane, list(inputs)] = 1
-    return mask.reshape(*mask.shape, *(1,) * rank)
+        return self.function(x, **dict(self.named_parameters()))
 
 
 class Residual(nn.Module):
@@ -119,79 +76,58 @@ class Residual(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
-def _sequence(sequence: Sequence, input_shape: Shape) -> nn.Sequential:
-    return nn.Sequential(*(_module(layer, s) for _, layer, s, _ in sequence.walk(input_shape)))
-
-
 def _module(layer: Any, shape: Shape) -> nn.Module:
     match layer.type:
-        case "conv" | "conv_transpose":
-            return Convolution(layer, shape)
-        case "dense":
-            return nn.Linear(shape[0], layer.features, bias=layer.bias)
-        case "prelu":
-            return nn.PReLU(shape[-1], init=layer.slope)
-        case "dropout":
-            return nn.Dropout(layer.drop_rate)
-        case "batch_norm":
-            return _batch_norm(layer, shape)
-        case "local_response_norm":
-            # PyTorch divides its alpha by the number of channels summed.
-            return nn.LocalResponseNorm(
-                layer.size, layer.scale * layer.size, layer.power, layer.offset
-            )
-        case "patch_whitening":
-            module = Convolution(layer.convolution(shape), shape)
-            module.w.requires_grad_(False)
-            return module
         case "residual":
-            return Residual(*(_sequence(path, shape) for path in layer.branches().values()))
-    return Function(_function(layer, shape))
-
-
-def _batch_norm(layer: ours.BatchNorm, shape: Shape) -> nn.Module:
-    kinds = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
-    return kinds[len(shape)](shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
-
-
-_POINTWISE: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "scaled_tanh": lambda x: 1.7159 * torch.tanh(x * (2 / 3)),
-    "softmax": lambda x: torch.softmax(x, 1),
-    "flatten": lambda x: x.flatten(1),
-    "global_max_pool": lambda x: x.flatten(2).amax(2),
-    "global_average_pool": lambda x: x.flatten(2).mean(2),
-}
-
-
-def _function(layer: Any, shape: Shape) -> Callable[[Tensor], Tensor]:
-    if layer.type in _POINTWISE:
-        return _POINTWISE[layer.type]
-    match layer.type:
-        case "leaky_relu":
-            return lambda x: functional.leaky_relu(x, layer.slope)
-        case "max_pool" | "relu_max_pool" | "average_pool" | "square_pool":
-            return _window_pool(layer, shape)
-        case "decimate":
-            factors = per_axis("factor", layer.factor, shape[:-1])
-            return lambda x: x[(..., *(slice(None, None, f) for f in factors))]
-        case "pad":
-            pairs = explicit_padding(layer.padding, shape[:-1])
-            return lambda x: padded(x, pairs, layer.value)
+            return Residual(*(network(path, shape) for path in layer.branches().values()))
+        case "batch_norm":
+            kinds = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
+            return kinds[len(shape)](shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case "flatten":
+            return nn.Flatten()
         case "reshape":
             *space, channels = layer.shape
-            return lambda x: x.reshape(x.shape[0], channels, *space)
-    raise ValueError(f"it has no counterpart of the layer '{layer.type}'")
+            return Function(lambda x: x.reshape(x.shape[0], channels, *space))
+        case "pad":
+            pairs = explicit_padding(layer.padding, shape[:-1])
+            return Function(lambda x: padded(x, pairs, layer.value))
+    calls = recorded(layer, jax.ShapeDtypeStruct((1, *shape), "float32"))
+    return nn.Sequential(*(_called(layer, call, shape) for call in calls))
 
 
-def _window_pool(layer: Any, shape: Shape) -> Callable[[Tensor], Tensor]:
-    size = shape[:-1]
-    window = per_axis("window", layer.window, size)
-    strides = window if layer.strides is None else per_axis("strides", layer.strides, size)
-    padding = pads(layer.padding, size, window, strides)
-    return lambda x: pool(layer.type, x, window, strides, padding)
+def _called(layer: Any, call: Call, input_shape: Shape) -> Function:
+    """The operation that a layer calls, on parameters of PyTorch's shapes."""
+    if call.op not in FUNCTIONS:
+        raise ValueError(f"it has no counterpart of the layer '{layer.type}'")
+    options: dict[str, Any] = dict(call.statics)
+    parameters = {}
+    for name, shape, dtype in call.arrays[1:]:
+        if not dtype.startswith("key"):
+            theirs = shape_of(call.op, name, shape, options.get("groups", 1))
+            parameters[name] = torch.full(theirs, 0.25 if name == "slope" else 0.0)
+    if "w" in parameters:
+        w = parameters["w"].normal_()
+        w /= w[0].numel() ** 0.5
+    function = _masked(layer, input_shape[-1], FUNCTIONS[call.op])
+    module = Function(lambda x, **given: function(x, **given, **options), **parameters)
+    if layer.needs_sample:
+        module.get_parameter("w").requires_grad_(False)
+    return module
+
+
+def _masked(layer: Any, channels: int, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Leave out the weights that a connection table leaves out, as jcnn does at every step."""
+    if getattr(layer, "connections", None) is None:
+        return function
+    mask = torch.zeros(layer.features, channels)
+    for plane, inputs in enumerate(layer.connections):
+        mask[plane, list(inputs)] = 1
+
+    def masked(x: Tensor, w: Tensor, **options: Any) -> Tensor:
+        spread = mask.to(w.device).reshape(*mask.shape, *(1,) * (w.ndim - 2))
+        return function(x, w * spread, **options)
+
+    return masked
 
 
 def _loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:

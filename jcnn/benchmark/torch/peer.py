@@ -104,7 +104,7 @@ class TorchPeer:
 def open_peer(
     wanted: bool, experiment: Experiment | None = None
 ) -> Iterator[tuple[TorchPeer | None, str]]:
-    """Start the peer, with an experiment's network; without one, the reason stands beside None."""
+    """Start the peer, with an experiment's network; else give None and the reason."""
     if not wanted:
         yield None, ""
         return

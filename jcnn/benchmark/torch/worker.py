@@ -76,7 +76,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:  # whatever PyTorch refuses, the other process must hear of it
+        except Exception as error:  # the other process must be told whatever PyTorch refuses
             answer = {"error": " ".join(str(error).split()) or type(error).__name__}
         print(json.dumps(answer), file=answers, flush=True)
 
