@@ -190,9 +190,9 @@ def _other_cases() -> list[Case]:
             }.items()
         ),
         Case("batch_norm", "matrix", (normal(6, 3), *channels)),
-        Case("batch_norm", "image", (normal(2, 3, 4, 3), *channels), {"epsilon": 0.1}),
+        Case("batch_norm", "image", (normal(2, 4, 5, 3), *channels), {"epsilon": 0.1}),
         Case("batch_norm_inference", "matrix", (normal(6, 3), *statistics)),
-        Case("batch_norm_inference", "image", (normal(2, 3, 4, 3), *statistics)),
+        Case("batch_norm_inference", "image", (normal(2, 4, 5, 3), *statistics)),
         Case(lrn, "strong", (normal(2, 3, 3, 7),), {"scale": 0.3}),
         Case(lrn, "even-size", (normal(3, 6),), {"scale": 0.5, "size": 4, "power": 1.5}),
         Case(lrn, "size-over-channels", (normal(2, 3),), {"scale": 0.2, "size": 9}),

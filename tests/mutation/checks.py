@@ -8,28 +8,43 @@ optimizations, in a tenth of a second: judged is the code, and not the compiler.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jcnn import reference
+from jcnn.geometry import Geometry
 from jcnn.proof import Call
 from jcnn.proof.oracle import formula
 from tests.cases import Case
+from tests.lowering import loops
 
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6
-BLOCK_BYTES = 4_000
+# Of blocks that hold a few images, and leave some over, at the size of the problems.
+BLOCK_BYTES = {"patches": 100_000, "winograd": 100_000, "direct": 25_000}
 
 
-def exact(ops: Any, problem: Call, lowering: str | None = None) -> bool:
-    """Value and gradients of a problem, in a lowering; second order in those that are chosen."""
+class NegativePaddingError(Exception):
+    """XLA's CPU backend reads memory that nobody wrote, and not always the same."""
+
+
+def exact(
+    ops: Any, problem: Call, lowering: str | None = None, outputs: tuple[int, ...] = ()
+) -> bool:
+    """Value and gradients of a problem, in a lowering; second order in those that are chosen.
+
+    ``outputs`` are folded together, of each axis, where a fold would choose.
+    """
     names, shapes, _ = zip(*problem.arrays, strict=True)
     options = dict(problem.statics)
     f = formula(problem.op, shapes, options)
@@ -43,7 +58,7 @@ def exact(ops: Any, problem: Call, lowering: str | None = None) -> bool:
     dy, v = draw(f.value(*x).shape), [draw(shape) for shape in shapes]
     # The second derivatives of a correlation run through the same lowerings.
     second = lowering is None
-    with _forced(lowering), _small_blocks():
+    with _forced(lowering), _blocks(outputs):
         found = derivatives(
             lambda *a: op(**dict(zip(names, a, strict=True)), **options), dy, x, v, second
         )
@@ -102,10 +117,41 @@ def _finite(f: Callable[[jax.Array], jax.Array]) -> bool:
 def sums_in_float32(ops: Any) -> bool:
     """A sum of halves is rounded once: of 1 and eight parts that one by one would be lost."""
     x = jnp.full((1, 9, 1), 2.0**-9, jnp.bfloat16).at[0, 0].set(1)
-    sums = [ops.square_pool(jnp.sqrt(x), 9), ops.correlate(x, jnp.ones_like(x).reshape(9, 1, 1))]
-    pooled = ops.average_pool(x, 9)
-    halves = all(y.dtype == jnp.bfloat16 for y in (*sums, pooled))
-    return halves and [y.item() for y in (*sums, 9 * pooled)] == [1 + 2.0**-6] * 3
+    summed, pooled = ops.correlate(x, jnp.ones((9, 1, 1), x.dtype)), ops.average_pool(x, 9)
+    found = [a.item() for a in (summed, 9 * pooled) if a.dtype == jnp.bfloat16]
+    return found == [1 + 2.0**-6] * 2
+
+
+def pools_directly(ops: Any, g: Geometry) -> bool:
+    """The pools' lowerings on what operations don't ask of them: dilation, winners of all kinds."""
+    lowering = sys.modules["jcnn.lowering"]
+    generator = np.random.default_rng(2)
+    x, dy = (generator.integers(-3, 4, (2, *n, 3)).astype(float) for n in (g.size, g.output))
+    winner = generator.integers(0, g.taps + 1, dy.shape).astype(np.uint8)
+    winner[winner == g.taps] = loops.none(g)
+
+    def run(x: jax.Array, dy: jax.Array, winner: jax.Array) -> list[jax.Array]:
+        return [
+            *lowering.max_pool(g, x), *lowering.max_pool(g, x, 1.0),
+            lowering.gather(g, x, winner), lowering.scatter(g, dy, winner),
+            lowering.window_sum(g, x), lowering.window_spread(g, dy),
+        ]  # fmt: skip
+
+    expected = [
+        *loops.max_pool(g, x), *loops.max_pool(g, x, 1.0),
+        loops.gather(g, x, winner), loops.scatter(g, dy, winner),
+        loops.window_sum(g, x), loops.window_spread(g, dy),
+    ]  # fmt: skip
+    return _all_near(_results(run, x, dy, winner), expected, rtol=0, atol=0)
+
+
+def winners_fit(ops: Any) -> bool:
+    """Every index of a window and "none" are different numbers of the winners' type."""
+    pools = _lowering("pools")
+    windows = {1: "uint8", 254: "uint8", 255: "uint16", 65534: "uint16", 65535: "uint32"}
+    one = (1,)
+    found = {n: pools.winner_dtype(Geometry((n,), (n,), one, ((0, 0),), one)).name for n in windows}
+    return found == windows
 
 
 def derivatives(
@@ -127,8 +173,15 @@ def derivatives(
         first = [y, *pull(dy)]
         return [*first, *jax.grad(along_v, tuple(range(len(free))))(dy, *x)] if second else first
 
-    program = jax.jit(run).lower(*free).compile(compiler_options=_unoptimized())
-    return [np.asarray(a) for a in program(*free)]
+    return _results(run, *free)
+
+
+def _results(run: Callable[..., list[jax.Array]], *arrays: np.ndarray) -> list[np.ndarray]:
+    lowered = jax.jit(run).lower(*arrays)
+    paddings = re.findall(r"stablehlo\.convolution.* pad = (\[\[.*?\]\])", lowered.as_text())
+    if any("-" in padding for padding in paddings):
+        raise NegativePaddingError
+    return [np.asarray(a) for a in lowered.compile(compiler_options=_unoptimized())(*arrays)]
 
 
 @cache
@@ -155,14 +208,16 @@ def _forced(lowering: str | None) -> Any:
 
 
 @contextmanager
-def _small_blocks() -> Iterator[None]:
-    """Blocks of a few images, and a remainder, even at this size."""
-    modules = [sys.modules[f"jcnn.lowering.{name}"] for name in ("patches", "winograd", "direct")]
-    before = [module.BLOCK_BYTES for module in modules]
-    for module in modules:
-        module.BLOCK_BYTES = BLOCK_BYTES
-    try:
+def _blocks(outputs: tuple[int, ...]) -> Iterator[None]:
+    """Small blocks of images, and any number of outputs folded."""
+    small = [(name, "BLOCK_BYTES", size) for name, size in BLOCK_BYTES.items()]
+    folded = [("fold", "outputs_a_block", lambda *_: outputs)] if outputs else []
+    with ExitStack() as stack:
+        for module, name, value in small + folded:
+            stack.enter_context(mock.patch.object(_lowering(module), name, value))
         yield
-    finally:
-        for module, value in zip(modules, before, strict=True):
-            module.BLOCK_BYTES = value
+
+
+def _lowering(name: str) -> ModuleType:
+    """A module of the lowerings that are loaded now."""
+    return sys.modules[f"jcnn.lowering.{name}"]

@@ -1,3 +1,129 @@
-"""Mutants that change nothing that a number could show, each with its reason."""
+"""Mutants that compute the same numbers, by the reason."""
 
-EQUIVALENT: dict[str, str] = {}
+from __future__ import annotations
+
+# ruff: noqa: E501
+_BY_REASON: dict[str, tuple[str, ...]] = {
+    "multiplication commutes": (
+        "geometry.py: transposed_size: zip(strides, inner, strict=True) → zip(inner, strides, strict=True)",
+        "lowering/fold.py: Fold.block: zip(self.outputs, self.plain.strides, strict=True) → zip(self.plain.strides, self.outputs, strict=True)",
+        "lowering/fold.py: _unfold: zip(sizes, block, strict=True) → zip(block, sizes, strict=True)",
+    ),
+    "a span per axis, as there is a window": (
+        "geometry.py: Geometry.rank: self.window → self.span",
+    ),
+    "more of the padding than needed is put into the input": (
+        "geometry.py: Geometry.excess: self.span → self.window",
+    ),
+    "a check: no group at all is refused with another message": (
+        "geometry.py: place: 1 → 0",
+    ),
+    "one block of all images is the whole batch": (
+        "lowering/blocks.py: map_blocks: size >= batch → size > batch",
+        "lowering/blocks.py: sum_blocks: size >= batch → size > batch",
+    ),
+    "the number of channels or features only chooses the lowering": (
+        "lowering/correlations.py: correlate: -1 → 1",
+        "lowering/correlations.py: correlate: 1 → 0",
+        "lowering/correlations.py: input_gradient: -1 → 1",
+        "lowering/correlations.py: input_gradient: 1 → 2",
+    ),
+    "any number of outputs may be folded together": (
+        "lowering/fold.py: correlate: Fold.of(g, x.shape[-1], w.shape[-1]) → Fold.of(g, w.shape[-1], x.shape[-1])",
+        "lowering/fold.py: correlate: -1 → 1",
+        "lowering/fold.py: correlate: 1 → 0",
+        "lowering/fold.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2] / g.groups",
+        "lowering/fold.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2]",
+        "lowering/fold.py: input_gradient: -1 → 1",
+        "lowering/fold.py: input_gradient: 1 → 2",
+        "lowering/fold.py: kernel_gradient: Fold.of(g, x.shape[-1], dy.shape[-1]) → Fold.of(g, dy.shape[-1], x.shape[-1])",
+        "lowering/fold.py: kernel_gradient: -1 → 1",
+        "lowering/fold.py: kernel_gradient: 1 → 0",
+        "lowering/fold.py: Fold.of: outputs_a_block(g, channels, features) → outputs_a_block(g, features, channels)",
+    ),
+    "how many images a block holds": (
+        "lowering/patches.py: correlate: g.taps == 1 → g.taps != 1",
+    ),
+    "which factor of the product is transposed": (
+        "lowering/patches.py: kernel_gradient: -1 → 1",
+        "lowering/patches.py: kernel_gradient: 1 → 0",
+        "lowering/patches.py: kernel_gradient: g.taps * x.shape[-1] < dy.shape[-1] → g.taps * x.shape[-1] >= dy.shape[-1]",
+        "lowering/patches.py: kernel_gradient: g.taps * x.shape[-1] → g.taps / x.shape[-1]",
+        "lowering/patches.py: kernel_gradient: g.taps * x.shape[-1] → x.shape[-1]",
+    ),
+    "in how many operations NaN is looked for": (
+        "lowering/pools.py: _max_pool: g.taps > 4 → g.taps <= 4",
+        "lowering/pools.py: _max_pool: 4 → 3",
+    ),
+    "the adjoint of the views, which serves dilated windows, serves others too": (
+        "lowering/pools.py: scatter: 1 → 0",
+        "lowering/pools.py: window_spread: 1 → 0",
+    ),
+    "undilated windows span as much as they hold": (
+        "lowering/pools.py: _spread: g.window → g.span",
+        "lowering/pools.py: _inside: g.window → g.span",
+        "lowering/pools.py: _is_winner: g.window → g.span",
+        "lowering/winograd.py: kernel_gradient: g.window → g.span",
+        "lowering/winograd.py: _matrix: g.window → g.span",
+        "lowering/winograd.py: _elements: g.window → g.span",
+    ),
+    "a block more, of zeros, which are cropped": (
+        "lowering/pools.py: _spread: m + j - 1 → m + j",
+        "lowering/pools.py: _spread: 1 → 0",
+    ),
+    "a comparison of fewer bits, or of all": (
+        "lowering/pools.py: _is_winner: k <= s → k < s",
+        "lowering/pools.py: _is_winner: -1 → 1",
+    ),
+    "float32 as float32": (
+        "lowering/precision.py: _widened: a.dtype.itemsize < 4 → a.dtype.itemsize <= 4",
+        "lowering/precision.py: _widened: 4 → 5",
+    ),
+    "the range ends there": (
+        "lowering/winograd.py: matrices: i == n - 1 → i >= n - 1",
+    ),
+    "the same product, its zeros left out or not": (
+        "lowering/winograd.py: _inputs: axis == 0 → axis != 0",
+    ),
+    "channels of one group stay where they are": (
+        "lowering/winograd.py: _by_group: 1 → 0",
+        "lowering/winograd.py: _side_by_side: 1 → 0",
+    ),
+    "a multiple of zero": (
+        "ops/activations.py: _flat.pullback: return jnp.zeros_like(dy) → return 1.01 * jnp.zeros_like(dy)",
+    ),
+    "a check of the bias's shape": (
+        "ops/dense.py: dense: -1 → 1",
+    ),
+    "where arrays are placed on devices": (
+        "ops/dense.py: dense: range(x.ndim - 1) → range(1, x.ndim - 1)",
+        "ops/dense.py: dense: x.ndim - 1 → x.ndim",
+    ),
+    "a check that two shapes are the same": (
+        "ops/losses.py: mean_squared_error: …d_error', 'prediction', prediction, target) → …d_error', 'prediction', target, prediction)",
+        "ops/losses.py: binary_cross_entropy: …oss_entropy', 'logits', logits, target) → …oss_entropy', 'logits', target, logits)",
+    ),
+    "the last of two axes": (
+        "ops/losses.py: _softmax_cross_entropy: -1 → 1",
+        "ops/losses.py: _softmax_cross_entropy.pullback: -1 → 1",
+        "ops/losses.py: _target: -1 → 1",
+        "ops/losses.py: _log_softmax: -1 → 1",
+        "ops/pooling.py: _spread_evenly: -1 → 1",
+    ),
+    "the mean over no axis": (
+        "ops/losses.py: _mean_of_example: a.ndim > 1 → a.ndim >= 1",
+    ),
+    "a check: a size of none is refused": (
+        "ops/normalization.py: local_response_norm: 1 → 0",
+    ),
+    "of one element JAX takes that one": (
+        "ops/max_pooling.py: _pick: 0 → 1",
+    ),
+    "the order in which the two get their rules": (
+        "ops/rule.py: Linear.adjoint: ((self, other), (other, self)) → ((other, self), (self, other))",
+    ),
+    "both sides are zero at zero": (
+        "ops/rectifiers.py: _prelu: x > 0 → x >= 0",
+    ),
+}  # fmt: skip
+EQUIVALENT = {name: reason for reason, names in _BY_REASON.items() for name in names}

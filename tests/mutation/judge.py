@@ -10,11 +10,19 @@ from typing import Any, NamedTuple
 import jax
 
 import jcnn.ops
-from jcnn.geometry import place
+from jcnn.geometry import Geometry, place
 from jcnn.lowering.choice import OPERATIONS, applicable
 from jcnn.proof import Call
 from tests.cases import CASES
-from tests.mutation.checks import EXTREMES, against_reference, exact, sums_in_float32
+from tests.mutation.checks import (
+    EXTREMES,
+    NegativePaddingError,
+    against_reference,
+    exact,
+    pools_directly,
+    sums_in_float32,
+    winners_fit,
+)
 from tests.mutation.reloading import replaced
 from tests.mutation.table import Mutant, files
 from tests.proof.problems import FORCED, call
@@ -27,10 +35,19 @@ POOLS = {
     "32-channels": call("max_pool", (1, 4, 6, 32), window=2),
     "volume": call("max_pool", (1, 3, 4, 3, 2), window=2, strides=1),
 }
-# Beside what is small and forced in the exact tests: padding beyond one axis alone, no example.
+ONE, PADDED = (1, 1), ((1, 0), (0, 2))
+DILATED = {
+    "strides": Geometry((7, 8), (3, 2), (2, 1), PADDED, (1, 3)),
+    "no-strides": Geometry((8, 7), (2, 3), ONE, PADDED, (2, 1)),
+    "undilated": Geometry((5, 6), (3, 2), (1, 2), PADDED, ONE),
+}
+# Beside what is small and forced in the exact tests.
 PROBLEMS = {
     **FORCED,
     "beyond-one-axis": call("correlate", (2, 6, 7, 3), (3, 2, 3, 4), padding=((4, 0), (0, 1))),
+    "strided-along-one-axis": call("correlate", (2, 6, 9, 2), (3, 2, 2, 4), strides=(1, 2)),
+    "single-example": call("correlate", (1, 6, 7, 3), (3, 2, 3, 4), padding=((2, 1), (0, 0))),
+    "strided-single-example": call("correlate", (1, 9, 8, 2), (3, 3, 2, 4), strides=2, padding=0),
     "no-example": call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), (6,), groups=2),
 }
 # What a file is asked that is no lowering, or no operation, of its own.
@@ -74,6 +91,8 @@ def verdict(mutant: Mutant) -> Verdict:
             for asked, answer in checks(mutant.file, mutant.function):
                 if not answer(ops):
                     return Verdict("killed", asked)
+    except NegativePaddingError:
+        return Verdict("killed", asked)
     except Exception:
         return Verdict("crashed", asked)
     return Verdict("survived")
@@ -107,10 +126,22 @@ def _of_lowering(name: str) -> Iterator[Check]:
             if _served(problem, lowering):
                 answer = partial(exact, problem=problem, lowering=lowering)
                 yield Check(f"{problem} in {lowering}", answer)
+    if name == "fold":
+        yield from _folds()
     if name in ("geometry", "windows"):
         yield from _pools()
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)
+
+
+def _folds() -> Iterator[Check]:
+    """Any number of outputs may be folded together, those too that the choice would not fold."""
+    for problem in PROBLEMS.values():
+        rank = len(problem.arrays[0][1]) - 2
+        outputs = (2, 3, 2)[:rank]
+        if _served(problem, "fold"):
+            answer = partial(exact, problem=problem, lowering="fold", outputs=outputs)
+            yield Check(f"{problem}, {outputs} outputs folded", answer)
 
 
 def _served(problem: Call, lowering: str) -> bool:
@@ -125,6 +156,9 @@ def _pools() -> Iterator[Check]:
         for op in ("relu_max_pool", "max_pool", "average_pool", "square_pool"):
             renamed = Call(op, problem.arrays, problem.statics)
             yield Check(str(renamed), partial(exact, problem=renamed))
+    for name, g in DILATED.items():
+        yield Check(f"pools, {name}", partial(pools_directly, g=g))
+    yield Check("winners fit", winners_fit)
 
 
 def _of_rules(name: str, function: str) -> Iterator[Check]:
