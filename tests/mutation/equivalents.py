@@ -18,6 +18,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "a check: no group at all is refused with another message": (
         "geometry.py: place: 1 → 0",
     ),
+    "a folded window larger than it need be holds zeros": (
+        "lowering/fold.py: Fold.folded: 1 → 0",
+    ),
     "one block of all images is the whole batch": (
         "lowering/blocks.py: map_blocks: size >= batch → size > batch",
         "lowering/blocks.py: sum_blocks: size >= batch → size > batch",
