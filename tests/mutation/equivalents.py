@@ -20,6 +20,8 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a folded window larger than it need be holds zeros": (
         "lowering/fold.py: Fold.folded: 1 → 0",
+        "lowering/fold.py: Fold.folded: g.strides → g.dilation",
+        "lowering/fold.py: Fold.folded: t * s → s",
     ),
     "one block of all images is the whole batch": (
         "lowering/blocks.py: map_blocks: size >= batch → size > batch",

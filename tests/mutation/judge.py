@@ -58,7 +58,7 @@ LOWERINGS = {
     "xla": ("xla", "fold_xla", "transposed"),
     "blocks": ("patches", "direct", "winograd"),
     "correlations": ("grouped", "xla", "fold", "winograd"),
-    "geometry": ("xla", "fold"),
+    "geometry": ("xla", "fold", "direct"),
     "windows": ("patches", "overlap_add", "direct", "winograd", "fold", "xla"),
 }
 RULES = {
