@@ -127,6 +127,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "the order in which the two get their rules": (
         "ops/rule.py: Linear.adjoint: ((self, other), (other, self)) → ((other, self), (self, other))",
     ),
+    "which products are kept apart from sums: their numbers are the same": (
+        "ops/dense.py: _multiply: w.shape[0] < 8 → w.shape[0] >= 8",
+        "ops/dense.py: _multiply: 8 → 7",
+    ),
     "both sides are zero at zero": (
         "ops/rectifiers.py: _prelu: x > 0 → x >= 0",
     ),

@@ -104,8 +104,8 @@ LOWERINGS = [
 @pytest.mark.parametrize(("name", "lowering"), LOWERINGS, ids=lambda value: value)
 def test_every_lowering_that_can_serve(name, lowering, monkeypatch):
     """Blocks of a few images, and a remainder, even at this size."""
-    for module in ("patches", "winograd", "direct"):
-        monkeypatch.setattr(f"jcnn.lowering.{module}.BLOCK_BYTES", 4_000)
+    for module, size in {"patches": 50_000, "winograd": 50_000, "direct": 12_500}.items():
+        monkeypatch.setattr(f"jcnn.lowering.{module}.BLOCK_BYTES", size)
     with forced(lowering):
         rows = assert_exact(FORCED[name])
     assert any(lowering in row.lowering for row in rows)
