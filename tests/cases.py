@@ -176,8 +176,8 @@ def _other_cases() -> list[Case]:
     return [
         Case("dense", "bias", (normal(4, 3), normal(3, 5), normal(5))),
         Case("dense", "no-bias", (normal(1, 3), normal(3, 2))),
-        Case("dense", "three-axes", (normal(2, 3, 4), normal(4, 5), normal(5))),
         Case("dense", "many-columns", (normal(2, 5), normal(5, 16_400))),
+        Case("dense", "three-axes", (normal(2, 3, 4), normal(4, 5), normal(5))),
         Case("dense", "no-example", (normal(0, 3), normal(3, 2), normal(2))),
         Case("decimate", "1d", (normal(2, 7, 2),), {"factor": 3}),
         Case("decimate", "2d", (normal(2, 5, 6, 2),), {"factor": (2, 3)}),
