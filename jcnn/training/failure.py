@@ -37,15 +37,16 @@ class NonFiniteError(Exception):
         tensor: "loss", "test loss", or the parameter whose gradient it is: "conv_1.w".
     """
 
-    def __init__(self, run: Run, step: int, epoch: int, tensor: str, value: float) -> None:
+    def __init__(self, run: Run, record: dict[str, Any], hint: str) -> None:
         """Say what it was, and how to look into it."""
-        what = f"the {tensor}" if tensor in _NO_GRADIENTS else f"the gradient of {tensor}"
+        self.step, self.epoch, self.tensor = (record[k] for k in ("step", "epoch", "tensor"))
+        after = "after " if self.tensor == TEST_LOSS else ""
+        what = "the" if self.tensor in _NO_GRADIENTS else "the gradient of"
         super().__init__(
-            f"step {step} (epoch {epoch}): {what} is {value}; its state and batch are in "
-            f"'{run.failure_folder}', look into them with: jcnn check {run.folder} --failure; a "
-            'smaller learning rate may help, or training.on_nonfinite = "skip"'
+            f"{after}step {self.step} (epoch {self.epoch}): {what} {self.tensor} is "
+            f"{record['value']}; state and batch are in '{run.failure_folder}', look into them "
+            f"with: jcnn check {run.folder} --failure; {hint}"
         )
-        self.step, self.epoch, self.tensor = step, epoch, tensor
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,17 @@ def keep_failure(
     done = int(state.step)
     x, y = feed.batch(done)
     tensor, value = found or _first(feed.step, experiment, state, x, y)
-    epoch = min(done // feed.step.steps_per_epoch + 1, experiment.training.epochs)
-    record = {"step": done + 1, "epoch": epoch, "tensor": tensor, "value": str(value)}
+    step = done if tensor == TEST_LOSS else done + 1
+    epoch = -(-step // feed.step.steps_per_epoch)
+    record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
     tree = {"state": jax.tree.map(np.asarray, state), "x": np.asarray(x), "y": np.asarray(y)}
     with writing(f"'{run.failure_folder}'"):
         shutil.rmtree(run.failure_folder, ignore_errors=True)
         checkpoint.write(run.failure_folder, tree, record)
-    return NonFiniteError(run, done + 1, epoch, tensor, value)
+    hint = "a smaller learning rate may help"
+    if experiment.training.on_nonfinite == "stop":
+        hint += ", or --set training.on_nonfinite=skip"
+    return NonFiniteError(run, record, hint)
 
 
 def _first(step: Step, experiment: Experiment, state: Any, x: Any, y: Any) -> tuple[str, float]:
