@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from jcnn.training import Interrupted, Step, Totals, evaluate, load_trained, pre
 from jcnn.training import loop as loop_module
 from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import make_predict
-from jcnn.training.progress import Progress
+from tests.training.interference import At, crash, interrupt
 
 # What the clock says is no part of the result.
 CLOCKS = ("seconds", "compile_seconds", "sessions")
@@ -34,25 +33,6 @@ def bits(folder: Path) -> list[bytes]:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in CLOCKS} for row in Run(folder).metrics()]
-
-
-class At(Progress):
-    """Does something when a step is reached."""
-
-    def __init__(self, step: int, action: Any) -> None:
-        self._step, self._action = step, action
-
-    def stepped(self, step: int, means: Any, images_per_second: float) -> None:
-        if step >= self._step:
-            self._action()
-
-
-def interrupt(number: int = signal.SIGINT) -> None:
-    os.kill(os.getpid(), number)
-
-
-def crash() -> None:
-    raise RuntimeError("power cut")
 
 
 def test_a_run_holds_what_the_contract_names(tiny, tmp_path):
