@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         process.tune_allocator(arguments)
+        process.log_plainly()
     try:
         app(args=list(arguments), prog_name="jcnn")
     except SystemExit as end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -124,12 +125,11 @@ def verify(
     takes = time.perf_counter() - before
     report(f"undisturbed: {takes:.1f} s")
     disturbed, met = folder / "disturbed", []
-    moments, latest = random.Random(seed), _latest(Run(folder / "undisturbed"), takes, kills)
+    moments = _Moments(random.Random(seed), Run(folder / "undisturbed"), takes, kills)
     for number in range(kills):
-        seconds, which = moments.uniform(0, latest), SIGNALS[number % 2]
-        met.append(_kill(config, disturbed, seconds, which))
+        met.append(_kill(config, disturbed, moments, SIGNALS[number % 2]))
         report(
-            f"{met[-1].signal} {number + 1} of {kills}, after {seconds:.1f} s, while "
+            f"{met[-1].signal} {number + 1} of {kills}, after {met[-1].seconds:.1f} s, while "
             f"{met[-1].phase}: resumable from step {met[-1].step}"
         )
     _expect(_start(config, disturbed), (0,), folder)
@@ -149,11 +149,23 @@ def verify(
     )
 
 
-def _latest(undisturbed: Run, takes: float, kills: int) -> float:
-    """Return up to which second of a process to kill it, so that few kills come after the end."""
-    summary = undisturbed.summary()
-    trains = summary["seconds"] - summary["compile_seconds"]
-    return takes - trains + 2 * trains / (kills + 1)
+class _Moments:
+    """Random moments to kill at, of which few come after the end: a third while it starts."""
+
+    def __init__(self, draw: random.Random, undisturbed: Run, takes: float, kills: int) -> None:
+        summary = undisturbed.summary()
+        self._draw, self._trains = draw, summary["seconds"] - summary["compile_seconds"]
+        self._starts, self._kills = takes - self._trains, kills
+
+    def wait(self, process: subprocess.Popen[str], is_compiled: Callable[[], bool]) -> None:
+        """Wait for the next moment, or for the process to end."""
+        latest = self._draw.uniform(0, self._starts) if self._draw.random() < 1 / 3 else math.inf
+        after = self._draw.uniform(0, 2 * self._trains / (self._kills + 1))
+        began, compiled = time.monotonic(), False
+        while process.poll() is None and time.monotonic() - began < latest:
+            time.sleep(0.01)
+            if not compiled and is_compiled():
+                compiled, latest = True, min(latest, time.monotonic() - began + after)
 
 
 def _start(config: Path, out: Path) -> subprocess.Popen[str]:
@@ -180,14 +192,12 @@ def _expect(process: subprocess.Popen[str], codes: Sequence[int], folder: Path) 
     return code
 
 
-def _kill(config: Path, out: Path, seconds: float, number: int) -> Kill:
+def _kill(config: Path, out: Path, moments: _Moments, number: int) -> Kill:
     began, log = time.time(), out.parent / f"{out.name}.log"
     said = log.stat().st_size if log.exists() else 0
     process = _start(config, out)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
+    moments.wait(process, lambda: b"compiled in" in log.read_bytes()[said:])
+    process.send_signal(number)  # nothing happens where it has ended
     ended = time.time()
     code = _expect(process, (0, -number, 128 + number), out.parent)
     checkpoints = Run(out).checkpoints_folder
@@ -199,7 +209,7 @@ def _kill(config: Path, out: Path, seconds: float, number: int) -> Kill:
     step, saved = _newest(checkpoints)
     lost = max(0.0, ended - max(saved, began))
     name = signal.Signals(number).name
-    return Kill(name, round(seconds, 3), phase, code, step, round(lost, 3))
+    return Kill(name, round(ended - began, 3), phase, code, step, round(lost, 3))
 
 
 def _newest(checkpoints: Path) -> tuple[int, float]:
