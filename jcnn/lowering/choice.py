@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jcnn.geometry import Geometry
+from jcnn.geometry import Geometry, known
 from jcnn.lowering.fold import Fold, outputs_a_block
 from jcnn.lowering.windows import UNROLLED
 
@@ -57,14 +57,14 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
         ValueError: There is no such lowering, or no such operation.
     """
     everywhere = dict.fromkeys(OPERATIONS, name) if name else {}
-    for what, words, known in (
+    for what, words, names in (
         ("operation", operations, OPERATIONS),
         ("lowering", {**everywhere, **operations}.values(), NAMES),
     ):
         for word in words:
-            if word not in known:
-                near = "".join(get_close_matches(word, known, 1))
-                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(known)}"
+            if word not in names:
+                near = "".join(get_close_matches(word, names, 1))
+                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(names)}"
                 raise ValueError(f"forced: no {what} '{word}'{hint}")
     token = _forced.set({**_forced.get(), **everywhere, **operations})
     try:
@@ -145,12 +145,24 @@ def choose(
         return Choice(wanted, "forced")
     if platform != "cpu":
         return Choice("xla", "the platform's library recognises XLA's convolution")
+    if not known(batch, *g.size):
+        return _for_any_size(operation, g, channels)
     exact = jnp.dtype(dtype).itemsize == 8
     chosen = _on_cpu(operation, g, channels, features, batch=batch, exact=exact)
     if operations(chosen.name, g, channels, features) <= UNROLLED:
         return chosen
     name = "transposed" if operation == "kernel_gradient" else "xla"
     return Choice(name, "a large window: one operation, whatever its size")
+
+
+def _for_any_size(operation: str, g: Geometry, channels: int) -> Choice:
+    """What is right whatever the dimensions are that ``jax.export`` leaves open."""
+    if operation == "kernel_gradient":
+        name = "xla" if g.groups > 1 else "transposed"
+    else:
+        depthwise = g.groups > 1 and channels // g.groups <= 4 and known(*g.size)
+        name = "direct" if depthwise else "xla"
+    return Choice(name, "dimensions that are not known: no blocks, nothing to weigh")
 
 
 def operations(name: str, g: Geometry, channels: int, features: int) -> int:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from jcnn.geometry import known
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mapped import Call
@@ -61,7 +62,8 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
 @rule(keeps=arguments)
 def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     y = x @ w
-    if w.shape[0] < 8 and w.shape[1] > MISCOUNTED_ABOVE:
+    terms, columns = w.shape
+    if (not known(terms) or terms < 8) and (not known(columns) or columns > MISCOUNTED_ABOVE):
         # To its own precision, which changes nothing: the product is then fused with no reduction.
         kind = jnp.finfo(y.dtype)
         y = lax.reduce_precision(y, kind.nexp, kind.nmant)
