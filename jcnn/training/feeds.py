@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from types import ModuleType
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
 from jcnn.training import keys
 from jcnn.training.state import Totals, TrainState
-from jcnn.training.step import Step
+from jcnn.training.step import Step, all_finite
 
 Progressed = tuple[TrainState, Totals]
 
@@ -42,8 +43,14 @@ class Feed(Protocol):
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``.
 
-        Where a step that isn't finite stops the run, those after it change nothing.
+        Where what isn't finite stops the run, ``totals.skipped`` is above 0 once it did: with a
+        guarded step, and then those after it change nothing; else at the end of the dispatch, since
+        to look at every gradient takes a small network longer than to compute it.
         """
+        ...
+
+    def guarded(self) -> Feed:
+        """Return the same with a guarded step."""
         ...
 
 
@@ -67,6 +74,18 @@ def _make_step(experiment: Experiment, ops: ModuleType, examples: int) -> Step:
     return Step(experiment, ops, steps_per_epoch=examples // batch_size)
 
 
+def _looked_at(step: Step, state: TrainState, totals: Totals) -> Totals:
+    """Count a step as failed where an unguarded one has left what is not finite."""
+    if step.guarded:
+        return totals
+    sound = all_finite((totals.loss, state.params, state.state))
+    return totals._replace(skipped=totals.skipped + (~sound).astype(jnp.int32))
+
+
+def _guarded(step: Step, experiment: Experiment) -> Step:
+    return Step(experiment, step.ops, steps_per_epoch=step.steps_per_epoch, guarded=True)
+
+
 class DeviceFeed:
     """Examples that live on the device; many steps per dispatch.
 
@@ -79,6 +98,7 @@ class DeviceFeed:
     ) -> None:
         """Put the examples on the device."""
         self.step = _make_step(experiment, ops, len(train))
+        self._experiment = experiment
         self._seed, self._batch_size = experiment.seed, experiment.training.batch_size
         self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
         self._jitted = self._program = jax.jit(_make_loop(experiment, self.step), donate_argnums=0)
@@ -105,6 +125,13 @@ class DeviceFeed:
         bounds = np.int32(first), np.int32(first + count)
         return self._program(state, totals, self._x, self._y, self._shuffled(epoch), *bounds)
 
+    def guarded(self) -> Feed:
+        """Take the same examples from the device."""
+        other = copy(self)
+        other.step = _guarded(self.step, self._experiment)
+        other._jitted = other._program = jax.jit(_make_loop(self._experiment, other.step))
+        return other
+
     def _shuffled(self, epoch: int) -> Array:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, jnp.asarray(keys.shuffled(self._seed, epoch, len(self._y)))
@@ -113,7 +140,7 @@ class DeviceFeed:
 
 def _make_loop(experiment: Experiment, step: Step):
     batch_size, seed = experiment.training.batch_size, experiment.seed
-    allowed = _allowed(experiment)
+    allowed = _allowed(experiment) if step.guarded else np.iinfo(np.int32).max
 
     def loop(state, totals, x, y, order, first, last):
         def goes_on(carried):
@@ -127,7 +154,8 @@ def _make_loop(experiment: Experiment, step: Step):
             state, batch_totals = step(state, some_x, some_y, keys.step_key(seed, state.step))
             return index + 1, (state, totals.plus(batch_totals))
 
-        return lax.while_loop(goes_on, body, (first, (state, totals)))[1]
+        state, totals = lax.while_loop(goes_on, body, (first, (state, totals)))[1]
+        return state, _looked_at(step, state, totals)
 
     return loop
 
@@ -140,6 +168,7 @@ class StreamFeed:
     ) -> None:
         """Read nothing yet."""
         self.step = _make_step(experiment, ops, stream.train_count)
+        self._experiment = experiment
         self._batch_size, self._seed = experiment.training.batch_size, experiment.seed
         self._shape = (self._batch_size, *experiment.input_shape)
         self._stream = stream
@@ -174,12 +203,21 @@ class StreamFeed:
             state, totals = self._program(state, totals, jnp.asarray(x), jnp.asarray(y))
         return state, totals
 
+    def guarded(self) -> Feed:
+        """Read the same stream from where it is asked to."""
+        other = copy(self)
+        other.step, other._batches = _guarded(self.step, self._experiment), None
+        other._jitted = other._program = jax.jit(_make_single(self._experiment, other.step))
+        return other
+
 
 def _make_single(experiment: Experiment, step: Step):
     allowed = _allowed(experiment)
 
     def single(state, totals, x, y):
         after, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
+        if not step.guarded:
+            return after, _looked_at(step, after, totals.plus(batch_totals))
         return jax.tree.map(
             lambda a, b: jnp.where(totals.skipped <= allowed, a, b),
             (after, totals.plus(batch_totals)),

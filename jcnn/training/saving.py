@@ -104,12 +104,9 @@ class Saver:
 
         Raises:
             UserError: What was saved before could not be written.
-            RuntimeError: The state is not that of the step, since a step before it has failed.
         """
         if stand.place == self._last:
             return
-        if stand.state.step.item() != stand.step:
-            raise RuntimeError("a step has failed, and the training has not seen it yet")
         record = {
             "spent": {**self.spent, "seconds": self.seconds()},
             "metrics": stand.rows,

@@ -28,10 +28,16 @@ class Step:
     Attributes:
         ops: The operations that it goes through.
         steps_per_epoch: What an epoch stands for in the optimizer's schedules.
+        guarded: Whether each step looks at its loss and gradients.
     """
 
     def __init__(
-        self, experiment: Experiment, ops: ModuleType = explicit_ops, *, steps_per_epoch: int = 1
+        self,
+        experiment: Experiment,
+        ops: ModuleType = explicit_ops,
+        *,
+        steps_per_epoch: int = 1,
+        guarded: bool = False,
     ) -> None:
         """Build the optimizer.
 
@@ -39,7 +45,10 @@ class Step:
             experiment: Model, loss, optimizer, augmentation and precision.
             ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through ``jax.grad`` alone.
             steps_per_epoch: See above.
+            guarded: See above; steps that may be skipped are in any case.
         """
+        self._skips = experiment.training.on_nonfinite == "skip"
+        self.guarded = guarded or self._skips
         self.ops, self.steps_per_epoch = ops, steps_per_epoch
         self._experiment, self._model = experiment, experiment.model
         self._optimizer = experiment.optimizer.build(steps_per_epoch)
@@ -60,15 +69,17 @@ class Step:
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
         """Return the next state, and the batch's sums before the parameters changed.
 
-        Where the loss or a gradient is infinite or not a number, the state stays as it is, but for
-        the count of steps where such steps are skipped, and the sums are those of a skipped step.
+        Where a guarded step's loss or gradient is infinite or not a number, the state stays as it
+        is, but for the count of steps where such steps are skipped, and the sums are those of a
+        skipped step.
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
         after = self._updated(state, gradients, running, x, model_key)
-        skip = self._experiment.training.on_nonfinite == "skip"
-        kept = state._replace(step=state.step + 1) if skip else state
-        finite = _all_finite((totals.loss, gradients))
+        if not self.guarded:
+            return after, totals
+        kept = state._replace(step=state.step + 1) if self._skips else state
+        finite = all_finite((totals.loss, gradients))
         # A selection is one with the update that computes what it selects; a branch would not be.
         return jax.tree.map(
             lambda a, b: jnp.where(finite, a, b), (after, totals), (kept, Totals.of_skipped())
@@ -128,7 +139,8 @@ def checkpointed(step: Step) -> dict[str, Any]:
     return {"state": jax.eval_shape(step.init), "totals": jax.eval_shape(Totals.zero)}
 
 
-def _all_finite(tree: Any) -> Array:
+def all_finite(tree: Any) -> Array:
+    """Whether every number of a tree is finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 

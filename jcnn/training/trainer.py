@@ -119,7 +119,7 @@ class Trainer:
 
     def run_to_end(self, events: Events, interruption: Interruption) -> None:
         """Train the epochs that are left; evaluate and save where the experiment says."""
-        interruption.rescue = lambda: self._saver.rescue(self._at)
+        interruption.rescue = self._rescue
         while True:
             if self._is_evaluation_due():
                 self._evaluate(events)
@@ -129,6 +129,13 @@ class Trainer:
             self._train_epoch(interruption)
         self._saver.save(self._at)
         self._saver.wait()
+
+    def _rescue(self) -> int:
+        """Save from another thread, for a training that doesn't come to a safe point."""
+        at = self._at
+        if self._experiment.training.on_nonfinite == "stop" and at.totals.skipped.item():
+            raise RuntimeError("what there is to save is not finite")
+        return self._saver.rescue(at)
 
     def _is_evaluation_due(self) -> bool:
         step = self._stand.step if self._stand else 0
@@ -170,10 +177,25 @@ class Trainer:
     def _check_sound(self, totals: Totals) -> None:
         """Stop where a step was not finite; waits for the steps that ``totals`` is of."""
         if self._experiment.training.on_nonfinite == "stop" and totals.skipped.item():
-            raise self._failed()
+            raise self._failed(self._retraced())
 
-    def _failed(self, found: tuple[str, float] | None = None) -> NonFiniteError:
-        return keep_failure(self._run, self._experiment, self._feed, self._at.state, found)
+    def _failed(self, at: Stand, found: tuple[str, float] | None = None) -> NonFiniteError:
+        return keep_failure(self._run, self._experiment, self._feed, at.state, found)
+
+    def _retraced(self) -> Stand:
+        """Train once more from the newest checkpoint, looking at each step, to the one that fails.
+
+        The same steps give the same bits: so well that nothing need be looked at until then.
+        """
+        self._saver.wait()
+        at = self._saver.restore(checkpointed(self._feed.step)) or self._first(None)
+        feed = self._feed if self._feed.step.guarded else self._feed.guarded()
+        while at.step < self._at.step and not at.totals.skipped.item():
+            left = min(self._at.step - at.step, -at.step % self._steps_per_epoch)
+            count = left or min(self._at.step - at.step, self._steps_per_epoch)
+            state, totals = feed.advance(at.state, at.totals, at.step, count)
+            at = at._replace(step=at.step + count, state=state, totals=totals)
+        return at
 
     def _pause(self, interruption: Interruption) -> None:
         """Save where it is time to, or where a signal asks for it; then grant that."""
@@ -214,9 +236,9 @@ class Trainer:
         """Stop where no step could be taken, or where the test loss is no number."""
         skipped, tested = at.totals.skipped.item(), means["test"]["loss"]
         if not at.totals.examples.item():
-            raise self._failed()
+            raise self._failed(at)
         if not math.isfinite(tested):
-            raise self._failed((TEST_LOSS, tested))
+            raise self._failed(at, (TEST_LOSS, tested))
         if skipped:
             logging.getLogger("jcnn").warning(
                 "%d steps before step %d were skipped: their loss or gradients are not finite",
