@@ -11,7 +11,8 @@ import jax
 
 import jcnn.ops
 from jcnn.geometry import Geometry, place
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import (

@@ -23,6 +23,7 @@ LEFT_OUT = {
     "ops/arguments.py": "checks and their messages",
     "ops/mesh.py": "where arrays are placed on devices",
     "lowering/choice.py": "which lowering runs, and each is right",
+    "lowering/policy.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",
     "geometry.py: integer": "a check and its messages",
     "geometry.py: per_axis": "a check and its messages",
