@@ -200,8 +200,8 @@ def _named_pads(
                 max((-(-s // stride) - 1) * stride + n - s, 0)
                 for s, n, stride in zip(size, span, strides, strict=True)
             )
-            pairs = ((total // 2, total - total // 2) for total in totals)
-            return tuple(pair[::-1] if name == "SAME_LOWER" else pair for pair in pairs)
+            halves = ((total // 2, total - total // 2) for total in totals)
+            return tuple((b, a) if name == "SAME_LOWER" else (a, b) for a, b in halves)
         case name if name in FILLS:
             return tuple(((n - 1) // 2, n // 2) for n in span)
     raise ValueError(f"padding must be one of {', '.join(NAMES)}, found {padding!r}")

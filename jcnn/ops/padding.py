@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from jcnn.lowering.precision import summed_in_float32
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.rule import linear
 
-_NUMPY = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
+_NUMPY: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
 
 
 def pad(x: ArrayLike, padding: Padding, *, mode: str = ZEROS) -> jax.Array:
@@ -151,7 +152,7 @@ class _Run:
 
 def _runs(n: int, edges: tuple[int, int], mode: str) -> Iterator[_Run]:
     """Where each element of a padded axis comes from, in as few runs as there are."""
-    index = np.pad(np.arange(n), edges, mode=_NUMPY[mode])
+    index = np.pad(np.arange(n), edges, _NUMPY[mode])
     start = 0
     while start < len(index):
         steps = np.diff(index[start:])

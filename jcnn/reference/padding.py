@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax import lax
 Axes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
 Pairs = list[tuple[int, int]]
-MODES = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
+MODES: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
 
 
 def per_axis(value: Axes, rank: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 # What elements of the input are copied beyond its edges, in NumPy's words.
-_COPIED = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
+_COPIED: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Window:
     def pad(self, x: np.ndarray, value: int = 0) -> np.ndarray:
         """The input with its padding."""
         if self.fill != "ZEROS":
-            return x[np.ix_(range(x.shape[0]), *self._copied(), range(x.shape[-1]))]
+            return x[self._where(x.shape[0], x.shape[-1])]
         inner = (slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in self._axes())
         edges = ((max(lo, 0), max(hi, 0)) for _, (lo, hi) in self._axes())
         cropped = x[(slice(None), *inner)]
@@ -94,8 +94,7 @@ class Window:
         """What ``pad`` is the adjoint of: the input without its padding, copies added up."""
         if self.fill != "ZEROS":
             dx = np.zeros((padded.shape[0], *self.size, padded.shape[-1]), padded.dtype)
-            where = np.ix_(range(dx.shape[0]), *self._copied(), range(dx.shape[-1]))
-            np.add.at(dx, where, padded)
+            np.add.at(dx, self._where(dx.shape[0], dx.shape[-1]), padded)
             return dx
         inner = (slice(max(lo, 0), max(lo, 0) + n - max(-lo, 0) - max(-hi, 0))
                  for n, (lo, hi) in self._axes())  # fmt: skip
@@ -114,13 +113,17 @@ class Window:
             return 1
         return prod(int(np.bincount(places).max()) for places in self._copied())
 
+    def _where(self, batch: int, channels: int) -> tuple[Any, ...]:
+        """The padded input as an index of the input."""
+        axes: list[Any] = [np.arange(batch), *self._copied(), np.arange(channels)]
+        return np.ix_(*axes)
+
     def _axes(self) -> Iterator[tuple[int, tuple[int, int]]]:
         return zip(self.size, self.padding, strict=True)
 
     def _copied(self) -> list[np.ndarray]:
         """Which element of the input stands at each place of an axis."""
-        mode: Any = _COPIED[self.fill]
-        return [np.pad(np.arange(n), edges, mode=mode) for n, edges in self._axes()]
+        return [np.pad(np.arange(n), edges, _COPIED[self.fill]) for n, edges in self._axes()]
 
 
 def _named(name: str, n: int, k: int, s: int) -> tuple[int, int]:
@@ -129,6 +132,6 @@ def _named(name: str, n: int, k: int, s: int) -> tuple[int, int]:
         return (k - 1) // 2, k // 2
     if name.startswith("SAME"):
         total = max(0, s * (-(-n // s) - 1) + k - n)
-        pair = (total // 2, total - total // 2)
-        return pair[::-1] if name == "SAME_LOWER" else pair
+        less, more = total // 2, total - total // 2
+        return (more, less) if name == "SAME_LOWER" else (less, more)
     return {"VALID": (0, 0), "FULL": (k - 1, k - 1)}[name]
