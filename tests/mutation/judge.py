@@ -64,6 +64,7 @@ LOWERINGS = {
 RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
