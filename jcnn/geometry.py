@@ -330,7 +330,7 @@ def transposed_size(
     dilation: tuple[int, ...],
 ) -> tuple[int, ...]:
     """Return the size whose correlation has the size ``inner``."""
-    if isinstance(padding, str) and padding.upper() not in ("VALID", "FULL"):
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", *FILLS):
         return tuple(s * n for s, n in zip(strides, inner, strict=True))
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     cut = pads(padding, inner, span, strides)
