@@ -153,15 +153,23 @@ class _Run:
 
 
 def _runs(n: int, edges: tuple[int, int], mode: str) -> Iterator[_Run]:
-    """Where each element of a padded axis comes from, in as few runs as there are."""
-    index = np.pad(np.arange(n), edges, _NUMPY[mode])
-    start = 0
-    while start < len(index):
-        steps = np.diff(index[start:])
-        step = int(steps[0]) if len(steps) and abs(steps[0]) < 2 else 1
-        length = 1 + int(np.argmin(np.append(steps, 2) == step))
-        yield _Run(start, int(index[start]), length, step)
-        start += length
+    """Where each element of a padded axis comes from, in few runs."""
+    rows: list[list[int]] = []
+    for element in np.pad(np.arange(n), edges, _NUMPY[mode]).tolist():
+        if rows and _goes_on(rows[-1], element):
+            rows[-1].append(element)
+        else:
+            rows.append([element])
+    place = 0
+    for row in rows:
+        step = row[1] - row[0] if len(row) > 1 else 1
+        yield _Run(place, row[0], len(row), step)
+        place += len(row)
+
+
+def _goes_on(row: list[int], element: int) -> bool:
+    step = element - row[-1]
+    return abs(step) < 2 and (len(row) == 1 or step == row[1] - row[0])
 
 
 def _take(run: _Run, x: jax.Array, axis: int) -> jax.Array:
