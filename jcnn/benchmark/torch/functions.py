@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jcnn.geometry import ZEROS, Geometry, per_axis, place, place_pool, place_transposed
+from jcnn.geometry import ZEROS, Geometry, pads, per_axis, place, place_pool, place_transposed
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -48,9 +48,18 @@ def padded(x: Tensor, padding: Pairs, value: float = 0.0) -> Tensor:
 
 def _bordered(x: Tensor, g: Geometry) -> Tensor:
     """Crop, or fill from the input, what the windows of ``g.bordered()`` do not pad themselves."""
-    if g.fill == ZEROS:
-        return padded(x, g.border)
-    return functional.pad(x, [n for pair in reversed(g.border) for n in pair], mode=g.fill.lower())
+    return _filled(x, g.border, g.fill)
+
+
+def _filled(x: Tensor, edges: Pairs, fill: str) -> Tensor:
+    if fill == ZEROS:
+        return padded(x, edges)
+    return functional.pad(x, [n for pair in reversed(edges) for n in pair], mode=fill.lower())
+
+
+def _pad(x: Tensor, *, padding: Any, mode: str = ZEROS) -> Tensor:
+    size = tuple(x.shape[2:])
+    return _filled(x, pads(padding, size, size, size), mode.upper())
 
 
 def _even(padding: Pairs) -> Ints | None:
@@ -143,6 +152,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "global_max_pool": lambda x: x.flatten(2).amax(2),
     "global_average_pool": lambda x: x.flatten(2).mean(2),
     "decimate": _decimate,
+    "pad": _pad,
     "relu": torch.relu,
     "leaky_relu": lambda x, slope=0.01: functional.leaky_relu(x, slope),
     "prelu": lambda x, slope: functional.prelu(x, slope),
