@@ -74,6 +74,7 @@ RULES = {
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
     "mapped": ("correlate", "dense"),
     "mapping": ("correlate", "convolve_transpose"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
