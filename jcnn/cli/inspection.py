@@ -45,6 +45,10 @@ def check(
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Elements per tensor to difference.")
     ] = 1000,
+    failure: Annotated[
+        bool,
+        typer.Option("--failure", help="The step that stopped RUN: what first was not finite."),
+    ] = False,
     random_batch: Annotated[
         bool, typer.Option("--random-batch", help="Noise instead of examples: needs no data.")
     ] = False,
@@ -53,6 +57,8 @@ def check(
     """Check every gradient: against jax.grad, finite differences and second order, in float64."""
     from jcnn import inspection, training
 
+    if failure:
+        return _dissect(target, as_json)
     params, state = None, None
     if target.is_dir():
         if overrides:
@@ -78,6 +84,55 @@ def check(
         inspection.print_check(result)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def verify(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+    ],
+    kills: Annotated[int, typer.Option("--kills", min=1, help="How often it is killed.")] = 5,
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the moments of the kills.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train twice, undisturbed and killed at random moments, and compare every bit."""
+    import tempfile
+
+    from jcnn import training
+    from jcnn.inspection.verification import print_verification
+    from jcnn.inspection.verification import verify as verify_experiment
+
+    if target.is_dir():
+        from jcnn.runs import Run
+
+        target = Run.open(target).experiment_file
+    experiment = load(target, overrides)
+    training.enable_compilation_cache()
+    with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
+        verification = verify_experiment(
+            experiment,
+            Path(folder),
+            kills=kills,
+            seed=seed,
+            report=lambda line: say(line, error=True),
+        )
+    if as_json:
+        print_json(verification.to_dict())
+    else:
+        print_verification(verification)
+    if not verification.passed:
+        raise typer.Exit(1)
+
+
+def _dissect(target: Path, as_json: bool) -> None:
+    from jcnn import training
+    from jcnn.inspection.failure import dissect, print_dissection
+
+    dissection = dissect(training.load_failure(target))
+    if as_json:
+        print_json(dissection.to_dict())
+    else:
+        print_dissection(dissection)
 
 
 def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:
