@@ -18,6 +18,7 @@ from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import arguments, linear, rule
+from jcnn.precision import in_float32
 
 
 @linear
@@ -68,11 +69,13 @@ def average_pool(
 
 
 @linear
+@in_float32
 def _window_average(geometry: Geometry, x: jax.Array) -> jax.Array:
     return lowering.window_sum(geometry, x) / geometry.taps
 
 
 @_window_average.adjoint
+@in_float32
 def _window_shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
     return lowering.window_spread(geometry, dy / geometry.taps)
 
@@ -112,11 +115,13 @@ def square_pool(
 
 
 @rule(keeps=arguments, statics=1)
+@in_float32
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 
 
 @_square_pool.pullback
+@in_float32
 def _(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     return 2 * x * _window_spread(geometry, dy)
 
@@ -164,7 +169,7 @@ def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax
 def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
     size, factor = static
     edges = [
-        (0, n - ((m - 1) * f + 1), f - 1)
+        (0, n - ((m - 1) * f + 1) if m else n, f - 1)
         for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
     ]
     return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
@@ -197,11 +202,13 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
 
 
 @linear
+@in_float32
 def _mean(size: tuple[int, ...], x: jax.Array) -> jax.Array:
     return x.mean(axis=tuple(range(1, 1 + len(size))))
 
 
 @_mean.adjoint
+@in_float32
 def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
     share = dy / math.prod(size)
     return jnp.broadcast_to(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jcnn.precision import in_float32
 from jcnn.reference.convolution import Axes, Padding, pads, per_axis
 
 
@@ -40,6 +41,7 @@ def relu_max_pool(
     return max_pool(jax.nn.relu(x), window, strides=strides, padding=padding)
 
 
+@in_float32
 def average_pool(
     x: jax.Array, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
@@ -48,6 +50,7 @@ def average_pool(
     return _reduce_window(x, "sum", window, strides, padding) / taps
 
 
+@in_float32
 def square_pool(
     x: jax.Array, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
@@ -67,6 +70,7 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     return max_pool(x, size).reshape(x.shape[0], x.shape[-1])
 
 
+@in_float32
 def global_average_pool(x: jax.Array) -> jax.Array:
     """Average over all spatial axes."""
     return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
