@@ -118,12 +118,16 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> jax.Array:
 @rule(keeps=arguments)
 @in_float32
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, lax.broadcast_to_rank(slope, x.ndim) * x)
+    return jnp.where(x > 0, x, _leaking(slope, x))
 
 
 @_prelu.pullback
 @in_float32
 def _(x: jax.Array, slope: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    dx = jnp.where(x > 0, dy, lax.broadcast_to_rank(slope, x.ndim) * dy)
+    dx = jnp.where(x > 0, dy, _leaking(slope, dy))
     leaked = jnp.where(x > 0, 0, dy * x)
     return dx, leaked.sum(axis=tuple(range(x.ndim - slope.ndim)))
+
+
+def _leaking(slope: jax.Array, a: jax.Array) -> jax.Array:
+    return (lax.broadcast_to_rank(slope, a.ndim) if slope.ndim else slope) * a

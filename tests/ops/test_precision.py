@@ -34,7 +34,7 @@ def test_values_and_gradients_keep_the_dtype(dtype):
 HALVES = (jnp.float16, jnp.bfloat16)
 # Sums of products and their bias: the correlations' own, which are rounded before it is added.
 WITH_BIAS = {"correlate", "convolve", "convolve_transpose", "dense"}
-# Their gradients are formulas of the rounded output, which is kept: good to units of its last place.
+# Whose gradients are formulas of the output that is kept, rounded: good to units of its last place.
 FROM_THE_OUTPUT = {"sigmoid": 4, "tanh": 4, "scaled_tanh": 6, "softmax": 6}
 
 
