@@ -91,3 +91,11 @@ def spatial_size(x: jax.Array) -> tuple[int, ...]:
             f"(N, *size, C), found shape {x.shape}"
         )
     return x.shape[1:-1]
+
+
+def positions(x: jax.Array) -> tuple[int, ...]:
+    """Return the spatial axes' lengths, none of them zero: what is taken over all of them."""
+    size = spatial_size(x)
+    if 0 in size:
+        raise ValueError(f"x must have an element along each spatial axis, found shape {x.shape}")
+    return size

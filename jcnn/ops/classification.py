@@ -165,7 +165,7 @@ def _check_shapes(logits: jax.Array, labels: ArrayLike, where: ArrayLike | None,
             f"labels of dtype {kind} must be {expected} for logits {logits.shape}, "
             f"found {np.shape(labels)}"
         )
-    if where is not None and jnp.result_type(where) != bool:
+    if where is not None and not jnp.issubdtype(jnp.result_type(where), jnp.bool_):
         raise TypeError(f"where must be boolean, found {jnp.result_type(where)}")
     if where is not None and np.shape(where) != examples:
         raise ValueError(f"where must be {examples}, one an example, found {np.shape(where)}")

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import arguments, linear, rule
 from jcnn.precision import in_float32
@@ -186,7 +186,7 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has no spatial axis.
+        ValueError: ``x`` has no spatial axis, or no element along one.
 
     Gradient:
         :math:`\partial L/\partial z[n] = \delta / M`. Nothing is kept between the passes.
@@ -197,7 +197,7 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     """
     (x,) = floating("global_average_pool", x=x)
     with naming("global_average_pool"):
-        size = spatial_size(x)
+        size = positions(x)
     return _mean(size, x)
 
 

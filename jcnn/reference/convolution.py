@@ -30,6 +30,10 @@ def pads(
     return [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
 
 
+def _with_bias(y: jax.Array, b: jax.Array | None) -> jax.Array:
+    return y if b is None else y + lax.broadcast_to_rank(b, y.ndim)
+
+
 def _dimensions(rank: int) -> lax.ConvDimensionNumbers:
     last, spatial = rank + 1, tuple(range(1, rank + 1))
     return lax.ConvDimensionNumbers(
@@ -75,7 +79,7 @@ def correlate(
         dimension_numbers=_dimensions(rank),
         feature_group_count=groups,
     )
-    return y if b is None else y + b
+    return _with_bias(y, b)
 
 
 def convolve(
@@ -126,7 +130,7 @@ def convolve_transpose(
     )
     cut = (slice(max(-lo, 0), -max(-hi, 0) or None) for lo, hi in edges)
     y = y[(slice(None), *cut)]
-    return y if b is None else y + b
+    return _with_bias(y, b)
 
 
 def _transposed_pads(
@@ -147,4 +151,4 @@ def _transposed_pads(
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     """Multiply by a matrix and add a bias."""
     y = jnp.matmul(x, w)
-    return y if b is None else y + b
+    return _with_bias(y, b)
