@@ -41,6 +41,7 @@ def softmax_cross_entropy(
     classes = logits.shape[-1]
     counted = jnp.ones(logits.shape[:-1], bool) if where is None else jnp.asarray(where)
     if jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = labels if labels.dtype.itemsize >= 4 else labels.astype(jnp.int32)
         within = (labels >= 0) & (labels < classes)
         counted = counted & within
         index = jnp.where(within, labels, 0).astype(jnp.int32)
@@ -51,5 +52,5 @@ def softmax_cross_entropy(
     seen = logits > -jnp.inf
     even = jnp.where(seen, 1 / jnp.sum(seen, axis=-1, keepdims=True, dtype=logits.dtype), 0)
     target = (1 - label_smoothing) * labels + label_smoothing * even
-    terms = jnp.where(seen | (target != 0), target * jax.nn.log_softmax(logits, axis=-1), 0)
-    return jnp.where(counted, -jnp.sum(terms, axis=-1), 0)
+    of_target = jnp.where(seen | (target != 0), jax.nn.log_softmax(logits, axis=-1), 0)
+    return jnp.where(counted, -jnp.sum(target * of_target, axis=-1), 0)

@@ -170,7 +170,7 @@ def test_a_gradient_that_is_wrong_by_a_hundredth_is_seen_at_any_size(size):
 
 
 def test_the_table_has_a_row_for_every_dtype():
-    assert set(TOLERANCES) == {"float64", "float32", "bfloat16"}
+    assert set(TOLERANCES) == {"float64", "float32", "bfloat16", "float16"}
     for rtol, atol in TOLERANCES.values():
         assert isinstance(rtol, float)
         assert isinstance(atol, float)
