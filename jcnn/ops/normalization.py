@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from jcnn.geometry import integer
 from jcnn.ops.arguments import floating, naming, number, with_channels
+from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32, widened
 
@@ -109,7 +110,10 @@ def _pivot(x: jax.Array) -> jax.Array:
     """
     if 0 in x.shape:
         return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), widened(x).dtype)
-    return lax.stop_gradient(widened(x[(slice(1),) * (x.ndim - 1)]))
+    before = x.ndim - 1
+    spec = *(None for _ in range(before)), axis(x, -1)
+    first = on_mesh(lambda x: x[(slice(1),) * before], lax.stop_gradient(x), spec=spec)
+    return widened(first)
 
 
 def _mean(a: jax.Array) -> jax.Array:

@@ -147,9 +147,9 @@ def test_masked_classes_are_as_if_not_there(axis, smoothing, kind, namespace):
     """With any leading axes, in each way of saying labels, and where some do not count."""
     generator = np.random.default_rng(2)
     logits = np.moveaxis(MASKED, -1, axis)
-    first = np.argmax(MASKED > -math.inf, axis=-1)  # a class that is there
+    first = np.argmax(-math.inf < MASKED, axis=-1)  # a class that is there
     if kind == "distributions":
-        y = np.where(MASKED > -math.inf, generator.uniform(size=MASKED.shape), 0)
+        y = np.where(-math.inf < MASKED, generator.uniform(size=MASKED.shape), 0)
         labels = np.moveaxis(y / y.sum(-1, keepdims=True), -1, axis)
     else:
         labels = first
