@@ -72,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         return _fail(f"'{error.filename}': {error.strerror}")
+    except Exception as error:  # XLA's own class can't be named without loading it
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        first = str(error).strip().splitlines()[0]
+        return _fail(f"memory is not enough; a smaller training.batch_size needs less: {first}")
     return 0
 
 

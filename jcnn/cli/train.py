@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jcnn.cli import process
 from jcnn.cli.options import (
     Config,
     Json,
@@ -33,6 +34,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train an experiment and write a run's folder."""
+    process.leave_on_signals()
     if resume and out is None and config.is_dir():
         out = config
         config = out / "experiment.toml"
@@ -46,10 +48,16 @@ def train(
     training.enable_compilation_cache()
     progress = training.choose_progress(sys.stderr if as_json else sys.stdout)
     try:
-        summary = training.train(experiment, out, resume=resume, progress=progress)
+        with training.Interruption(process.leaving(out)) as interruption:
+            summary = training.train(
+                experiment, out, resume=resume, progress=progress, interruption=interruption
+            )
     except training.Interrupted as interrupted:
-        say(f"{interrupted}; continue with: jcnn train {out} --resume", error=True)
+        say(process.stopped(out, interrupted.step), error=True)
         raise typer.Exit(128 + interrupted.signal_number) from None
+    except training.NonFiniteError as error:
+        say(f"jcnn: {error}", error=True)
+        raise typer.Exit(3) from None
     if as_json:
         print_json({**summary, "run": str(out)})
     else:
@@ -64,6 +72,9 @@ def evaluate(
     run: RunFolder,
     split: Annotated[str, typer.Option("--split", help="test or train.")] = "test",
     overrides: Overrides = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best checkpoint (training.keep_best).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's network."""
@@ -72,7 +83,7 @@ def evaluate(
     from jcnn import training
 
     training.enable_compilation_cache()
-    result = training.evaluate(run, split, parsed(overrides))
+    result = training.evaluate(run, split, parsed(overrides), best=best)
     if as_json:
         print_json(result)
     else:

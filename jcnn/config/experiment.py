@@ -17,7 +17,7 @@ from jcnn.config.toml import to_toml
 from jcnn.config.validation import explain
 from jcnn.data import AnyData
 from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Fraction, Shape, Table, check_images
+from jcnn.fields import Count, Flag, Fraction, NonNegativeReal, Shape, Table, check_images
 from jcnn.layers import AnyLayer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
@@ -51,6 +51,11 @@ class Training(Table):
             image and for its mirror image.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with;
             random weights where not given.
+        checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
+            training; 0 writes one wherever one can be.
+        keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest.
+        on_nonfinite: What a loss or a gradient that is infinite or not a number does: "stop" the
+            run, or "skip" the step, which then changes nothing but the count of steps.
     """
 
     epochs: Count = 10
@@ -62,6 +67,9 @@ class Training(Table):
     average_decay: Fraction | None = None
     mirrored_evaluation: Flag = False
     initial_weights: Annotated[str, Field(min_length=1)] | None = None
+    checkpoint_every_seconds: NonNegativeReal = 60.0
+    keep_best: Flag = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
 
 
 class Experiment(Table):

@@ -58,13 +58,36 @@ class Step:
         return TrainState(*weights, self._optimizer.init(weights[0]), average, jnp.int32(0))
 
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
-        """Return the next state, and the batch's sums before the parameters changed."""
+        """Return the next state, and the batch's sums before the parameters changed.
+
+        Where the loss or a gradient is infinite or not a number, the state stays as it is, but for
+        the count of steps where such steps are skipped, and the sums are those of a skipped step.
+        """
+        x, model_key = self.prepared(x, key)
+        gradients, (running, totals) = self.gradients(state, x, y, model_key)
+        after = self._updated(state, gradients, running, x, model_key)
+        skip = self._experiment.training.on_nonfinite == "skip"
+        kept = state._replace(step=state.step + 1) if skip else state
+        finite = _all_finite((totals.loss, gradients))
+        # A selection is one with the update that computes what it selects; a branch would not be.
+        return jax.tree.map(
+            lambda a, b: jnp.where(finite, a, b), (after, totals), (kept, Totals.of_skipped())
+        )
+
+    def prepared(self, x: Array, key: Array) -> tuple[Array, Array]:
+        """Return the inputs as the model gets them, augmented, and the model's own key."""
         training = self._experiment.training
         augment_key, model_key = jax.random.split(key)
         x = augment(training.augment, augment_key, x).astype(jnp.dtype(training.precision))
-        gradients, (running, totals) = jax.grad(self._mean_loss, has_aux=True)(
-            state.params, state.state, x, y, model_key
-        )
+        return x, model_key
+
+    def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
+        """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
+        return jax.grad(self.mean_loss, has_aux=True)(state.params, state.state, x, y, model_key)
+
+    def _updated(
+        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array
+    ) -> TrainState:
         probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
             gradients,
@@ -73,12 +96,13 @@ class Step:
             curvature=partial(self._curvature, state, x, model_key, probe_key),
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
-        average = state.average
-        if training.average_decay is not None:
-            average = _averaged(average, (params, running), training.average_decay, step)
-        return TrainState(params, running, opt_state, average, step), totals
+        average, decay = state.average, self._experiment.training.average_decay
+        if decay is not None:
+            average = _averaged(average, (params, running), decay, step)
+        return TrainState(params, running, opt_state, average, step)
 
-    def _mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
+    def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
+        """Return the mean loss of prepared inputs; then running statistics and the batch's sums."""
         loss = self._experiment.loss
         output, state = self._output(params, state, x, key)
         losses = loss.per_example(output, y, self.ops)
@@ -102,6 +126,10 @@ class Step:
 def checkpointed(step: Step) -> dict[str, Any]:
     """Return the shapes of what a checkpoint holds: the state, and the sums since an evaluation."""
     return {"state": jax.eval_shape(step.init), "totals": jax.eval_shape(Totals.zero)}
+
+
+def _all_finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def _averaged(average: Any, new: Any, decay: float, step: Array) -> Any:

@@ -30,13 +30,17 @@ class Trained:
 
 
 def load_trained(
-    folder: str | PathLike[str], overrides: Mapping[str, object] | None = None
+    folder: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    best: bool = False,
 ) -> Trained:
-    """Read the newest checkpoint of a run.
+    """Read the newest checkpoint of a run that is undamaged.
 
     Args:
         folder: A run's folder.
         overrides: Other values for keys of ``[data]``, by dotted key.
+        best: Read the one with the best test accuracy, which ``training.keep_best`` keeps.
 
     Raises:
         UserError: The folder holds no run, or no checkpoint that can be read.
@@ -49,7 +53,10 @@ def load_trained(
             raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
     experiment = run.experiment(overrides)
     with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpointed(Step(experiment)))["state"]
+        place = checkpoints.best() if best else checkpoints.newest()
+        if best and place is None:
+            raise UserError(f"run '{run.folder}' keeps no best checkpoint (training.keep_best)")
+        state = checkpoints.restore(place, checkpointed(Step(experiment)))["state"]
     return Trained(experiment, state, int(state.step))
 
 
@@ -57,6 +64,8 @@ def evaluate(
     folder: str | PathLike[str],
     split: Literal["train", "test"] = "test",
     overrides: Mapping[str, object] | None = None,
+    *,
+    best: bool = False,
 ) -> dict[str, Any]:
     """Measure a run's network on a split of its data, without augmentation.
 
@@ -64,11 +73,12 @@ def evaluate(
         folder: A run's folder.
         split: Which part of the data.
         overrides: Other values for keys of ``[data]``: measure on other data than it learned from.
+        best: Measure the best checkpoint instead of the newest; see :func:`load_trained`.
 
     Raises:
         UserError: The folder holds no run, or its data are missing.
     """
-    trained = load_trained(folder, overrides)
+    trained = load_trained(folder, overrides, best=best)
     data = trained.experiment.data
     stream = data.stream()
     if stream is None:

@@ -1,0 +1,249 @@
+"""A run under way: where it stands, and what takes it further."""
+
+from __future__ import annotations
+
+import logging
+import math
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jcnn.config import Experiment
+from jcnn.errors import UserError
+from jcnn.runs import environment
+from jcnn.runs.resumption import Changes
+from jcnn.runs.run import Run
+from jcnn.training.calibration import calibrated
+from jcnn.training.evaluation import Evaluation, Means
+from jcnn.training.failure import TEST_LOSS, NonFiniteError, keep_failure
+from jcnn.training.feeds import Feed, StreamFeed
+from jcnn.training.interruption import Interrupted, Interruption
+from jcnn.training.pacing import Pacer
+from jcnn.training.progress import Progress
+from jcnn.training.saving import Saver, Stand
+from jcnn.training.state import Totals, Weights
+from jcnn.training.step import checkpointed
+from jcnn.weights.safetensors import initial_weights
+
+if TYPE_CHECKING:
+    from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.events import Events
+
+Summary = dict[str, Any]
+
+
+class Trainer:
+    """A run under way."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        run: Run,
+        feed: Feed,
+        evaluation: Evaluation,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        started: float,
+    ) -> None:
+        """Stand at the start; ``started`` is when the person began to wait."""
+        self._experiment, self._run = experiment, run
+        self._feed, self._evaluation = feed, evaluation
+        self._progress = progress
+        self._steps_per_epoch = feed.step.steps_per_epoch
+        self._steps = experiment.training.epochs * self._steps_per_epoch
+        # The examples of a stream are read one step at a time: a signal waits for no more.
+        steps = 1 if isinstance(feed, StreamFeed) else experiment.training.steps_per_dispatch
+        self._pacer = Pacer(steps)
+        self._saver = Saver(checkpoints, experiment.training.checkpoint_every_seconds, started)
+        self._stand: Stand | None = None
+
+    def restore(self, changes: Changes) -> None:
+        """Take the state from the newest checkpoint; write down with what the run goes on.
+
+        Raises:
+            UserError: The run stands further than the experiment goes.
+        """
+        self._stand = self._saver.restore(checkpointed(self._feed.step))
+        step = self._stand.step if self._stand else 0
+        if step > self._steps:
+            raise UserError(
+                f"--resume: training.epochs = {self._experiment.training.epochs} ends at step "
+                f"{self._steps}, and '{self._run.folder}' stands at step {step}: expected at least "
+                f"{-(-step // self._steps_per_epoch)}"
+            )
+        if changes or step < self._steps:
+            self._run.change(self._experiment, changes, str(step))
+        self._run.rewrite_metrics(self._stand.rows if self._stand else ())
+
+    def start(self, weights: Weights | None = None) -> None:
+        """Compile, and make the state of ``weights`` where there is none."""
+        like = checkpointed(self._feed.step)
+        step = self._stand.step if self._stand else 0
+        self._progress.begin(
+            self._experiment,
+            step=step,
+            steps=self._steps,
+            steps_per_epoch=self._steps_per_epoch,
+        )
+        if step < self._steps or self._is_evaluation_due():
+            before = perf_counter()
+            self._feed.compile(like["state"], like["totals"])
+            self._evaluation.compile(like["state"])
+            if self._stand is None:
+                self._stand = self._first(weights)
+            seconds = perf_counter() - before
+            self._saver.spent["compile_seconds"] += seconds
+            self._progress.compiled(seconds)
+        self._saver.spent["sessions"] += 1
+
+    def _first(self, weights: Weights | None) -> Stand:
+        weights = weights or initial_weights(self._experiment)
+        weights = weights or calibrated(self._experiment, self._feed)
+        return Stand(0, jax.jit(self._feed.step.init)(weights), Totals.zero())
+
+    @property
+    def _at(self) -> Stand:
+        assert self._stand is not None
+        return self._stand
+
+    @property
+    def unmeasured(self) -> int:
+        """The first step of which no row of metrics is kept; 0 where there is none at all."""
+        return self._at.measured + 1 if self._at.measured else 0
+
+    def run_to_end(self, events: Events, interruption: Interruption) -> None:
+        """Train the epochs that are left; evaluate and save where the experiment says."""
+        interruption.rescue = lambda: self._saver.rescue(self._at)
+        while True:
+            if self._is_evaluation_due():
+                self._evaluate(events)
+            if self._at.step == self._steps:
+                break
+            self._pause(interruption)
+            self._train_epoch(interruption)
+        self._saver.save(self._at)
+        self._saver.wait()
+
+    def _is_evaluation_due(self) -> bool:
+        step = self._stand.step if self._stand else 0
+        epoch, rest = divmod(step, self._steps_per_epoch)
+        if not step or rest or step == self._at.measured:
+            return False
+        every = self._experiment.training.evaluate_every_epochs
+        return epoch % every == 0 or step == self._steps
+
+    def _train_epoch(self, interruption: Interruption) -> None:
+        """Dispatch to the end of the epoch, each time waiting for the dispatch before the last."""
+        end = (self._at.step // self._steps_per_epoch + 1) * self._steps_per_epoch
+        underway: tuple[int, int, Totals] | None = None
+        self._waited = perf_counter()
+        while self._at.step < end:
+            at = self._at
+            count = self._pacer.next(end - at.step)
+            state, totals = self._feed.advance(at.state, at.totals, at.step, count)
+            self._stand = at._replace(step=at.step + count, state=state, totals=totals)
+            self._wait(underway)
+            underway = at.step + count, count, totals
+            if self._at.step < end:
+                self._pause(interruption)
+        self._wait(underway)
+
+    def _wait(self, underway: tuple[int, int, Totals] | None) -> None:
+        """Read the metrics of a dispatch, which waits for it, and show them."""
+        if underway is None:
+            return
+        step, count, totals = underway
+        self._check_sound(totals)
+        means = totals.means()
+        now = perf_counter()
+        seconds, self._waited = now - self._waited, now
+        self._pacer.took(count, seconds)
+        images = count * self._experiment.training.batch_size
+        self._progress.stepped(step, means, images / max(seconds, 1e-9))
+
+    def _check_sound(self, totals: Totals) -> None:
+        """Stop where a step was not finite; waits for the steps that ``totals`` is of."""
+        if self._experiment.training.on_nonfinite == "stop" and totals.skipped.item():
+            raise self._failed()
+
+    def _failed(self, found: tuple[str, float] | None = None) -> NonFiniteError:
+        return keep_failure(self._run, self._experiment, self._feed, self._at.state, found)
+
+    def _pause(self, interruption: Interruption) -> None:
+        """Save where it is time to, or where a signal asks for it; then grant that."""
+        number = interruption.signal_number
+        if number is None and not self._saver.is_due():
+            return
+        self._check_sound(self._at.totals)
+        if number is None:
+            return self._saver.save(self._at)
+        with interruption.saving:
+            self._saver.save(self._at)
+            self._saver.wait()
+            raise Interrupted(self._at.step, number)
+
+    def _evaluate(self, events: Events) -> None:
+        """Measure the test split; the training row is the mean of the steps since the last time."""
+        if self._saver.is_due(before_evaluation=True):
+            self._saver.save(self._at)
+        at, epoch = self._at, self._at.step // self._steps_per_epoch
+        means = {"train": at.totals.means(), "test": self._evaluation(at.state)}
+        self._check_finite(means, at)
+        if self._experiment.training.on_nonfinite == "skip":
+            means["train"]["skipped"] = at.totals.skipped.item()
+        seconds = round(self._saver.seconds(), 3)
+        rows = [
+            {"step": at.step, "epoch": epoch, "split": split, **values, "seconds": seconds}
+            for split, values in means.items()
+        ]
+        self._run.append_metrics(rows)
+        self._stand = at.evaluated(rows, keep_best=self._experiment.training.keep_best)
+        for split, values in means.items():
+            events.write(split, at.step, values)
+        self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
+        if self._stand.best == str(self._stand.place):
+            self._saver.save(self._stand)
+
+    def _check_finite(self, means: dict[str, Means], at: Stand) -> None:
+        """Stop where no step could be taken, or where the test loss is no number."""
+        skipped, tested = at.totals.skipped.item(), means["test"]["loss"]
+        if not at.totals.examples.item():
+            raise self._failed()
+        if not math.isfinite(tested):
+            raise self._failed((TEST_LOSS, tested))
+        if skipped:
+            logging.getLogger("jcnn").warning(
+                "%d steps before step %d were skipped: their loss or gradients are not finite",
+                skipped,
+                at.step,
+            )
+
+    def end(self) -> Summary:
+        """Write ``summary.json``, and return what it holds."""
+        summary = self._summary()
+        self._run.write_summary(summary)
+        return summary
+
+    def _summary(self) -> Summary:
+        experiment = self._experiment
+        last = {row["split"]: row for row in self._at.rows}
+        means = {
+            split: {name: last[split][name] for name in ("loss", "accuracy")}
+            for split in ("test", "train")
+        }
+        return {
+            "name": experiment.name,
+            **means,
+            "seconds": round(self._saver.seconds(), 3),
+            "compile_seconds": round(self._saver.spent["compile_seconds"], 3),
+            "sessions": self._saver.spent["sessions"],
+            "epochs": experiment.training.epochs,
+            "steps": self._at.step,
+            "batch_size": experiment.training.batch_size,
+            "parameters": experiment.model.cost(experiment.input_shape).parameters,
+            "seed": experiment.seed,
+            "precision": experiment.training.precision,
+            "versions": environment.versions(),
+            "hardware": environment.hardware(),
+        }
