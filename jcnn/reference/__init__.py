@@ -23,6 +23,7 @@ from jcnn.reference.normalization import (
     dropout,
     local_response_norm,
 )
+from jcnn.reference.padding import pad
 from jcnn.reference.pooling import (
     average_pool,
     decimate,
@@ -50,6 +51,7 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "mean_squared_error",
+    "pad",
     "prelu",
     "relu",
     "relu_max_pool",

@@ -28,7 +28,7 @@ DTYPES = (jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16)
 WAYS = ("jit", "vmap of grad", "grad of vmap")
 CORRELATIONS = ("correlate", "convolve", "convolve_transpose")
 POOLS = ("max_pool", "relu_max_pool", "average_pool", "square_pool")
-WHOLE = ("global_max_pool", "global_average_pool", "decimate")
+WHOLE = ("global_max_pool", "global_average_pool", "decimate", "pad")
 ELEMENTWISE = (
     "relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "softmax", "unit_step",
     "signum", "dropout",
@@ -95,7 +95,14 @@ def pool(draw: Any, op: str) -> Case:
 def whole(draw: Any, op: str) -> Case:
     rank = draw(SOME)
     size = draw(st.tuples(*[st.integers(int(op != "decimate"), 4)] * rank))
-    options = {"factor": per_axis(draw, rank, SOME)} if op == "decimate" else {}
+    options: dict[str, Any] = {}
+    if op == "decimate":
+        options["factor"] = per_axis(draw, rank, SOME)
+    if op == "pad":  # and cropped, if something is left
+        options["mode"] = draw(st.sampled_from(["ZEROS", "CIRCULAR", "REFLECT", "REPLICATE"]))
+        least = [min(0, (1 - n) // 2) if options["mode"] == "ZEROS" else 0 for n in size]
+        pairs = [st.tuples(*[st.integers(low, 5)] * 2) for low in least]
+        options["padding"] = draw(st.tuples(*pairs))
     return Case(op, "drawn", (normal(draw(FEW), *size, draw(FEW)),), options)
 
 

@@ -48,6 +48,8 @@ def _cases():
         for op in ("global_max_pool", "global_average_pool", *ELEMENTWISE):
             yield Case(op, name, (x,))
         yield Case("decimate", name, (x,), {"factor": 2})
+        for mode in ("ZEROS", "REFLECT"):
+            yield Case("pad", f"{name}-{mode}", (x,), {"padding": 1, "mode": mode})
         yield Case("prelu", name, (x, normal(c)))
         yield Case("dropout", name, (x, key()), {"drop_rate": 0.5})
         yield Case("batch_norm", name, (x, *channels))

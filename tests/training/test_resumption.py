@@ -116,9 +116,7 @@ def test_a_folder_in_use_says_how_to_go_on(tiny, finished):
         train(tiny({"seed": 7}), finished)
 
 
-def test_a_damaged_checkpoint_costs_what_came_after_another(
-    tiny, finished, tmp_path, caplog
-):
+def test_a_damaged_checkpoint_costs_what_came_after_another(tiny, finished, tmp_path, caplog):
     newest = max(Run(finished).checkpoints_folder.iterdir(), key=lambda p: len(p.name))
     assert newest.name == "18-evaluated"
     (newest / "record.json").write_bytes(b"damaged")
