@@ -35,6 +35,11 @@ def widened(a: Any) -> Any:
     return a.astype(jnp.float32) if is_half(a) else a
 
 
+def dtype_within(a: jax.Array) -> jnp.dtype:
+    """Return the dtype in which is computed what is done with ``a``."""
+    return jnp.dtype(jnp.float32) if is_half(a) else a.dtype
+
+
 def is_half(a: Any) -> bool:
     """Whether this is a floating array of fewer bits than float32."""
     dtype = getattr(a, "dtype", None)

@@ -12,6 +12,7 @@ from pydantic import Field
 from jcnn.fields import Count, Fraction, PositiveReal, Real, Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.window import spatial
+from jcnn.precision import dtype_within
 
 
 class BatchNorm(Layer):
@@ -44,7 +45,7 @@ class BatchNorm(Layer):
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
         # A value per channel stays float32 beside activations of half precision.
-        wide = jnp.promote_types(x.dtype, jnp.float32)
+        wide = dtype_within(x)
         scale, offset = params["scale"].astype(wide), params["offset"].astype(wide)
         if not context.training:
             mean, variance = state["mean"].astype(wide), state["variance"].astype(wide)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.precision import is_half
+from jcnn.precision import dtype_within
 
 
 @contextmanager
@@ -37,9 +37,8 @@ def with_channels(op: str, x: ArrayLike, **channels: ArrayLike) -> list[jax.Arra
     In half precision they are handed on in float32, in which is computed.
     """
     named = _floating(op, x=x, **channels)
-    half = is_half(named["x"])
-    wide = jnp.float32 if half else named["x"].dtype
-    if not (half and all(named[name].dtype == wide for name in channels)):
+    wide = dtype_within(named["x"])
+    if not all(named[name].dtype == wide for name in channels):
         named = dict(zip(named, floating(op, **named), strict=True))
     first, *rest = named.values()
     return varying_together(first, *(a.astype(wide) for a in rest))

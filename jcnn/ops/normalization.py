@@ -14,7 +14,7 @@ from jcnn.geometry import integer
 from jcnn.ops.arguments import floating, naming, number, with_channels
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
-from jcnn.precision import in_float32, widened
+from jcnn.precision import dtype_within, in_float32, widened
 
 Outputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 Numbers: TypeAlias = tuple[int, float, float, float]
@@ -109,7 +109,7 @@ def _pivot(x: jax.Array) -> jax.Array:
     A constant: what it takes away is added again, so that nothing depends on it.
     """
     if 0 in x.shape:
-        return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), widened(x).dtype)
+        return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), dtype_within(x))
     before = x.ndim - 1
     spec = *(None for _ in range(before)), axis(x, -1)
     first = on_mesh(lambda x: x[(slice(1),) * before], lax.stop_gradient(x), spec=spec)
