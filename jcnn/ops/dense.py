@@ -60,17 +60,17 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
 @rule(keeps=arguments)
 def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     y = x @ w
-    terms, columns = w.shape
-    if _may_be(terms, 1, 7) and _may_be(columns, MISCOUNTED_ABOVE + 1, math.inf):
+    if _miscounted(*w.shape):
         # To its own precision, which changes nothing: the product is then fused with no reduction.
         kind = jnp.finfo(y.dtype)
         y = lax.reduce_precision(y, kind.nexp, kind.nmant)
     return y
 
 
-def _may_be(size: int, least: float, most: float) -> bool:
-    """Whether a size, which an export may leave open, can lie in a range."""
-    return not isinstance(size, int) or least <= size <= most
+def _miscounted(terms: int, columns: int) -> bool:
+    """Whether a product may be one of those; an export may leave its sizes open."""
+    few = not isinstance(terms, int) or terms < 8
+    return few and (not isinstance(columns, int) or columns > MISCOUNTED_ABOVE)
 
 
 @_multiply.pullback

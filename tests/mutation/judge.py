@@ -19,6 +19,7 @@ from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
     exact,
+    masked_classes,
     pools_directly,
     sums_in_float32,
     winners_fit,
@@ -64,6 +65,7 @@ LOWERINGS = {
 RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "precision": ("average_pool", "batch_norm"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
@@ -172,6 +174,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
+    if name == "classification":
+        yield Check("masked classes", masked_classes)
 
 
 def _module(op: str) -> str:
