@@ -270,16 +270,31 @@ def place_pool(
 
 def _up_to_the_last(g: Geometry) -> Geometry:
     """Pad for one window more where a rest is left behind, unless it would hold padding alone."""
-    if any(map(any, g.border)):
-        raise ValueError(
-            f"ceil_mode goes with padding of zeros, found {g.fill} of {g.padding}; "
-            "pad or crop before"
-        )
+    _check_zeros("ceil_mode", g)
     edges = []
     for n, (lo, hi), s, m, rest in zip(g.size, g.padding, g.strides, g.output, g.rest, strict=True):
         more = rest > 0 and s * m - lo < n
         edges.append((lo, hi + s - rest if more else hi))
     return replace(g, padding=tuple(edges))
+
+
+def _check_zeros(option: str, g: Geometry) -> None:
+    if any(map(any, g.border)):
+        raise ValueError(
+            f"{option} goes with padding of zeros, found {g.fill} of {g.padding}; "
+            "pad or crop before"
+        )
+
+
+def _check_more(g: Geometry, more: tuple[int, ...]) -> None:
+    if g.fill != ZEROS:
+        raise ValueError(f"output_padding goes with padding of zeros, found {g.fill}")
+    for n, s, d in zip(more, g.strides, g.dilation, strict=True):
+        if n >= max(s, d):
+            raise ValueError(
+                f"output_padding must be smaller than the strides {g.strides} or the dilation "
+                f"{g.dilation}, found {more}"
+            )
 
 
 def place_transposed(
@@ -306,14 +321,7 @@ def _extended(g: Geometry, more: tuple[int, ...]) -> Geometry:
     """The same windows over an input that has more elements behind."""
     if not any(more):
         return g
-    if g.fill != ZEROS:
-        raise ValueError(f"output_padding goes with padding of zeros, found {g.fill}")
-    for n, s, d in zip(more, g.strides, g.dilation, strict=True):
-        if n >= max(s, d):
-            raise ValueError(
-                f"output_padding must be smaller than the strides {g.strides} or the dilation "
-                f"{g.dilation}, found {more}"
-            )
+    _check_more(g, more)
     pairs = zip(g.padding, more, g.rest, g.strides, strict=True)
     edges = tuple((lo, hi - (n + rest) // s * s) for (lo, hi), n, rest, s in pairs)
     return replace(g, size=tuple(map(sum, zip(g.size, more, strict=True))), padding=edges)
@@ -327,7 +335,7 @@ def transposed_size(
     dilation: tuple[int, ...],
 ) -> tuple[int, ...]:
     """Return the size whose correlation has the size ``inner``."""
-    if isinstance(padding, str) and padding.upper() not in ("VALID", "FULL"):
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", *FILLS):
         return tuple(s * n for s, n in zip(strides, inner, strict=True))
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     cut = pads(padding, inner, span, strides)

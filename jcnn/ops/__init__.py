@@ -1,7 +1,8 @@
 """The operations of a convolutional network, each with its gradient written down.
 
 Pure functions on channels-last arrays. Every one carries an explicit ``jax.custom_vjp`` rule;
-``jcnn.reference`` has the same names without rules. Reverse mode only, to any order.
+``jcnn.reference`` has the same names without rules. Reverse mode only, to any order: for forward
+mode see ``docs/guides/forward_mode.md``.
 """
 
 from jcnn.ops.activations import (

@@ -71,7 +71,8 @@ def correlate(
     Gradient:
         :math:`\partial L/\partial x = X(\delta, w)`, a convolution with ``w``;
         :math:`\partial L/\partial w = W(x, \delta)`; :math:`\partial L/\partial b = \sum \delta`
-        [T "Gradient for bias term"]. Kept between the passes: ``x`` and ``w``.
+        [T "Gradient for bias term"]. Kept between the passes: ``x``, padded or
+        cropped where that isn't with zeros, and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
@@ -129,7 +130,8 @@ def convolve(
         :math:`\partial L/\partial a [m'] = \sum_m w[m - m'] \, \delta[m]`, a correlation [L "The
         Back-Prop of Convolution is Correlation"]; :math:`\partial L/\partial w [k] = \sum_m
         \delta[m] \, a[m - k]`, a correlation too [L "Weight gradient"];
-        :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x`` and ``w``.
+        :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x``, padded or
+        cropped where that isn't with zeros, and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)

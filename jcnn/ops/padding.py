@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jax.typing import ArrayLike
 from jcnn.geometry import FILLS, ZEROS, Geometry, Padding, Pairs, pads, resized, times
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import linear
 
 _NUMPY: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
@@ -62,7 +64,7 @@ def pad(x: ArrayLike, padding: Padding, *, mode: str = ZEROS) -> jax.Array:
     (x,) = floating("pad", x=x)
     with naming("pad"):
         border = place_border(spatial_size(x), padding, mode)
-    return _surrounded(border, x)
+    return on_mesh(partial(_surrounded, border), x, spec=image(x, x))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
     "precision": ("average_pool", "batch_norm"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }

@@ -30,6 +30,8 @@ LEFT_OUT = {
     "geometry.py: place_pool": "a check and its message",
     "geometry.py: _pair": "a check",
     "geometry.py: _too_large": "a message",
+    "geometry.py: _check_zeros": "a check and its message",
+    "geometry.py: _check_more": "a check and its messages",
     "geometry.py: times": "part of a message",
     "lowering/blocks.py: block_size": "images per block: any number is right",
     "lowering/patches.py: _images_a_block": "images per block: any number is right",
@@ -42,6 +44,7 @@ LEFT_OUT = {
     "ops/dense.py: _miscounted": "which products are kept apart: their numbers are the same",
     "ops/convolution.py: _check_kernel": "a check and its messages",
     "ops/losses.py: _same_shape": "a check and its message",
+    "ops/padding.py: place_border": "checks and their messages",
     "ops/normalization.py: _check_channels": "a check and its messages",
 }
 

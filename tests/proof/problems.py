@@ -138,6 +138,7 @@ HALVES: dict[str, Call] = {
     for name, op, shapes, options in (
         ("few-channels", "correlate", ((4, 12, 12, 1), (5, 5, 1, 8)), {}),
         ("strided", "convolve", ((2, 9, 9, 8), (3, 3, 8, 16)), {"strides": 2, "padding": 1}),
+        ("pad", "pad", ((2, 5, 3),), {"padding": ((9, 8),), "mode": "REFLECT"}),
         ("depthwise", "correlate", ((2, 9, 9, 8), (3, 3, 1, 8)), {"groups": 8}),
         ("transposed", "convolve_transpose", ((2, 5, 5, 4), (4, 4, 4, 3)), {"strides": 2}),
         ("bias", "dense", ((4, 9), (9, 5), (5,)), {}),
