@@ -26,7 +26,7 @@ def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
 app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
-    *(inspection.summary, inspection.check, bench.bench),
+    *(inspection.summary, inspection.check, inspection.verify, bench.bench),
 )
 app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
 app.add_typer(
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         process.tune_allocator(arguments)
+        process.log_plainly()
     try:
         app(args=list(arguments), prog_name="jcnn")
     except SystemExit as end:

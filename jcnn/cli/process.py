@@ -9,6 +9,7 @@ again, once, with settings that keep freed memory and ask for huge pages.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -55,21 +56,42 @@ def leaving(out: Path) -> Callable[[int | None, int], NoReturn]:
     """Return how a training into ``out`` leaves when it doesn't come to a safe point by itself."""
 
     def leave(step: int | None, number: int) -> NoReturn:
-        import multiprocessing
-
         line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
         os.write(2, f"{line}\n".encode())
-        for worker in multiprocessing.active_children():
-            worker.kill()
+        _end_workers()
         os._exit(128 + number)
 
     return leave
+
+
+def end(code: int) -> NoReturn:
+    """End now that all is written: Python's own way out may meet threads of XLA, and abort."""
+    _end_workers()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _end_workers() -> None:
+    import multiprocessing
+
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def stopped(out: Path, step: int | None) -> str:
     """Say where a training stopped, and how to go on."""
     where = "" if step is None else f" after step {step}"
     return f"stopped{where}; continue with: jcnn train {out} --resume"
+
+
+def log_plainly() -> None:
+    """Say what the library notices as the command says all else: in a line, after its name."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jcnn: %(message)s"))
+    logger = logging.getLogger("jcnn")
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def allocator_note() -> str | None:
