@@ -36,6 +36,8 @@ import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.geometry import Geometry
+from jcnn.lowering import xla
+from jcnn.ops import mapping
 from jcnn.ops.rule import arguments, rule
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
@@ -65,6 +67,11 @@ def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Arra
         channels = x.shape[-1] // geometry.groups
         return jnp.zeros((*geometry.window, channels, dy.shape[-1]), x.dtype)
     return lowering.kernel_gradient(geometry, x, dy)
+
+
+correlation.folding(mapping.of_image, like=xla.correlate)
+input_gradient.folding(mapping.of_transposed, like=xla.input_gradient)
+kernel_gradient.folding(mapping.of_kernel, like=xla.kernel_gradient)
 
 
 @correlation.pullback
