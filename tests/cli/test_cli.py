@@ -151,7 +151,7 @@ def test_data_verify_of_the_embedded_digits(capsys):
         ("optimizer.momentm=0.9", "momentum"),
         ("loss.name=softmax", "softmax_cross_entropy"),
         ("data.name=digit", "digits"),
-        ("training.precision=float16", "bfloat16"),
+        ("training.precision=half", "bfloat16"),
         ("training.batch_size=201", "training.batch_size"),
         ("data.train_count=5000", "data.train_count"),
         ("layers.7.features=3", "layers"),
