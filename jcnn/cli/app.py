@@ -28,7 +28,9 @@ app = _group(
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, bench.bench),
 )
-app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
+app.add_typer(
+    _group("Get data sets and check them.", data.fetch, data.verify, data.check), name="data"
+)
 app.add_typer(
     _group("Weights in PyTorch's names and layout.", weights.save, weights.load), name="weights"
 )

@@ -9,7 +9,12 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.runs.run import Run
 
-CHANGEABLE = ("training.epochs", "training.evaluate_every_epochs", "training.steps_per_dispatch")
+# What changes no bit of a step; where the data lie may change, as long as they are the same.
+CHANGEABLE = (
+    *("training.epochs", "training.evaluate_every_epochs", "training.steps_per_dispatch"),
+    *("training.max_seconds", "training.histograms", "data.folder", "data.worker_count"),
+    *("tracking.to", "tracking.project", "tracking.online", "tracking"),
+)
 
 
 def check_continues(run: Run, experiment: Experiment) -> None:

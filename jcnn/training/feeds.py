@@ -35,6 +35,10 @@ class Feed(Protocol):
         """Return at most ``count`` training inputs, the same ones each time."""
         ...
 
+    def batch(self) -> tuple[Array, Array]:
+        """Return a training batch, the same one each time."""
+        ...
+
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``."""
         ...
@@ -67,7 +71,7 @@ class DeviceFeed:
     ) -> None:
         """Put the examples on the device."""
         self.step = _make_step(experiment, ops, len(train))
-        self._seed = experiment.seed
+        self._batch_size, self._seed = experiment.training.batch_size, experiment.seed
         self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
         self._jitted = self._program = jax.jit(_make_loop(experiment, self.step), donate_argnums=0)
         self._order: tuple[int, Array] | None = None
@@ -80,6 +84,10 @@ class DeviceFeed:
     def sample(self, count: int) -> Array:
         """Return the first examples."""
         return self._x[:count]
+
+    def batch(self) -> tuple[Array, Array]:
+        """Return the first examples and their classes."""
+        return self._x[: self._batch_size], self._y[: self._batch_size]
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps as one program."""
@@ -133,8 +141,13 @@ class StreamFeed:
 
     def sample(self, count: int) -> Array:
         """Return the first batch, or its beginning."""
+        return self.batch()[0][:count]
+
+    def batch(self) -> tuple[Array, Array]:
+        """Return the first batch."""
         batches = self._stream.train_batches(self._batch_size, seed=self._seed, start_step=0)
-        return jnp.asarray(next(batches)[0][:count])
+        x, y = next(batches)
+        return jnp.asarray(x), jnp.asarray(y)
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Read and dispatch ``count`` batches; the device works while the next one is read."""

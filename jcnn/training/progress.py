@@ -16,6 +16,9 @@ class Progress:
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Training is about to compile and then to go from ``step`` to ``steps``."""
 
+    def remark(self, line: str) -> None:
+        """Something is allowed that may not be meant."""
+
     def compiled(self, seconds: float) -> None:
         """The programs are ready."""
 
@@ -45,6 +48,10 @@ class Lines(Progress):
             f"{experiment.name}: {self._epochs} epochs of {steps_per_epoch} steps{start}, "
             f"seed {experiment.seed}"
         )
+
+    def remark(self, line: str) -> None:
+        """Say it."""
+        self._say(f"note: {line}")
 
     def compiled(self, seconds: float) -> None:
         """Say what compilation took."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from jax import Array
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
+from jcnn.errors import UserError
 from jcnn.training import keys
 from jcnn.training.state import Totals, TrainState, Weights
 
@@ -42,7 +44,10 @@ class Step:
         """
         self.ops, self.steps_per_epoch = ops, steps_per_epoch
         self._experiment, self._model = experiment, experiment.model
-        self._optimizer = experiment.optimizer.build(steps_per_epoch)
+        self._frozen = experiment.frozen
+        self._optimizer = experiment.optimizer.build(
+            steps_per_epoch, experiment.training.accumulate_batches
+        )
 
     def init(self, weights: Weights | None = None) -> TrainState:
         """Return the state before the first step; a pure function of ``weights`` and the seed.
@@ -71,12 +76,23 @@ class Step:
             state.opt_state,
             state.params,
             curvature=partial(self._curvature, state, x, model_key, probe_key),
+            value=totals.loss / totals.examples.astype(jnp.float32),
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
+        params, running = self._keep(state.params, params), self._keep(state.state, running)
         average = state.average
         if training.average_decay is not None:
             average = _averaged(average, (params, running), training.average_decay, step)
         return TrainState(params, running, opt_state, average, step), totals
+
+    def gradients(self, state: TrainState, x: Array, y: Array, key: Array) -> Any:
+        """Return the gradients of the mean loss, without augmentation, for someone to look at."""
+        x = x.astype(jnp.dtype(self._experiment.training.precision))
+        return jax.grad(self._mean_loss, has_aux=True)(state.params, state.state, x, y, key)[0]
+
+    def _keep(self, before: Any, after: Any) -> Any:
+        """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
+        return {name: before[name] if name in self._frozen else after[name] for name in after}
 
     def _mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         loss = self._experiment.loss
@@ -86,7 +102,8 @@ class Step:
         return losses.mean(), (state, Totals.of(losses.sum(), correct, jnp.int32(len(y))))
 
     def _output(self, params: Any, state: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        y, state = self._model.apply(params, state, x, training=True, key=key, ops=self.ops)
+        how = {"training": True, "key": key, "ops": self.ops, "frozen": self._frozen}
+        y, state = self._model.apply(params, state, x, **how)
         return y.astype(jnp.float32), state
 
     def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
@@ -102,6 +119,24 @@ class Step:
 def checkpointed(step: Step) -> dict[str, Any]:
     """Return the shapes of what a checkpoint holds: the state, and the sums since an evaluation."""
     return {"state": jax.eval_shape(step.init), "totals": jax.eval_shape(Totals.zero)}
+
+
+def checked(tree: Any, like: Any, place: Path) -> Any:
+    """Return what was restored, if it has the shapes that the experiment's model has.
+
+    Raises:
+        UserError: It has others: the experiment's file was changed by hand since.
+    """
+    expected, found = (jax.tree_util.tree_flatten_with_path(t)[0] for t in (like, tree))
+    for (path, wanted), (_, leaf) in zip(expected, found, strict=True):
+        if jnp.shape(leaf) != wanted.shape:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise UserError(
+                f"'{place}': the checkpoint's {name} has the shape {list(jnp.shape(leaf))}, and "
+                f"the experiment's model needs {list(wanted.shape)}: expected the layers that the "
+                "run was trained with in its experiment.toml"
+            )
+    return tree
 
 
 def _averaged(average: Any, new: Any, decay: float, step: Array) -> Any:
