@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _completed(written: str, base: Path) -> str:
     if not written or "://" in written:
         return written
     try:
-        path = (base / Path(written).expanduser()).absolute()
-        return str(path) if path.exists() else written
+        path = os.path.abspath(base / Path(written).expanduser())  # noqa: PTH100 (links stay)
+        return path if Path(path).exists() else written
     except (OSError, RuntimeError, ValueError):  # no such home, too long, a zero byte
         return written

@@ -3,14 +3,26 @@
 from jcnn.training.compilation import enable_compilation_cache
 from jcnn.training.interruption import Interrupted
 from jcnn.training.loop import prepare, train
-from jcnn.training.progress import choose_progress
+from jcnn.training.profile import Profile
+from jcnn.training.progress import Progress, choose_progress
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step
-from jcnn.training.trained import Trained, evaluate, load_trained, predict
+from jcnn.training.trained import (
+    Prediction,
+    Trained,
+    evaluate,
+    load_trained,
+    predict,
+    prediction_as_dict,
+    predictions,
+)
 from jcnn.training.weight_files import load_weights, save_weights
 
 __all__ = [
     "Interrupted",
+    "Prediction",
+    "Profile",
+    "Progress",
     "Step",
     "Totals",
     "TrainState",
@@ -21,6 +33,8 @@ __all__ = [
     "load_trained",
     "load_weights",
     "predict",
+    "prediction_as_dict",
+    "predictions",
     "prepare",
     "save_weights",
     "train",

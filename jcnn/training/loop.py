@@ -20,6 +20,7 @@ from jcnn.runs import environment
 from jcnn.runs.resumption import check_continues
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
+from jcnn.training.compilation import in_own_precision
 from jcnn.training.early_stop import EarlyStop
 from jcnn.training.evaluation import Evaluation, evaluations
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed
@@ -48,6 +49,7 @@ CHECKPOINT_SECONDS = 1.0
 Summary = dict[str, Any]
 
 
+@in_own_precision
 def train(
     experiment: Experiment,
     out: str | PathLike[str],

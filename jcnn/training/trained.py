@@ -16,6 +16,7 @@ from jcnn.config import Experiment
 from jcnn.data import DataConfig, Dataset
 from jcnn.errors import UserError
 from jcnn.runs.run import Run
+from jcnn.training.compilation import in_own_precision
 from jcnn.training.early_stop import FOLDER, keeps_best
 from jcnn.training.evaluation import (
     DeviceEvaluation,
@@ -41,6 +42,7 @@ class Trained:
     step: int
 
 
+@in_own_precision
 def load_trained(
     folder: str | PathLike[str], overrides: Mapping[str, object] | None = None
 ) -> Trained:
@@ -68,6 +70,7 @@ def load_trained(
     return Trained(experiment, state, int(state.step))
 
 
+@in_own_precision
 def evaluate(
     folder: str | PathLike[str],
     split: Literal["train", "validation", "test"] = "test",
@@ -139,7 +142,7 @@ def predictions(
     trained = load_trained(folder)
     _check_finite(trained.state.evaluated, folder)
     experiment, files = trained.experiment, iter(files)
-    probabilities = jax.jit(make_probabilities(experiment))
+    probabilities = in_own_precision(jax.jit(make_probabilities(experiment)))
     while batch := list(islice(files, BATCH)):
         examples = [_read(experiment.data, Path(file), invert) for file in batch]
         x = np.zeros((BATCH, *experiment.input_shape), np.float32)
@@ -169,11 +172,11 @@ def predict(
     for prediction in predictions(folder, files, invert=invert):
         if prediction.error is not None:
             raise UserError(prediction.error)
-        results.append(as_dict(prediction))
+        results.append(prediction_as_dict(prediction))
     return results
 
 
-def as_dict(prediction: Prediction) -> dict[str, Any]:
+def prediction_as_dict(prediction: Prediction) -> dict[str, Any]:
     """Write a prediction as JSON has it."""
     if prediction.error is not None:
         return {"file": prediction.file, "error": prediction.error}

@@ -8,6 +8,7 @@ from pathlib import Path
 from jcnn.config import Experiment
 from jcnn.runs.run import Run
 from jcnn.training import keys
+from jcnn.training.compilation import in_own_precision
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import Step
 from jcnn.training.trained import load_trained
@@ -50,6 +51,7 @@ def initial_weights(experiment: Experiment) -> Weights | None:
     )
 
 
+@in_own_precision
 def load_weights(experiment: Experiment, out: str | PathLike[str]) -> None:
     """Make a run at step 0 that has the weights of ``training.initial_weights``.
 
