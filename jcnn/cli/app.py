@@ -96,7 +96,7 @@ def _run(arguments: Sequence[str]) -> int:
             "pip install 'jcnn[experiments]'"
         )
     except Exception as error:
-        message = process.platform_mistake(error)
+        message = process.memory_mistake(error) or process.platform_mistake(error)
         if message is None:
             raise
         return _fail(message)

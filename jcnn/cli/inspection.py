@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +43,10 @@ def check(
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Elements per tensor to difference.")
     ] = 1000,
+    failure: Annotated[
+        bool,
+        typer.Option("--failure", help="The step that stopped RUN: what first was not finite."),
+    ] = False,
     random_batch: Annotated[
         bool, typer.Option("--random-batch", help="Noise instead of examples: needs no data.")
     ] = False,
@@ -50,6 +55,8 @@ def check(
     """Check every gradient: against jax.grad, finite differences and second order, in float64."""
     from jcnn import inspection, training
 
+    if failure:
+        return _dissect(target, as_json)
     params, state = None, None
     experiment = load_target(target, overrides)
     if target.is_dir():
@@ -72,6 +79,17 @@ def check(
         inspection.print_check(result)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _dissect(target: Path, as_json: bool) -> None:
+    from jcnn import training
+    from jcnn.inspection.failure import dissect, print_dissection
+
+    dissection = dissect(training.load_failure(target))
+    if as_json:
+        print_json(dissection.to_dict())
+    else:
+        print_dissection(dissection)
 
 
 def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:

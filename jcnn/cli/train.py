@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, cast
 
 import typer
 
+from jcnn.cli import process
 from jcnn.cli.options import (
     Config,
     Json,
@@ -40,6 +41,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train an experiment and write a run's folder."""
+    process.leave_on_signals()
     if resume and out is None and config.is_dir():
         out = config
         config = out / "experiment.toml"
@@ -51,21 +53,28 @@ def train(
     say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)
     training.enable_compilation_cache()
-    shown = Patient(sys.stderr if as_json else sys.stdout)
+    patient = Patient(sys.stderr if as_json else sys.stdout)
+    shown = cast(IO[str], patient)
     progress: training.Progress = training.choose_progress(shown)
     if profile:
         progress = training.Profile(progress, out / "profile")
     try:
-        summary = training.train(experiment, out, resume=resume, progress=progress)
+        with training.Interruption(process.leaving(out)) as interruption:
+            summary = training.train(
+                experiment, out, resume=resume, progress=progress, interruption=interruption
+            )
     except training.Interrupted as interrupted:
-        say(f"{interrupted}; continue with: jcnn train {out} --resume", error=True)
+        say(process.stopped(out, interrupted.step), error=True)
         raise typer.Exit(128 + interrupted.signal_number) from None
+    except training.NonFiniteError as error:
+        say(f"jcnn: {error}", error=True)
+        raise typer.Exit(3) from None
     if as_json:
         print_json({**summary, "run": str(out)})
     else:
         print(_outcome(summary, out), file=shown, flush=True)
-    if shown.failure and not is_broken_pipe(shown.failure):
-        raise shown.failure
+    if patient.failure and not is_broken_pipe(patient.failure):
+        raise patient.failure
 
 
 def _outcome(summary: dict[str, Any], out: Path) -> str:
@@ -89,6 +98,9 @@ def evaluate(
         bool,
         typer.Option("--details", help="Top-5 accuracy, F1, each class's recall, confusions too."),
     ] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best checkpoint (training.keep_best).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's network."""
@@ -98,7 +110,8 @@ def evaluate(
     from jcnn.training.metrics import ALL
 
     training.enable_compilation_cache()
-    result = training.evaluate(run, split, parsed(overrides), metrics=ALL if details else ())
+    metrics = ALL if details else ()
+    result = training.evaluate(run, split, parsed(overrides), metrics, best=best)
     if as_json:
         print_json(result)
         return

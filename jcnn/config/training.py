@@ -81,6 +81,12 @@ class Training(Table):
             image and for its mirror image.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with, or
             a table, see :class:`InitialWeights`; random weights where not given.
+        checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
+            training; 0 writes one wherever one can be.
+        keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest;
+            early stopping keeps its own best in its place.
+        on_nonfinite: What a loss or a gradient that is infinite or not a number does: "stop" the
+            run, or "skip" the step, which then changes nothing but the count of steps.
     """
 
     epochs: Count = 10
@@ -97,3 +103,6 @@ class Training(Table):
     average_decay: Fraction | None = None
     mirrored_evaluation: Flag = False
     initial_weights: Annotated[InitialWeights, BeforeValidator(_file)] | None = None
+    checkpoint_every_seconds: NonNegativeReal = 60.0
+    keep_best: Flag = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"

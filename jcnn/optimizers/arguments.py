@@ -7,6 +7,7 @@ without biases, scales and slopes; a table with the key ``schedule`` is a schedu
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,8 +30,10 @@ class ArgumentError(ValueError):
         self.path = path
 
 
-def find(path: tuple[str, ...], name: str, known: Mapping[str, Any]) -> Callable[..., Any]:
+def find(path: tuple[str, ...], name: Any, known: Mapping[str, Any]) -> Callable[..., Any]:
     """Return the function of a name, or refuse the name at its place."""
+    if not isinstance(name, str):
+        raise ArgumentError(path, f"expected a name, found {_shown(name)}")
     if name not in known:
         raise ArgumentError(path, unknown(name, known))
     return known[name]
@@ -71,7 +74,15 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
             raise ArgumentError(path, f'expected "kernels", found {value}')
     elif isinstance(value, bool) != isinstance(default, bool):
         expected = "true or false" if isinstance(default, bool) else "a number"
-        raise ArgumentError(path, f"expected {expected}, found {str(value).lower()}")
+        raise ArgumentError(path, f"expected {expected}, found {_shown(value)}")
+    elif not isinstance(value, int | float):
+        raise ArgumentError(path, f"expected a number, found {_shown(value)}")
+    elif not math.isfinite(value):
+        raise ArgumentError(path, f"expected a finite number, found {value}")
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_rate(path: tuple[str, ...], value: Any) -> None:

@@ -1,7 +1,8 @@
 """Training: a pure step, the loop around it, and what it has learned."""
 
 from jcnn.training.compilation import enable_compilation_cache
-from jcnn.training.interruption import Interrupted
+from jcnn.training.failure import Failure, NonFiniteError, load_failure
+from jcnn.training.interruption import Interrupted, Interruption
 from jcnn.training.loop import prepare, train
 from jcnn.training.profile import Profile
 from jcnn.training.progress import Progress, choose_progress
@@ -19,7 +20,10 @@ from jcnn.training.trained import (
 from jcnn.training.weight_files import load_weights, save_weights
 
 __all__ = [
+    "Failure",
     "Interrupted",
+    "Interruption",
+    "NonFiniteError",
     "Prediction",
     "Profile",
     "Progress",
@@ -30,6 +34,7 @@ __all__ = [
     "choose_progress",
     "enable_compilation_cache",
     "evaluate",
+    "load_failure",
     "load_trained",
     "load_weights",
     "predict",

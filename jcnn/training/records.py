@@ -25,7 +25,7 @@ class Records:
         from jcnn.runs.trackers import open_tracker
 
         self._experiment, self._feed = experiment, feed
-        self._gradients = jax.jit(feed.step.gradients)
+        self._gradients = jax.jit(self._compute_gradients)
         self._batch: tuple[Any, Any] | None = None
         tracking = experiment.tracking
         with ExitStack() as stack:
@@ -58,13 +58,18 @@ class Records:
             self._write_histograms(step, state)
 
     def _write_histograms(self, step: int, state: TrainState) -> None:
-        self._batch = self._batch or self._feed.batch()
-        gradients = self._gradients(state, *self._batch, keys.step_key(self._experiment.seed, step))
+        self._batch = self._batch or self._feed.batch(0)
+        gradients = self._gradients(state, *self._batch)
         self._events.histograms("weights", step, _named(state.params))
         self._events.histograms("gradients", step, _named(gradients))
         first = next((a for n, a in _named(state.params).items() if n.endswith("/w")), None)
         if first is not None and first.ndim == 4:
             self._events.filters(step, first)
+
+    def _compute_gradients(self, state: TrainState, x: Any, y: Any) -> Any:
+        step = self._feed.step
+        x, key = step.prepared(x, keys.step_key(self._experiment.seed, state.step))
+        return step.gradients(state, x, y, key)[0]
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,6 @@ from jax import Array
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
-from jcnn.errors import UserError
 from jcnn.training import keys
 from jcnn.training.state import Totals, TrainState, Weights
 
@@ -63,38 +61,58 @@ class Step:
         return TrainState(*weights, self._optimizer.init(weights[0]), average, jnp.int32(0))
 
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
-        """Return the next state, and the batch's sums before the parameters changed."""
+        """Return the next state, and the batch's sums before the parameters changed.
+
+        Where the loss or a gradient is infinite or not a number, the state stays as it is, but for
+        the count of steps where such steps are skipped, and the sums are those of a skipped step.
+        """
+        x, model_key = self.prepared(x, key)
+        gradients, (running, totals) = self.gradients(state, x, y, model_key)
+        loss = totals.loss / totals.examples.astype(jnp.float32)
+        after = self._updated(state, gradients, running, x, model_key, loss)
+        skip = self._experiment.training.on_nonfinite == "skip"
+        kept = state._replace(step=state.step + 1) if skip else state
+        finite = _all_finite((totals.loss, gradients))
+        # A selection is one with the update that computes what it selects; a branch would not be.
+        return jax.tree.map(
+            lambda a, b: jnp.where(finite, a, b), (after, totals), (kept, Totals.of_skipped())
+        )
+
+    def prepared(self, x: Array, key: Array) -> tuple[Array, Array]:
+        """Return the inputs as the model gets them, augmented, and the model's own key."""
         training = self._experiment.training
         augment_key, model_key = jax.random.split(key)
         x = augment(training.augment, augment_key, x).astype(jnp.dtype(training.precision))
-        gradients, (running, totals) = jax.grad(self._mean_loss, has_aux=True)(
-            state.params, state.state, x, y, model_key
-        )
+        return x, model_key
+
+    def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
+        """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
+        return jax.grad(self.mean_loss, has_aux=True)(state.params, state.state, x, y, model_key)
+
+    def _updated(
+        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
+    ) -> TrainState:
         probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
             gradients,
             state.opt_state,
             state.params,
             curvature=partial(self._curvature, state, x, model_key, probe_key),
-            value=totals.loss / totals.examples.astype(jnp.float32),
+            value=loss,
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
         params, running = self._keep(state.params, params), self._keep(state.state, running)
-        average = state.average
-        if training.average_decay is not None:
-            average = _averaged(average, (params, running), training.average_decay, step)
-        return TrainState(params, running, opt_state, average, step), totals
-
-    def gradients(self, state: TrainState, x: Array, y: Array, key: Array) -> Any:
-        """Return the gradients of the mean loss, without augmentation, for someone to look at."""
-        x = x.astype(jnp.dtype(self._experiment.training.precision))
-        return jax.grad(self._mean_loss, has_aux=True)(state.params, state.state, x, y, key)[0]
+        average, decay = state.average, self._experiment.training.average_decay
+        if decay is not None:
+            average = _averaged(average, (params, running), decay, step)
+        return TrainState(params, running, opt_state, average, step)
 
     def _keep(self, before: Any, after: Any) -> Any:
         """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
         return {name: before[name] if name in self._frozen else after[name] for name in after}
 
-    def _mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
+    def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
+        """Return the mean loss of prepared inputs; then running statistics and the batch's sums."""
         loss = self._experiment.loss
         output, state = self._output(params, state, x, key)
         losses = loss.per_example(output, y, self.ops)
@@ -121,22 +139,8 @@ def checkpointed(step: Step) -> dict[str, Any]:
     return {"state": jax.eval_shape(step.init), "totals": jax.eval_shape(Totals.zero)}
 
 
-def checked(tree: Any, like: Any, place: Path) -> Any:
-    """Return what was restored, if it has the shapes that the experiment's model has.
-
-    Raises:
-        UserError: It has others: the experiment's file was changed by hand since.
-    """
-    expected, found = (jax.tree_util.tree_flatten_with_path(t)[0] for t in (like, tree))
-    for (path, wanted), (_, leaf) in zip(expected, found, strict=True):
-        if jnp.shape(leaf) != wanted.shape:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise UserError(
-                f"'{place}': the checkpoint's {name} has the shape {list(jnp.shape(leaf))}, and "
-                f"the experiment's model needs {list(wanted.shape)}: expected the layers that the "
-                "run was trained with in its experiment.toml"
-            )
-    return tree
+def _all_finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def _averaged(average: Any, new: Any, decay: float, step: Array) -> Any:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jcnn.config import EarlyStopping
+from jcnn.config import EarlyStopping, Experiment
+
+
+def keeps_best(experiment: Experiment) -> bool:
+    """Whether a run's result is the state of its best evaluation, and not the last one."""
+    rule = experiment.training.early_stopping
+    return rule is not None and rule.restore_best
 
 
 class Judge:

@@ -17,7 +17,6 @@ from jcnn.data import DataConfig, Dataset
 from jcnn.errors import UserError
 from jcnn.runs.run import Run
 from jcnn.training.compilation import in_own_precision
-from jcnn.training.early_stop import FOLDER, keeps_best
 from jcnn.training.evaluation import (
     DeviceEvaluation,
     Evaluation,
@@ -27,7 +26,8 @@ from jcnn.training.evaluation import (
 from jcnn.training.identity import labels_of, open_data
 from jcnn.training.metrics import classification_metrics
 from jcnn.training.state import TrainState
-from jcnn.training.step import Step, checked, checkpointed
+from jcnn.training.step import Step, checkpointed
+from jcnn.training.stopping import keeps_best
 
 # Files that are read and predicted at once: what is held of them stays small.
 BATCH = 16
@@ -44,13 +44,17 @@ class Trained:
 
 @in_own_precision
 def load_trained(
-    folder: str | PathLike[str], overrides: Mapping[str, object] | None = None
+    folder: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    best: bool = False,
 ) -> Trained:
-    """Read the newest checkpoint of a run.
+    """Read the newest checkpoint of a run that is undamaged; the best, where the run ends with it.
 
     Args:
         folder: A run's folder.
         overrides: Other values for keys of ``[data]``, by dotted key.
+        best: Read the one with the best test accuracy, which ``training.keep_best`` keeps.
 
     Raises:
         UserError: The folder holds no run, or no checkpoint that can be read.
@@ -62,11 +66,12 @@ def load_trained(
         if not key.startswith("data."):
             raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
     experiment = run.experiment(overrides)
-    place, like = run.checkpoints_folder, checkpointed(Step(experiment))
-    if keeps_best(experiment) and (run.folder / FOLDER).is_dir():
-        place, like = run.folder / FOLDER, {"state": like["state"]}
-    with Checkpoints(place, read_only=True) as checkpoints:
-        state = checked(checkpoints.restore(like), like, place)["state"]
+    with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
+        place = checkpoints.best() if best or keeps_best(experiment) else None
+        if best and place is None:
+            raise UserError(f"run '{run.folder}' keeps no best checkpoint (training.keep_best)")
+        place = place or checkpoints.newest()
+        state = checkpoints.restore(place, checkpointed(Step(experiment)))["state"]
     return Trained(experiment, state, int(state.step))
 
 
@@ -76,6 +81,8 @@ def evaluate(
     split: Literal["train", "validation", "test"] = "test",
     overrides: Mapping[str, object] | None = None,
     metrics: Collection[str] = (),
+    *,
+    best: bool = False,
 ) -> dict[str, Any]:
     """Measure a run's network on a split of its data, without augmentation.
 
@@ -85,11 +92,12 @@ def evaluate(
         overrides: Other values for keys of ``[data]``: measure on other data than it learned from.
         metrics: What to measure beside loss and accuracy; see
             :func:`jcnn.training.metrics.classification_metrics`.
+        best: Measure the best checkpoint instead of the newest; see :func:`load_trained`.
 
     Raises:
         UserError: The folder holds no run, or its data are missing.
     """
-    trained = load_trained(folder, overrides)
+    trained = load_trained(folder, overrides, best=best)
     experiment = trained.experiment
     opened = open_data(experiment)
     if labels_of(opened, split) is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from time import perf_counter
 
 from jcnn.config import Experiment
 from jcnn.runs.run import Run
 from jcnn.training import keys
 from jcnn.training.compilation import in_own_precision
+from jcnn.training.saving import Saver, Stand
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import Step
 from jcnn.training.trained import load_trained
@@ -61,14 +63,16 @@ def load_weights(experiment: Experiment, out: str | PathLike[str]) -> None:
         UserError: The file doesn't fit the model, or the folder can't be used.
     """
     from jcnn.runs.checkpoints import Checkpoints
+    from jcnn.runs.lock import locked
 
     run = Run(Path(out))
     run.check_unused()
     weights = initial_weights(experiment)
     # No part of the first state depends on the steps an epoch has.
     state = Step(experiment).init(weights)
-    run.create(experiment)
-    with Checkpoints(run.checkpoints_folder) as checkpoints:
-        record = {"seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}
-        checkpoints.save(0, {"state": state, "totals": Totals.zero()}, record)
-        checkpoints.wait()
+    with locked(run):
+        run.create(experiment)
+        with Checkpoints(run.checkpoints_folder) as checkpoints:
+            saver = Saver(checkpoints, every_seconds=0.0, started=perf_counter())
+            saver.save(Stand(0, state, Totals.zero()))
+            saver.wait()
