@@ -39,7 +39,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("randomhorizontalflip", "mirror"), "flip"),
     **dict.fromkeys(("randomcrop", "randomresizedcrop"), "crop"),
     **dict.fromkeys(("colorjitter", "colourjitter", "colour"), "color"),
-    **dict.fromkeys(("randomrotation", "rotate"), "rotation"),
+    **dict.fromkeys(("randomrotation", "rotate", "rotation"), "affine"),
 }
 
 

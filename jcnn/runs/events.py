@@ -13,6 +13,8 @@ import numpy as np
 
 from jcnn.runs.files import writing
 
+BINS = 64
+
 
 class Events:
     """Scalars by split and step, for TensorBoard.
@@ -53,7 +55,7 @@ class Events:
             for name, array in arrays.items():
                 values = array[np.isfinite(array)].ravel()
                 if values.size:
-                    made = histogram(f"{kind}/{name}", values, "tensorflow")
+                    made = histogram(f"{kind}/{name}", values, BINS)
                     self._add(step=step, summary=made)
 
     def filters(self, step: int, kernel: np.ndarray) -> None:

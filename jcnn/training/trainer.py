@@ -153,21 +153,21 @@ class Trainer:
         end = (self._at.step // self._steps_per_epoch + 1) * self._steps_per_epoch
         underway: tuple[int, int, Totals] | None = None
         self._waited = perf_counter()
-        while self._at.step < end and not self._is_out_of_time():
+        while self._at.step < end and not self._stopped:
             at = self._at
             count = self._pacer.next(end - at.step)
             state, totals = self._feed.advance(at.state, at.totals, at.step, count)
             self._stand = at._replace(step=at.step + count, state=state, totals=totals)
             self._wait(underway)
             underway = at.step + count, count, totals
-            if self._at.step < end:
+            if self._is_out_of_time():
+                self._stopped = "max_seconds"
+            elif self._at.step < end:
                 self._pause(interruption)
         self._wait(underway)
 
     def _is_out_of_time(self) -> bool:
-        if self._saver.seconds() > (self._experiment.training.max_seconds or math.inf):
-            self._stopped = "max_seconds"
-        return self._stopped is not None
+        return self._saver.seconds() > (self._experiment.training.max_seconds or math.inf)
 
     def _wait(self, underway: tuple[int, int, Totals] | None) -> None:
         """Read the metrics of a dispatch, which waits for it, and show them."""
