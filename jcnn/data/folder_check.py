@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from jcnn.data.folder_scan import LEFTOVERS, describe
+from jcnn.data.folder_scan import LEFTOVERS, TABLES, describe
 from jcnn.data.image import ENDINGS as IMAGES
 from jcnn.data.image import open_image
 from jcnn.data.sound import ENDINGS as SOUNDS
@@ -18,7 +18,6 @@ from jcnn.errors import UserError
 
 TINY_PIXELS = 16
 ANY_RATE = 8000
-TABLES = (".csv", ".tsv")
 # What an ending says that Pillow's name of a format does not.
 _SAME = {"JPG": "JPEG", "JFIF": "JPEG", "TIF": "TIFF", "PGM": "PPM", "HEIC": "HEIF"}
 _OWN_NAME = {"MPO": "JPEG"}

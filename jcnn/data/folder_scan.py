@@ -19,6 +19,7 @@ LEFTOVERS = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "icon\r", "$recycle.bin"),
     *("system volume information", "lost+found"),
 }
+TABLES = (".csv", ".tsv")
 SHOWN = 5
 
 
@@ -54,12 +55,13 @@ class FileList:
 def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
     """Names of the class folders, sorted.
 
-    Hidden entries (their name begins with a dot) and what systems leave behind are passed over.
+    Hidden entries (their name begins with a dot), what systems leave behind, and tables of labels
+    are passed over.
 
     Raises:
         UserError: something else than folders is there, or nothing.
     """
-    entries = _entries(folder)
+    entries = [e for e in _entries(folder) if not e.name.lower().endswith(TABLES)]
     refuse([e for e in entries if not e.is_dir()], "only folders there, one per class")
     if not entries:
         raise UserError(f"{folder} is empty: expected a folder of {kind.word} for each class")

@@ -63,18 +63,25 @@ def check_identity(run: Run, found: dict[str, Any]) -> None:
     Raises:
         UserError: They differ.
     """
+    if different := difference(run, found):
+        raise UserError(f"--resume: {different}; bring them back, or start a new run")
+
+
+def difference(run: Run, found: dict[str, Any]) -> str:
+    """Say in what data differ from those that a run learned from; "" where they are the same.
+
+    Raises:
+        UserError: What the run keeps of them is damaged.
+    """
     if not run.data_file.exists():  # a run made of a file of weights has learned from none yet
-        return
+        return ""
     try:
-        before = json.loads(run.data_file.read_text(encoding="utf-8"))
-        difference = _difference(before, found)
+        different = _difference(json.loads(run.data_file.read_text(encoding="utf-8")), found)
     except (OSError, ValueError, LookupError, AttributeError) as error:
         raise UserError(f"'{run.data_file}' is damaged: {error}") from None
-    if difference:
-        raise UserError(
-            f"--resume: the data are not those that run '{run.folder}' learned from: {difference}; "
-            "bring them back, or start a new run"
-        )
+    if not different:
+        return ""
+    return f"the data are not those that run '{run.folder}' learned from: {different}"
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

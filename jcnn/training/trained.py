@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +24,7 @@ from jcnn.training.evaluation import (
     StreamEvaluation,
     make_probabilities,
 )
-from jcnn.training.identity import labels_of, open_data
+from jcnn.training.identity import difference, identity, labels_of, open_data
 from jcnn.training.metrics import classification_metrics
 from jcnn.training.state import TrainState
 from jcnn.training.step import Step, checkpointed
@@ -104,6 +105,8 @@ def evaluate(
         raise UserError(
             f"data set '{experiment.data.name}' has no split '{split}': data.validation asks for it"
         )
+    if not overrides and (different := difference(Run(Path(folder)), identity(opened))):
+        logging.getLogger("jcnn").warning("%s", different)
     if isinstance(opened, Dataset):
         measure: Evaluation = DeviceEvaluation(experiment, getattr(opened, split))
     else:

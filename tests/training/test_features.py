@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -416,7 +417,7 @@ def test_what_may_not_be_meant_is_said(tiny, keys, examples, words):
 # Data that a run learned from
 
 
-def test_other_data_under_the_same_names_are_refused(tiny, tmp_path):
+def test_other_data_under_the_same_names_are_refused(tiny, tmp_path, caplog):
     train(tiny({"training.epochs": 1}), tmp_path / "run")
     path = tmp_path / "run" / "data.json"
     written = json.loads(path.read_text())
@@ -429,6 +430,10 @@ def test_other_data_under_the_same_names_are_refused(tiny, tmp_path):
         path.write_text(json.dumps({**written, key: value}))
         with pytest.raises(UserError, match=message):
             train(tiny({"training.epochs": 2}), tmp_path / "run", resume=True)
+        with caplog.at_level("WARNING", "jcnn"):
+            evaluate(tmp_path / "run")
+        assert re.search(message, caplog.text)
+        caplog.clear()
     path.write_text("{")
     with pytest.raises(UserError, match=r"data\.json' is damaged"):
         train(tiny({"training.epochs": 2}), tmp_path / "run", resume=True)
