@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
+from jcnn.ops.mapped import Call
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
 
@@ -65,6 +66,14 @@ def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
         kind = jnp.finfo(y.dtype)
         y = lax.reduce_precision(y, kind.nexp, kind.nmant)
     return y
+
+
+def _in_front(call: Call, count: int, mapped: tuple[bool, bool], *arrays: jax.Array):
+    """Examples of ``vmap`` are one more leading axis of x, where they share w."""
+    return call(*arrays) if mapped == (True, False) else None
+
+
+_multiply.folding(_in_front)
 
 
 @_multiply.pullback
