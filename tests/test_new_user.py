@@ -8,6 +8,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -35,12 +36,16 @@ def commands(word: str) -> list[list[str]]:
 def home(tmp_path, monkeypatch):
     """A folder of files as people have them, and the guide's experiments."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JCNN_CACHE", "")
+    monkeypatch.setenv("JCNN_CACHE", str(tmp_path / "cache"))
     animals, fine, sounds = blocks("toml")
     Path("animals.toml").write_text(animals)
     Path("fine.toml").write_text(to_toml(merged(tomllib.loads(animals), tomllib.loads(fine))))
     Path("sounds.toml").write_text(sounds)
-    return tmp_path
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def merged(document, changes):
