@@ -135,3 +135,41 @@ def _expects_accelerator(environment: Mapping[str, str]) -> bool:
     if platforms:
         return platforms != "cpu"
     return any(importlib.util.find_spec(name) for name in _ACCELERATORS)
+
+
+def leave_precision_alone() -> None:
+    """Take JAX_ENABLE_X64 away: an experiment's figures are those of its own precision."""
+    if "jax" not in sys.modules:
+        os.environ.pop("JAX_ENABLE_X64", None)
+
+
+def memory_mistake(error: Exception) -> str | None:
+    """Say in a sentence that the memory is not enough; None for other errors."""
+    if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's own class can't be named without loading it
+        return None
+    first = str(error).strip().splitlines()[0]
+    return f"memory is not enough; a smaller training.batch_size needs less: {first}"
+
+
+def platform_mistake(error: Exception) -> str | None:
+    """Say in a sentence that JAX can't start on the platform asked for; None for other errors."""
+    if "jax" not in sys.modules or not isinstance(error, RuntimeError | AssertionError):
+        return None
+    failure: Exception | None = error if "Unable to initialize backend" in str(error) else None
+    if failure is None:  # some of JAX's say nothing: asked again, it fails again
+        import jax
+
+        try:
+            jax.devices()
+        except Exception as again:
+            failure = again
+        else:
+            return None
+    reason = next(iter(str(failure).splitlines()), "") or type(failure).__name__
+    named = os.environ.get("JAX_PLATFORMS")
+    if named is None:
+        return f"JAX finds nothing to compute on: {reason}"
+    return (
+        f"JAX_PLATFORMS is '{named}', which JAX can't start here ({reason}): expected cpu, or what "
+        "is installed"
+    )

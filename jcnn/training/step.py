@@ -43,7 +43,10 @@ class Step:
         """
         self.ops, self.steps_per_epoch = ops, steps_per_epoch
         self._experiment, self._model = experiment, experiment.model
-        self._optimizer = experiment.optimizer.build(steps_per_epoch)
+        self._frozen = experiment.frozen
+        self._optimizer = experiment.optimizer.build(
+            steps_per_epoch, experiment.training.accumulate_batches
+        )
 
     def init(self, weights: Weights | None = None) -> TrainState:
         """Return the state before the first step; a pure function of ``weights`` and the seed.
@@ -69,7 +72,8 @@ class Step:
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
-        after = self._updated(state, gradients, running, x, model_key)
+        loss = totals.loss / totals.examples.astype(jnp.float32)
+        after = self._updated(state, gradients, running, x, model_key, loss)
         skip = self._experiment.training.on_nonfinite == "skip"
         kept = state._replace(step=state.step + 1) if skip else state
         if state.loss_scale is None:
@@ -102,7 +106,7 @@ class Step:
         return gradients if scale is None else scale.down(gradients), rest
 
     def _updated(
-        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array
+        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
     ) -> TrainState:
         probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
@@ -110,12 +114,18 @@ class Step:
             state.opt_state,
             state.params,
             curvature=partial(self._curvature, state, x, model_key, probe_key),
+            value=loss,
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
+        params, running = self._keep(state.params, params), self._keep(state.state, running)
         average, decay = state.average, self._experiment.training.average_decay
         if decay is not None:
             average = _averaged(average, (params, running), decay, step)
         return TrainState(params, running, opt_state, average, step, state.loss_scale)
+
+    def _keep(self, before: Any, after: Any) -> Any:
+        """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
+        return {name: before[name] if name in self._frozen else after[name] for name in after}
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         """Return the mean loss of prepared inputs; then running statistics and the batch's sums."""
@@ -126,7 +136,8 @@ class Step:
         return losses.mean(), (state, Totals.of(losses.sum(), correct, jnp.int32(len(y))))
 
     def _output(self, params: Any, state: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        y, state = self._model.apply(params, state, x, training=True, key=key, ops=self.ops)
+        how = {"training": True, "key": key, "ops": self.ops, "frozen": self._frozen}
+        y, state = self._model.apply(params, state, x, **how)
         return y.astype(jnp.float32), state
 
     def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
