@@ -1,0 +1,17 @@
+"""A run as a page to look at, with its backward pass, and runs beside each other."""
+
+from jcnn.report.comparison import compare, comparison_page, print_comparison
+from jcnn.report.page import write_report
+from jcnn.report.passes import Passage, passages
+from jcnn.report.terms import Terms, kernel_terms
+
+__all__ = [
+    "Passage",
+    "Terms",
+    "compare",
+    "comparison_page",
+    "kernel_terms",
+    "passages",
+    "print_comparison",
+    "write_report",
+]
