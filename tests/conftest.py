@@ -38,3 +38,16 @@ def x64():
     """Run the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a small network's finished run; who changes it copies it first."""
+    from jcnn.config import load_experiment
+    from jcnn.training import train
+    from tests.small import CONFIG
+
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.toml").write_text(CONFIG)
+    train(load_experiment(folder / "small.toml"), folder / "run")
+    return folder / "run"

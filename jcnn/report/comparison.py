@@ -148,7 +148,9 @@ def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts
     test = run.summary()["test"] if ended else last
     accuracy = test.get("accuracy")
     count = counts(experiment.data) if accuracy is not None else None
-    interval = share_interval(round(accuracy * count), count) if count else None
+    interval = None
+    if accuracy is not None and count:
+        interval = share_interval(round(accuracy * count), count)
     return Compared(
         str(run.folder),
         letter,

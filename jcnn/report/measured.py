@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcnn.data import Batch
 from jcnn.errors import UserError
 from jcnn.runs.statistics import share_interval
 from jcnn.training import Trained
 from jcnn.training.evaluation import make_predict
+from jcnn.training.splits import testing_batches
 
 _BATCH = 256
 
@@ -105,25 +105,13 @@ class Measured:
                 )
         found: dict[int, np.ndarray] = {}
         start = 0
-        for x, _ in batches(self.trained):
+        for x, _ in testing_batches(self.trained.experiment, _BATCH):
             here = (i for i in indices if start <= i < start + len(x))
             found.update({i: np.array(x[i - start]) for i in here})
             start += len(x)
             if len(found) == len(set(indices)):
                 break
         return np.stack([found[i] for i in indices]) if indices else np.empty(0, np.float32)
-
-
-def batches(trained: Trained, batch_size: int = _BATCH) -> Iterator[Batch]:
-    """Yield the test split of a run's data, in its order; the last batch may be smaller."""
-    data = trained.experiment.data
-    stream = data.stream()
-    if stream is not None:
-        yield from stream.test_batches(batch_size)
-        return
-    test = data.load().test
-    for start in range(0, len(test), batch_size):
-        yield test.x[start : start + batch_size], test.y[start : start + batch_size]
 
 
 def measure(trained: Trained) -> Measured:
@@ -143,7 +131,7 @@ def measure(trained: Trained) -> Measured:
         return loss.probabilities(output), loss.predict(output), loss.per_example(output, y, ops)
 
     parts = []
-    for x, y in batches(trained):
+    for x, y in testing_batches(experiment, _BATCH):
         missing = _BATCH - len(y)  # one shape, one program
         padded = np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
         results = run(jnp.asarray(padded), jnp.asarray(np.pad(y, (0, missing))))

@@ -192,8 +192,8 @@ def _example(experiment: Experiment, x: np.ndarray, what: str) -> Picture:
 def _mistakes(measured: Measured, numbers: np.ndarray, names: Sequence[str]) -> list[Mistake]:
     examples = measured.examples([int(n) for n in numbers])
     shown = []
-    for number, x in zip(numbers, examples, strict=True):
-        label, predicted = names[measured.labels[number]], names[measured.predicted[number]]
+    for number, x in zip(numbers.tolist(), examples, strict=True):
+        label, predicted = (names[int(of[number])] for of in (measured.labels, measured.predicted))
         words = f"Test example {number}, a {label} taken for a {predicted}"
         picture = _example(measured.trained.experiment, x, words)
         sure = float(measured.probabilities[number, measured.predicted[number]])

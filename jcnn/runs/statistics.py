@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 CONFIDENCE = 0.95
 
 
@@ -79,8 +81,7 @@ def chance(first: Sequence[float], second: Sequence[float]) -> float:
 
     if len(set(first)) == len(set(second)) == 1:  # no spread to compare the difference with
         return float(first[0] == second[0])
-    _, probability = ttest_ind(first, second, equal_var=False)
-    return float(probability)
+    return float(np.asarray(ttest_ind(first, second, equal_var=False))[1])
 
 
 def holm(chances: Sequence[float]) -> list[float]:

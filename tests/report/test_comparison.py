@@ -12,8 +12,8 @@ from jcnn.config import load_experiment
 from jcnn.errors import UserError
 from jcnn.report import compare, comparison_page
 from jcnn.runs import Run
-from tests.report.conftest import CONFIG
 from tests.report.test_page import Outline, look
+from tests.small import CONFIG
 
 
 @pytest.fixture
