@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         reference,
         report,
         runs,
+        sweep,
         training,
         weights,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "reference",
     "report",
     "runs",
+    "sweep",
     "training",
     "weights",
 ]

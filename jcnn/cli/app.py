@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jcnn import __version__
-from jcnn.cli import bench, data, export, inspection, process, report, train, weights
+from jcnn.cli import bench, data, export, inspection, process, report, sweep, train, weights
 from jcnn.cli.options import say
 from jcnn.errors import UserError
 
@@ -27,7 +27,7 @@ app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, bench.bench),
-    *(report.report, report.compare, export.export),
+    *(report.report, report.compare, export.export, sweep.sweep),
 )
 app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
 app.add_typer(
