@@ -9,14 +9,28 @@ from typing import Annotated, Any
 import typer
 
 from jcnn import __version__
-from jcnn.cli import bench, data, export, inspection, process, report, sweep, train, weights
+from jcnn.cli import (
+    bench,
+    catalogue,
+    data,
+    export,
+    inspection,
+    process,
+    report,
+    sweep,
+    train,
+    weights,
+)
 from jcnn.cli.options import say
 from jcnn.errors import UserError
 
 
-def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
+def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -> typer.Typer:
     group = typer.Typer(
-        help=text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=text,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
     )
     for command in commands:
         group.command()(command)
@@ -28,6 +42,8 @@ app = _group(
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, bench.bench),
     *(report.report, report.compare, export.export, sweep.sweep),
+    *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
+    completion=True,
 )
 app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
 app.add_typer(

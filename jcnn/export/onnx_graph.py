@@ -106,7 +106,8 @@ class _Graph:
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
-        self._value, self._shape = INPUT, shape
+        self._value = INPUT
+        self._shape: Shape = shape
         self._first = False  # whether channels come first; a flat value has no layout
         self._moved: Shape | None = None  # of a value flattened channels first, its (C, *size)
         self._prefix = ""
