@@ -13,6 +13,7 @@ from jcnn.cli import (
     bench,
     catalogue,
     data,
+    demo,
     export,
     inspection,
     process,
@@ -41,7 +42,7 @@ app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, bench.bench),
-    *(report.report, report.compare, export.export, sweep.sweep),
+    *(report.report, report.compare, export.export, sweep.sweep, demo.demo),
     *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
     completion=True,
 )

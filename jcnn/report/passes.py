@@ -100,6 +100,14 @@ def passages(
         labels: int32, (N,).
         ops: The operations; :mod:`jcnn.reference` shows what autodiff derives.
     """
+    run = backward_pass(experiment, params, state, ops)
+    return [run(x, int(label)) for x, label in zip(examples, labels, strict=True)]
+
+
+def backward_pass(
+    experiment: Experiment, params: Params, state: State, ops: ModuleType = explicit_ops
+) -> Callable[[np.ndarray, int], Pass]:
+    """Return :func:`passages` for one example at a time, compiled once."""
     model, context = experiment.model, Context(ops)
 
     @jax.jit
@@ -108,11 +116,11 @@ def passages(
         loss, pull = jax.vjp(lambda y: experiment.loss.per_example(y, label[None], ops)[0], output)
         return loss, back(pull(jnp.ones_like(loss))[0])
 
-    passes = []
-    for x, label in zip(examples, labels, strict=True):
+    def run(x: np.ndarray, label: int) -> Pass:
         loss, arrays = both_ways(jnp.asarray(x, jnp.float32), jnp.int32(label))
-        passes.append(Pass(float(loss), _named(model, params, jax.device_get(arrays))))
-    return passes
+        return Pass(float(loss), _named(model, params, jax.device_get(arrays)))
+
+    return run
 
 
 def _sequence(
