@@ -181,8 +181,7 @@ def draw(browser, port: int):
     for place in places[1:]:
         tab.mouse.move(*place)
     tab.mouse.up()
-    tab.wait_for_function("document.querySelectorAll('#layers img').length > 0")
-    tab.wait_for_function("!asking && !again")
+    tab.locator("#said[aria-busy=false]").wait_for()
     assert not problems
     return tab
 
