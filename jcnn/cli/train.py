@@ -84,19 +84,44 @@ def evaluate(
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or recordings.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Images or recordings, folders of them, or -."),
+    ],
     invert: Annotated[
         bool, typer.Option("--invert", help="Exchange black and white first.")
     ] = False,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="The N most probable classes.")
+    ] = 1,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per file.")] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain", metavar="DIR", help="Write each input's gradients over it as pictures."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Name the class of each file."""
+    if as_csv and as_json:
+        raise UserError("--csv and --json exclude each other")
     from jcnn import training
+    from jcnn.cli import predictions
 
     training.enable_compilation_cache()
-    results = training.predict(run, files, invert=invert)
+    with predictions.given(files) as paths:
+        results = training.predict(run, paths, invert=invert)
+        if explain is not None:
+            from jcnn.report import explain as write_explanations
+
+            written = write_explanations(run, paths, explain, invert=invert)
+            say(f"{len(written)} pictures in {explain}", error=True)
     if as_json:
-        print_json({"predictions": results})
-        return
+        return print_json({"predictions": results})
+    table = predictions.Table(top) if as_csv else None
     for result in results:
-        say(f"{result['file']}  {result['class']}  {result['probability']:.2%}")
+        if table is None:
+            say(predictions.line(result["file"], result["probabilities"], top))
+        else:
+            table.write(result["file"], result["probabilities"])

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.optional import optional
 
 _, uvicorn, needs_server = optional("starlette", "uvicorn")
 pytestmark = needs_server
+ROOT = Path(__file__).parents[2]
 
 
 def served(run):
@@ -199,9 +201,9 @@ def test_one_draws_and_watches(browser, port):
 def test_a_three_on_the_mnist_network_is_a_three(browser, data_folder, tmp_path):
     if not (data_folder / "mnist").is_dir():
         pytest.skip("no MNIST there: jcnn data fetch mnist")
-    config = "configs/mnist.toml"
-    small = {"data.train_count": 6000, "training.epochs": 2, "training.batch_size": 32}
-    train(load_experiment(config, small), tmp_path / "run")
+    config = Path("configs") / "mnist.toml"
+    small = {"data.train_count": 4000, "training.epochs": 2, "training.batch_size": 32}
+    train(load_experiment(ROOT / config, small), tmp_path / "run")
     serving = served(tmp_path / "run")
     tab = draw(browser, next(serving))
     assert tab.locator("#said").inner_text().startswith("3,")
