@@ -197,7 +197,7 @@ CONFIGS = ["zipcode_1989", "tdnn_modern", "cifar10"]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_kind_of_network_has_a_page(browser, name, tmp_path, monkeypatch):
-    """Untrained, and on noise: no data needed. Of the others, the AlexNets alone have a layer that these lack."""
+    """Untrained, and on noise: no data needed."""
     experiment = load_experiment(ROOT / "configs" / f"{name}.toml", {"training.batch_size": 2})
     state = Step(experiment).init()
     x = np.random.default_rng(0).uniform(size=(6, *experiment.input_shape)).astype(np.float32)
