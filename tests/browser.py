@@ -23,7 +23,12 @@ needs_browser = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(
 # against what stands behind it.
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const seen = new Map();
   const rgba = (css) => {
+    if (!seen.has(css)) seen.set(css, read(css));
+    return seen.get(css);
+  };
+  const read = (css) => {
     canvas.clearRect(0, 0, 1, 1);
     canvas.fillStyle = css;
     canvas.fillRect(0, 0, 1, 1);
@@ -41,7 +46,8 @@ CONTRAST = """() => {
   let worst = [21, ''];
   for (const e of document.querySelectorAll('body *')) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.closest('[disabled], script, math, svg')) continue;
+    const seen = {opacityProperty: true, visibilityProperty: true};
+    if (!own || e.closest('[disabled], script, math, svg') || !e.checkVisibility(seen)) continue;
     const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const where = `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`;

@@ -14,16 +14,26 @@ from latex2mathml.converter import convert
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
+COMMANDS = {
+    r"\arg\max": r"\operatorname{arg max}",
+    r"\arg\min": r"\operatorname{arg min}",
+    r"\lbrace": r"\{",
+    r"\rbrace": r"\}",
+}  # in the converter's words
 LIMIT = 1_000_000  # bytes of one page
 
 
 def finish(site: Path) -> list[str]:
     """Finish all pages; return what is wrong with them."""
-    wrong: list[str] = []
     _backward(site / "backward")
     (site / "404.html").unlink(missing_ok=True)  # for servers: its links begin at their root
-    pages = sorted(site.rglob("*.html"))
-    for page in pages:
+    return [*set_formulas(site), *dead_links(site)]
+
+
+def set_formulas(site: Path) -> list[str]:
+    """Turn all formulas into MathML, and let pages take the site's own stand-in for a worker."""
+    wrong: list[str] = []
+    for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
         done = FORMULA.sub(partial(_mathml, page, wrong), text)
         done = SHIM.sub(
@@ -35,16 +45,20 @@ def finish(site: Path) -> list[str]:
             wrong.append(f"{page.relative_to(site)}: {len(done.encode())} bytes, more than {LIMIT}")
         if "arithmatex" in done:
             wrong.append(f"{page.relative_to(site)}: a formula is left as it was written")
-    return wrong + _dead_links(site, pages)
+    return wrong
 
 
 def _mathml(page: Path, wrong: list[str], found: re.Match[str]) -> str:
     latex = html.unescape(found[3]).strip()
+    for command, meant in COMMANDS.items():
+        latex = latex.replace(command, meant)
     try:
         made = convert(latex, display="block" if found[1] == "div" else "inline")
     except Exception as error:
         wrong.append(f"{page.name}: {latex!r} can't be set: {error}")
         return found[0]
+    if "\\" in made:
+        wrong.append(f"{page.name}: {latex!r} holds a command that is not known")
     label = html.escape(" ".join(latex.split()), quote=True)
     return made.replace("<math ", f'<math alttext="{label}" ', 1)
 
@@ -88,9 +102,10 @@ class _Page(HTMLParser):
             self.fetched.append(target)
 
 
-def _dead_links(site: Path, pages: list[Path]) -> list[str]:
-    parsed = {}
-    for page in pages:
+def dead_links(site: Path) -> list[str]:
+    """Follow every link and anchor; name what is fetched from elsewhere."""
+    parsed: dict[Path, _Page] = {}
+    for page in sorted(site.rglob("*.html")):
         parsed[page] = _Page()
         parsed[page].feed(page.read_text(encoding="utf-8"))
     wrong = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import tomllib
 import typing
 from typing import Any
@@ -135,12 +136,17 @@ def _default(field: FieldInfo) -> str:
 
 def table(kind: type[BaseModel], tag: str | None = None) -> str:
     """The keys of one table of the file."""
-    _, said = described(kind)
+    text, said = described(kind)
     rows = ["| key | type and range | default | meaning |", "|---|---|---|---|"]
     for name, field in kind.model_fields.items():
         if name == tag:
             continue
-        cells = [f"`{name}`", field_words(kind, name, field), _default(field), said.get(name, "")]
+        cells = [
+            f"`{name}`",
+            field_words(kind, name, field),
+            _default(field),
+            said.get(name) or ("see above" if re.search(rf"\b{name}\b", text) else ""),
+        ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) if len(rows) > 2 else "No further keys."
 
