@@ -36,6 +36,7 @@ def website(monkeypatch):
 
 
 @needs_docs
+@pytest.mark.slow  # as all that needs the extra: .ci/run installs it before the slow tests
 class TestGenerated:
     def test_every_key_has_type_default_and_meaning(self, website):
         keys = website("keys")
