@@ -20,6 +20,7 @@ COMMANDS = {
     r"\lbrace": r"\{",
     r"\rbrace": r"\}",
 }  # in the converter's words
+LINE = re.compile(r'<a id="([\w-]+)" name="\1" href="#\1"></a>')  # a link without words
 LIMIT = 1_000_000  # bytes of one page
 
 
@@ -39,6 +40,7 @@ def set_formulas(site: Path) -> list[str]:
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )
+        done = LINE.sub(r'<span id="\1"></span>', done)
         if done != text:
             page.write_text(done, encoding="utf-8")
         if len(done.encode()) > LIMIT:
