@@ -149,6 +149,7 @@ class TestInABrowser:
             assert "jcnn.ops" in tab.inner_text("#truth-say")
             assert "✓" in tab.inner_text("#truth-say")
 
+    @pytest.mark.slow
     def test_every_geometry_is_drawn_within_a_phone(self, browser, fixtures):
         with opened(browser, PAGE, 360) as tab:
             for row in fixtures["convolutions"][::9]:
@@ -194,6 +195,7 @@ class TestInABrowser:
             assert cards() == before
             assert (rows, tab.locator(".deal").count()) == (9, 25)
 
+    @pytest.mark.slow
     def test_pools_tell_ties_and_kinks(self, browser):
         with opened(browser, PAGE) as tab:
             tab.click("#pool-a [data-index='3']")

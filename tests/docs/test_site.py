@@ -122,13 +122,14 @@ class TestBuilt:
     def test_search_finds_words(self):
         with chromium() as browser, opened(browser, SITE / "index.html") as tab:
             tab.keyboard.press("Control+k")
+            tab.wait_for_function(
+                "document.activeElement?.shadowRoot?.activeElement?.tagName === 'INPUT'"
+            )
             for word in ("padding", "ties", "resume"):
-                tab.wait_for_timeout(500)
                 tab.keyboard.press("Control+a")
                 tab.keyboard.type(word, delay=30)
-                tab.wait_for_timeout(800)
-                found = tab.locator("a[href*='?h=']").all_text_contents()
-                assert any(word in entry.lower() for entry in found), (word, found)
+                found = tab.locator("a[href*='?h=']", has_text=re.compile(word, re.IGNORECASE))
+                found.first.wait_for()
 
     @needs_browser
     def test_the_page_backward_leads_into_the_site(self):
