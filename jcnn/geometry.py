@@ -61,8 +61,10 @@ class Geometry:
     def rest(self) -> tuple[int, ...]:
         """Elements of the padded input behind the last window."""
         return tuple(
-            (n - span) % stride
-            for n, span, stride in zip(self.padded, self.span, self.strides, strict=True)
+            n - span - stride * (m - 1)
+            for n, span, stride, m in zip(
+                self.padded, self.span, self.strides, self.output, strict=True
+            )
         )
 
     @property
@@ -73,7 +75,7 @@ class Geometry:
         have negative padding.
         """
         return tuple(
-            (max(0, lo - span + 1), max(0, hi - span + 1))
+            (over(lo - span + 1), over(hi - span + 1))
             for span, (lo, hi) in zip(self.span, self.padding, strict=True)
         )
 
@@ -90,6 +92,16 @@ class Geometry:
     def taps(self) -> int:
         """Number of elements in one window."""
         return prod(self.window)
+
+
+def known(*lengths: object) -> bool:
+    """Whether lengths are numbers, and not the dimensions that ``jax.export`` leaves open."""
+    return all(isinstance(n, int) for n in lengths)
+
+
+def over(n: int) -> int:
+    """``max(0, n)``, for an n that is none above 0 where it is not known."""
+    return max(0, n) if known(n) else 0
 
 
 def integer(name: str, value: object, minimum: int) -> int:
@@ -183,7 +195,7 @@ def place(
     groups = integer("groups", groups, 1)
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     resolved = Geometry(size, window, strides, pads(padding, size, span, strides), dilation, groups)
-    if min(resolved.output) < 1:
+    if any(known(n) and n < 1 for n in resolved.output):
         raise ValueError(_too_large(resolved))
     return resolved
 
@@ -204,7 +216,7 @@ def place_pool(
     """Resolve a pool's window; refuse one that padding alone can fill."""
     resolved = place(size, window, strides, padding)
     for span, pair in zip(resolved.span, resolved.padding, strict=True):
-        if max(pair) >= span:
+        if known(*pair) and max(pair) >= span:
             raise ValueError(
                 f"padding must be smaller than the window {resolved.window}, "
                 f"found {resolved.padding}"
@@ -246,7 +258,7 @@ def transposed_size(
         s * (n - 1) + k - lo - hi
         for n, s, k, (lo, hi) in zip(inner, strides, span, cut, strict=True)
     )
-    if min(size) < 1:
+    if any(known(n) and n < 1 for n in size):
         raise ValueError(f"padding {cut} leaves nothing of the output, found size {size}")
     return size
 

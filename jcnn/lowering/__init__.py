@@ -1,7 +1,7 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.choice import Choice, allow_winograd, choose, forced, noted
+from jcnn.lowering.choice import Choice, Policy, allow_winograd, choose, forced, noted
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
 from jcnn.lowering.pools import (
     gather,
@@ -14,6 +14,7 @@ from jcnn.lowering.pools import (
 __all__ = [
     "Choice",
     "Geometry",
+    "Policy",
     "allow_winograd",
     "choose",
     "correlate",

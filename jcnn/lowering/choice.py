@@ -11,10 +11,12 @@ from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from jcnn.geometry import Geometry
-from jcnn.lowering.fold import outputs_a_block
+from jcnn.geometry import Geometry, known
+from jcnn.lowering.fold import Fold, outputs_a_block
+from jcnn.lowering.windows import UNROLLED
 
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
 NAMES = (
@@ -55,14 +57,14 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
         ValueError: There is no such lowering, or no such operation.
     """
     everywhere = dict.fromkeys(OPERATIONS, name) if name else {}
-    for what, words, known in (
+    for what, words, names in (
         ("operation", operations, OPERATIONS),
         ("lowering", {**everywhere, **operations}.values(), NAMES),
     ):
         for word in words:
-            if word not in known:
-                near = "".join(get_close_matches(word, known, 1))
-                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(known)}"
+            if word not in names:
+                near = "".join(get_close_matches(word, names, 1))
+                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(names)}"
                 raise ValueError(f"forced: no {what} '{word}'{hint}")
     token = _forced.set({**_forced.get(), **everywhere, **operations})
     try:
@@ -98,6 +100,31 @@ def allow_winograd(on: bool) -> Iterator[None]:
         _winograd.reset(token)
 
 
+class Policy(NamedTuple):
+    """What was asked for when an operation was called, and holds when it is compiled."""
+
+    forced: tuple[tuple[str, str], ...]
+    winograd: bool | None
+    precision: str | None
+
+    @classmethod
+    def current(cls) -> Policy:
+        """What is asked for here."""
+        precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+        return cls(tuple(sorted(_forced.get().items())), _winograd.get(), precision)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the context, what is traced takes the lowerings that were asked for."""
+        tokens = _forced.set(dict(self.forced)), _winograd.set(self.winograd)
+        try:
+            with jax.default_matmul_precision(self.precision):
+                yield
+        finally:
+            _forced.reset(tokens[0])
+            _winograd.reset(tokens[1])
+
+
 def choose(
     operation: str,
     g: Geometry,
@@ -118,8 +145,39 @@ def choose(
         return Choice(wanted, "forced")
     if platform != "cpu":
         return Choice("xla", "the platform's library recognises XLA's convolution")
-    least = min(channels, features) // g.groups
+    if not known(batch, *g.size):
+        return _for_any_size(operation, g, channels)
     exact = jnp.dtype(dtype).itemsize == 8
+    chosen = _on_cpu(operation, g, channels, features, batch=batch, exact=exact)
+    if operations(chosen.name, g, channels, features) <= UNROLLED:
+        return chosen
+    name = "transposed" if operation == "kernel_gradient" else "xla"
+    return Choice(name, "a large window: one operation, whatever its size")
+
+
+def _for_any_size(operation: str, g: Geometry, channels: int) -> Choice:
+    """What is right whatever the dimensions are that ``jax.export`` leaves open."""
+    if operation == "kernel_gradient":
+        name = "xla" if g.groups > 1 else "transposed"
+    else:
+        depthwise = g.groups > 1 and channels // g.groups <= 4 and known(*g.size)
+        name = "direct" if depthwise else "xla"
+    return Choice(name, "dimensions that are not known: no blocks, nothing to weigh")
+
+
+def operations(name: str, g: Geometry, channels: int, features: int) -> int:
+    """How many slices, or sums, one after another, a lowering is made of, as far as g says."""
+    if name.startswith("fold"):
+        folded = Fold.of(g, channels, features).folded
+        base = {"fold": "patches", "fold_xla": "xla", "fold_overlap_add": "overlap_add"}[name]
+        return operations(base, folded, channels, features)
+    return {"patches": sum(g.window), "overlap_add": g.taps}.get(name, 1)
+
+
+def _on_cpu(
+    operation: str, g: Geometry, channels: int, features: int, *, batch: int, exact: bool
+) -> Choice:
+    least = min(channels, features) // g.groups
     if not exact and batch * prod(g.output) >= SMALL and _filters(operation, g, least):
         return Choice("winograd", "a small window at stride 1 over many channels: fewer products")
     if g.groups > 1:

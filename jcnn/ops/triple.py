@@ -34,6 +34,8 @@ import jax
 
 from jcnn import lowering
 from jcnn.geometry import Geometry
+from jcnn.lowering import xla
+from jcnn.ops import mapping
 from jcnn.ops.rule import arguments, rule
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
@@ -55,6 +57,11 @@ def input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array
 def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """W: correlate ``x`` (N, *size, C) with ``dy`` (N, *output, D) to (*window, C/G, D)."""
     return lowering.kernel_gradient(geometry, x, dy)
+
+
+correlation.folding(mapping.of_image, like=xla.correlate)
+input_gradient.folding(mapping.of_transposed, like=xla.input_gradient)
+kernel_gradient.folding(mapping.of_kernel, like=xla.kernel_gradient)
 
 
 @correlation.pullback

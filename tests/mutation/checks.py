@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -27,6 +27,7 @@ from jcnn.proof import Call
 from jcnn.proof.oracle import formula
 from tests.cases import Case
 from tests.lowering import loops
+from tests.ops.mapped import MAPPED, Examples
 
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6
@@ -66,6 +67,17 @@ def exact(
     if second:
         expected += [f.tangent(v, *x), *f.curvature(dy, v, *x)]
     return _all_near(found, expected, rtol=0, atol=CLOSE)
+
+
+def under_vmap(ops: Any, problem: Call) -> bool:
+    """Value and gradients of mapped examples, whichever arguments they have of their own."""
+    for mapped in MAPPED.values():
+        examples = Examples(problem, mapped)
+        arrays = [np.asarray(a, np.float64) for a in (*examples.arrays, examples.dy)]
+        found = _results(partial(examples.run, ops), *arrays)
+        if not _all_near(found, examples.expected(), rtol=0, atol=CLOSE):
+            return False
+    return True
 
 
 def against_reference(ops: Any, case: Case, at_zero: bool = False) -> bool:
