@@ -45,7 +45,7 @@ def stage() -> None:
         text, files = sources.rewrite(page.read_text(encoding="utf-8"), page, ROOT / "docs")
         shown |= files
         _write(str(page.relative_to(ROOT / "docs")), text)
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
+    for name in (name for name in sources.PAGES if name != "README.md"):
         text, files = sources.rewrite(
             (ROOT / name).read_text(encoding="utf-8"), ROOT / "docs" / "x.md", ROOT / "docs"
         )

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\(|^\[[^\]\n]+\]: )(?![a-z]+:|#)([^()\s#]*)(#[^()\s]*)?", re.MULTILINE)
 FOLDERS = ("jcnn", "tests", "configs", "scripts", "website")
+PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
 LANGUAGES = {".toml": "toml", ".py": "python", ".md": "markdown", ".js": "js", ".ipynb": "json"}
 
 
@@ -27,9 +28,11 @@ def rewrite(text: str, page: Path, docs: Path) -> tuple[str, set[Path]]:
             return found[0]
         if not file.exists() or not file.is_relative_to(ROOT):
             return found[0]  # left as it is: the check of the finished site names it
+        folder = PurePosixPath(page.relative_to(docs)).parent
+        if file.parent == ROOT and file.name in PAGES:
+            return f"{before}{os.path.relpath(PAGES[file.name], folder)}{anchor}"
         shown.add(file)
-        page_of = source_page(file)
-        away = os.path.relpath(page_of, PurePosixPath(page.relative_to(docs)).parent)
+        away = os.path.relpath(source_page(file), folder)
         return f"{before}{away}{line_anchor(file, anchor[1:])}"
 
     return LINK.sub(point, text), shown
