@@ -68,8 +68,10 @@ class Geometry:
     def rest(self) -> tuple[int, ...]:
         """Elements of the padded input behind the last window."""
         return tuple(
-            (n - span) % stride
-            for n, span, stride in zip(self.padded, self.span, self.strides, strict=True)
+            n - span - stride * (m - 1)
+            for n, span, stride, m in zip(
+                self.padded, self.span, self.strides, self.output, strict=True
+            )
         )
 
     @property
@@ -77,7 +79,7 @@ class Geometry:
         """What no window does by itself: elements filled from the input, or (negative) cropped."""
         if self.fill != ZEROS:
             return self.padding
-        return tuple((min(lo, 0), min(hi, 0)) for lo, hi in self.padding)
+        return tuple((-over(-lo), -over(-hi)) for lo, hi in self.padding)
 
     def bordered(self) -> Geometry:
         """The same windows over an input that has its border: padded with zeros alone."""
@@ -97,7 +99,7 @@ class Geometry:
         have negative padding.
         """
         return tuple(
-            (max(0, lo - span + 1), max(0, hi - span + 1))
+            (over(lo - span + 1), over(hi - span + 1))
             for span, (lo, hi) in zip(self.span, self.padding, strict=True)
         )
 
@@ -116,6 +118,16 @@ class Geometry:
         return prod(self.window)
 
 
+def known(*lengths: object) -> bool:
+    """Whether lengths are numbers, and not the dimensions that ``jax.export`` leaves open."""
+    return all(isinstance(n, int) for n in lengths)
+
+
+def over(n: int) -> int:
+    """``max(0, n)``, for an n that is none above 0 where it is not known."""
+    return max(0, n) if known(n) else 0
+
+
 def integer(name: str, value: object, minimum: int | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``."""
     try:
@@ -129,9 +141,14 @@ def integer(name: str, value: object, minimum: int | None = None) -> int:
     return number
 
 
+def is_single(value: object) -> bool:
+    """Whether it is one integer: Python's, NumPy's, or an array of no axis."""
+    return isinstance(value, int) or getattr(value, "ndim", None) == 0
+
+
 def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tuple[int, ...]:
     """Return one integer per spatial axis, from one integer or one for each axis."""
-    if isinstance(value, int | np.integer):
+    if is_single(value):
         return (integer(name, value, minimum),) * rank
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
         raise TypeError(f"{name} must be an integer or a sequence of them, found {value!r}")
@@ -157,7 +174,7 @@ def pads(
     """
     if isinstance(padding, str):
         return _named_pads(padding, size, span, strides)
-    if isinstance(padding, int | np.integer):
+    if is_single(padding):
         both = integer("padding", padding)
         return ((both, both),) * len(size)
     if not isinstance(padding, Sequence | np.ndarray) or len(padding) != len(size):
@@ -224,7 +241,7 @@ def place(
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     edges = pads(padding, size, span, strides)
     resolved = Geometry(size, window, strides, edges, dilation, groups, fill_of(padding))
-    if min(resolved.output) < 1:
+    if any(known(n) and n < 1 for n in resolved.output):
         raise ValueError(_too_large(resolved))
     if any(map(any, resolved.border)) and min(resolved.bordered().size) < 1:
         raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
@@ -255,7 +272,7 @@ def place_pool(
     """
     resolved = place(size, window, strides, padding)
     for span, pair in zip(resolved.span, resolved.padding, strict=True):
-        if max(pair) >= span:
+        if known(*pair) and max(pair) >= span:
             raise ValueError(
                 f"padding must be smaller than the window {resolved.window}, "
                 f"found {resolved.padding}"
@@ -338,7 +355,7 @@ def transposed_size(
         s * (n - 1) + k - lo - hi
         for n, s, k, (lo, hi) in zip(inner, strides, span, cut, strict=True)
     )
-    if min(size) < 1:
+    if any(known(n) and n < 1 for n in size):
         raise ValueError(f"padding {cut} leaves nothing of the output, found size {size}")
     return size
 

@@ -16,9 +16,13 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
-from jcnn.lowering.choice import choose, note
+from jcnn.lowering.choice import choose
+from jcnn.lowering.policy import note
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import resized
+
+# More groups than these run in a loop, so that the program does not grow with them.
+GROUPS_UNROLLED = 4
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -90,14 +94,14 @@ def _grouped(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Arr
         "input_gradient": input_gradient,
         "kernel_gradient": kernel_gradient,
     }[operation]
-    one = replace(g, groups=1)
+    one = partial(public, replace(g, groups=1))
     # A kernel's input channels are those of one group already.
-    pairs = zip(
-        jnp.split(a, g.groups, axis=-1),
-        jnp.split(b, g.groups, axis=-1),
-        strict=True,
-    )
-    return jnp.concatenate([public(one, a, b) for a, b in pairs], axis=-1)
+    if g.groups <= GROUPS_UNROLLED:
+        pairs = zip(*(jnp.split(m, g.groups, axis=-1) for m in (a, b)), strict=True)
+        return jnp.concatenate([one(a, b) for a, b in pairs], axis=-1)
+    a, b = (jnp.moveaxis(m.reshape(*m.shape[:-1], g.groups, -1), -2, 0) for m in (a, b))
+    y = jnp.moveaxis(lax.map(lambda pair: one(*pair), (a, b)), 0, -2)
+    return lax.collapse(y, y.ndim - 2)
 
 
 _MODULES = {

@@ -7,6 +7,7 @@ takes one group at a time, this one fused loop runs over all channels as vectors
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 
 import jax
@@ -15,19 +16,57 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.blocks import block_size, sum_blocks
-from jcnn.lowering.windows import adjoint, flipped, overlap_add, pad, views
+from jcnn.lowering.windows import (
+    UNROLLED,
+    adjoint,
+    flipped,
+    overlap_add,
+    pad,
+    spread,
+    views,
+    views_from,
+)
 
 # Images that every sum of the kernel gradient finds in cache: 8 ms against 21 for all at once.
 BLOCK_BYTES = 2 << 20
+# Taps of a large window that are added in one turn of a loop.
+TAPS_A_TURN = 8
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """Each channel c of the groups, spread over the features that read it, times its row of w."""
+    if g.taps > UNROLLED:
+        return _correlate_in_a_loop(g, x, w)
     taps = w.reshape(g.taps, *w.shape[-2:])
     y = jnp.zeros((), x.dtype)
     for c, channel in enumerate(_channels(g, x, w.shape[-1])):
-        for k, view in enumerate(views(g, pad(g, channel))):
-            y = y + view * taps[k, c]
+        for k, seen in enumerate(views(g, pad(g, channel))):
+            y = y + seen * taps[k, c]
+    return y
+
+
+def _correlate_in_a_loop(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """The same sum, a few taps of a row per turn: y is read and written once for them all."""
+    row, taps = g.window[-1], w.reshape(g.taps, *w.shape[-2:])
+    images = [pad(g, channel) for channel in _channels(g, x, w.shape[-1])]
+    y = jnp.zeros((x.shape[0], *g.output, w.shape[-1]), x.dtype)
+    rest = row % TAPS_A_TURN
+    parts = (
+        (range(0, row - rest, TAPS_A_TURN), TAPS_A_TURN),
+        (range(row - rest, row, rest or 1), rest),
+    )
+    for columns, count in parts:
+
+        def add(i: jax.Array, y: jax.Array, columns=columns, count=count) -> jax.Array:
+            first = i // len(columns) * row + columns.start + i % len(columns) * columns.step
+            kernel = lax.dynamic_slice_in_dim(taps, first, count)
+            for c, image in enumerate(images):
+                for k, seen in enumerate(views_from(g, image, first, count)):
+                    y = y + seen * kernel[k, c]
+            return y
+
+        if columns:
+            y = lax.fori_loop(0, g.taps // row * len(columns), add, y)
     return y
 
 
@@ -35,6 +74,9 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """At stride 1 the correlation with the flipped kernel, else the adjoint of the views."""
     if max(g.strides) == 1:
         return correlate(adjoint(g), dy, flipped(g, w))
+    if g.taps > UNROLLED:
+        back, dy = spread(g, dy)
+        return correlate(back, dy, flipped(g, w))
     c, d = w.shape[-2], w.shape[-1]
     taps = w.reshape(g.taps, c, d)
     grouped = (*dy.shape[:-1], g.groups, d // g.groups)
@@ -56,15 +98,21 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     space, shape = tuple(range(g.rank + 1)), (*g.window, x.shape[-1] // g.groups, dy.shape[-1])
 
     def block(x: jax.Array, dy: jax.Array) -> jax.Array:
-        dw = [
-            [jnp.sum(view * dy, space) for view in views(g, pad(g, channel))]
-            for channel in _channels(g, x, dy.shape[-1])
-        ]
+        images = [pad(g, channel) for channel in _channels(g, x, dy.shape[-1])]
+        if g.taps > UNROLLED:
+            return lax.map(partial(_products, g, images, dy), jnp.arange(g.taps)).reshape(shape)
+        dw = [[jnp.sum(seen * dy, space) for seen in views(g, image)] for image in images]
         return jnp.stack([jnp.stack(taps) for taps in dw], 1).reshape(shape)
 
     values = prod(g.size) * x.shape[-1] + prod(g.output) * dy.shape[-1]
     size = block_size(x.shape[0], values * x.dtype.itemsize, BLOCK_BYTES)
     return sum_blocks(block, size, shape, x, dy)
+
+
+def _products(g: Geometry, images: list[jax.Array], dy: jax.Array, k: jax.Array) -> jax.Array:
+    """The sums over all positions for element k of the window."""
+    seen = (next(views_from(g, image, k, 1)) for image in images)
+    return jnp.stack([jnp.sum(view * dy, tuple(range(g.rank + 1))) for view in seen])
 
 
 def _channels(g: Geometry, x: jax.Array, features: int) -> Iterator[jax.Array]:

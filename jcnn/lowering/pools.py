@@ -12,9 +12,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
+from jcnn.lowering import large_windows
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import overlap_add, pad, views
+
+# Elements of a window, and windows that an element lies in, up to which a program has operations
+# for each: beyond, it would grow with the window, and so would the time that it takes to compile.
+UNROLLED = 25
+OVERLAPS = 9
 
 Pair = tuple[jax.Array, jax.Array]
 
@@ -31,8 +37,11 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
 
 
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     dtype = winner_dtype(g)
+    if _large(g):
+        return _floored(floor, *large_windows.max_pool(g, x, dtype))
     seen = list(views(g, pad(g, x, -jnp.inf)))
     # lax.max looks for NaN at every comparison. Apart from them it is looked for in two arrays at a
     # time: 3x3 windows take up to a quarter less so, 2x2 ones a tenth more.
@@ -42,18 +51,31 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
         larger = lax.gt(view, best)
         winner = lax.select(larger, lax.full_like(winner, k), winner)
         best = lax.select(larger, view, best) if nan_apart else lax.max(best, view)
-    if floor is not None:
-        least = lax.full_like(best, floor)
-        winner = lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(dtype)))
-        best = lax.max(best, least)
+    best, winner = _floored(floor, best, winner)
     if nan_apart:
         unordered = reduce(lax.bitwise_or, (lax.ne(view, view) for view in seen))
-        best = lax.select(unordered, lax.full_like(best, jnp.nan), best)
+        # A root, and not the constant NaN, which jax_debug_nans would take for where one arose.
+        nan = lax.sqrt(lax.select(unordered, lax.full_like(best, -1), lax.full_like(best, 0)))
+        best = lax.select(unordered, nan, best)
     return best, winner
+
+
+def _floored(floor: float | None, best: jax.Array, winner: jax.Array) -> Pair:
+    if floor is None:
+        return best, winner
+    least = lax.full_like(best, floor)
+    winner = lax.select(lax.gt(best, least), winner, lax.full_like(winner, none(winner.dtype)))
+    return lax.max(best, least), winner
+
+
+def _large(g: Geometry) -> bool:
+    return g.taps > UNROLLED and max(g.dilation) == 1
 
 
 def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
     """y[m] = x at the winner of window m; 0 where there is none."""
+    if g.taps > UNROLLED:
+        return large_windows.gather(g, x, winner)
     y = jnp.zeros(winner.shape, x.dtype)
     for k, view in enumerate(views(g, pad(g, x, 0))):
         y = jnp.where(winner == jnp.asarray(k, winner.dtype), view, y)
@@ -63,6 +85,8 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 @summed_in_float32
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
+    if prod(_reach(g)) > OVERLAPS or (g.taps > UNROLLED and max(g.dilation) > 1):
+        return large_windows.scatter(g, dy, winner)
     if max(g.dilation) == 1:
         return on_cpu_once(partial(_spread, g), dy, winner)
     zero = jnp.zeros((), dy.dtype)
@@ -80,7 +104,7 @@ def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.
 
     a single loop over dx, without a sum where windows do not overlap.
     """
-    reach = [-(-k // s) for k, s in zip(g.window, g.strides, strict=True)]
+    reach = _reach(g)
     blocks = [m + j - 1 for m, j in zip(g.output, reach, strict=True)]
     cells = [n for pair in zip(blocks, g.strides, strict=True) for n in pair]
     shape = (dy.shape[0], *cells, dy.shape[-1])
@@ -102,6 +126,11 @@ def _spread(g: Geometry, dy: jax.Array, winner: jax.Array | None = None) -> jax.
     ]
     dx = dx.reshape(dy.shape[0], *whole, dy.shape[-1])
     return lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def _reach(g: Geometry) -> list[int]:
+    """Blocks of one stride that a window reaches, along each axis."""
+    return [-(-k // s) for k, s in zip(g.window, g.strides, strict=True)]
 
 
 def _shifted(
@@ -148,12 +177,16 @@ def _is_winner(
 @summed_in_float32
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     """The sum of each window; padding counts as 0."""
+    if _large(g):
+        return large_windows.window_sum(g, x)
     return sum(views(g, pad(g, x, 0)), start=jnp.zeros((), x.dtype))
 
 
 @summed_in_float32
 def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     """Adjoint of window_sum: adds each dy[m] at every element of window m."""
+    if _large(g) and prod(_reach(g)) > OVERLAPS:
+        return large_windows.window_spread(g, dy)
     if max(g.dilation) == 1:
         return _spread(g, dy)
     return overlap_add(g, (dy for _ in range(g.taps)))

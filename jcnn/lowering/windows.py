@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import jax
@@ -10,6 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
+
+# Operations up to which a correlation's program may have one for each tap of the window: beyond, it
+# would grow with the window, and so would the time that it takes to compile.
+UNROLLED = 50
 
 
 def resized(a: jax.Array, edges: Sequence[tuple[int, int]], first: int = 1) -> jax.Array:
@@ -33,6 +38,22 @@ def views(g: Geometry, x: jax.Array) -> Iterator[jax.Array]:
         start = [d * i for d, i in zip(g.dilation, k, strict=True)]
         limit = [i + (m - 1) * s + 1 for i, m, s in zip(start, g.output, g.strides, strict=True)]
         yield lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *g.strides, 1))
+
+
+def views_from(g: Geometry, x: jax.Array, first: jax.Array, count: int) -> Iterator[jax.Array]:
+    """The views of ``count`` elements from ``first`` on, a traced index, all in one row."""
+    starts, k = [jnp.zeros((), first.dtype)] * x.ndim, first
+    for axis in reversed(range(g.rank)):
+        k, within = k // g.window[axis], k % g.window[axis]
+        starts[axis + 1] = g.dilation[axis] * within
+    seen = [(m - 1) * s + 1 for m, s in zip(g.output, g.strides, strict=True)]
+    reach = [*seen[:-1], seen[-1] + (count - 1) * g.dilation[-1]]
+    row = lax.dynamic_slice(x, starts, (x.shape[0], *reach, x.shape[-1]))
+    for i in range(count):
+        start = [0] * x.ndim
+        start[-2] = i * g.dilation[-1]
+        limit = (x.shape[0], *seen[:-1], start[-2] + seen[-1], x.shape[-1])
+        yield lax.slice(row, start, limit, (1, *g.strides, 1))
 
 
 def overlap_add(g: Geometry, parts: Iterable[jax.Array]) -> jax.Array:
@@ -77,6 +98,18 @@ def adjoint(g: Geometry) -> Geometry:
         (span - 1 - lo, span - 1 - hi) for span, (lo, hi) in zip(g.span, g.padding, strict=True)
     )
     return Geometry(g.output, g.window, (1,) * g.rank, padding, g.dilation, g.groups)
+
+
+def spread(g: Geometry, dy: jax.Array) -> tuple[Geometry, jax.Array]:
+    """The adjoint at any stride, in which dy stands with zeros between its elements."""
+    edges = [
+        (0, size + lo + hi - span - (m - 1) * s, s - 1)
+        for size, span, m, s, (lo, hi) in zip(
+            g.size, g.span, g.output, g.strides, g.padding, strict=True
+        )
+    ]
+    dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    return adjoint(replace(g, strides=(1,) * g.rank)), dy
 
 
 def flipped(g: Geometry, w: jax.Array) -> jax.Array:

@@ -33,6 +33,8 @@ from typing import Any, Generic, TypeVar
 
 import jax
 
+from jcnn.ops.mapped import Fold, Mapped
+
 R = TypeVar("R")
 Kept = tuple[Any, ...]
 
@@ -64,12 +66,22 @@ class Rule(Generic[R]):
         self, function: Callable[..., R], keeps: Callable[..., Kept], statics: int
     ) -> None:
         self._keeps, self._statics = keeps, statics
+        self._mapped: Mapped | None = None
         self._function = jax.custom_vjp(function, nondiff_argnums=tuple(range(statics)))
         update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> R:
-        """Compute; under differentiation, keep and pull back."""
-        return self._function(*args)  # pyright: ignore[reportReturnType]
+        """Compute; under differentiation, keep and pull back; under ``vmap``, fold or map."""
+        if self._mapped is None:
+            return self._function(*args)  # pyright: ignore[reportReturnType]
+        y: Any = self._mapped(args[: self._statics], *args[self._statics :])
+        return y
+
+    def folding(self, fold: Fold, like: Callable[..., Any] | None = None) -> Rule[R]:
+        """Say how examples that ``vmap`` maps become a batch: see :mod:`jcnn.ops.mapped`."""
+        name = vars(self)["__name__"]  # of the function
+        self._mapped = Mapped(name, self._function, fold, like or self._function)
+        return self
 
     def pullback(self, function: Callable[..., Any]) -> Rule[R]:
         """State ``function(*statics, *kept, dy)``: the gradient of each argument, or of the one."""

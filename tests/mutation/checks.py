@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -27,6 +27,7 @@ from jcnn.proof import Call
 from jcnn.proof.oracle import formula
 from tests.cases import Case
 from tests.lowering import loops
+from tests.ops.mapped import MAPPED, Examples
 
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6
@@ -66,6 +67,17 @@ def exact(
     if second:
         expected += [f.tangent(v, *x), *f.curvature(dy, v, *x)]
     return _all_near(found, expected, rtol=0, atol=CLOSE)
+
+
+def under_vmap(ops: Any, problem: Call) -> bool:
+    """Value and gradients of mapped examples, whichever arguments they have of their own."""
+    for mapped in MAPPED.values():
+        examples = Examples(problem, mapped)
+        arrays = [np.asarray(a, np.float64) for a in (*examples.arrays, examples.dy)]
+        found = _results(partial(examples.run, ops), *arrays)
+        if not _all_near(found, examples.expected(), rtol=0, atol=CLOSE):
+            return False
+    return True
 
 
 def against_reference(ops: Any, case: Case, at_zero: bool = False) -> bool:
@@ -112,6 +124,30 @@ def _finite(f: Callable[[jax.Array], jax.Array]) -> bool:
     y, pull = jax.vjp(f, jnp.asarray(LARGE))
     (da,) = pull(jnp.ones_like(y))
     return bool(jnp.isfinite(y).all() and (jnp.abs(da) <= 1).all())
+
+
+def masked_classes(ops: Any) -> bool:
+    """Classes of -inf are as if they were not there; a label that is none counts nothing."""
+    logits = np.where(np.arange(12).reshape(2, 6) % 3 == 1, -np.inf, LARGE.repeat(2, 1) / 100)
+    there = np.flatnonzero(np.isfinite(logits[0])), np.flatnonzero(np.isfinite(logits[1]))
+    dl, y = np.array([1.0, -2.0]), np.array([0, 5])
+
+    def run(a: jax.Array, y: jax.Array) -> list[jax.Array]:
+        value, pull = jax.vjp(lambda a: ops.softmax_cross_entropy(a, y, label_smoothing=0.3), a)
+        return [value, *pull(jnp.asarray(dl))]
+
+    few = np.stack([row[k] for row, k in zip(logits, there, strict=True)])
+    few_y = np.array([np.flatnonzero(k == i)[0] for k, i in zip(there, y, strict=True)])
+    value, da = _results(run, logits, y)
+    expected, of_few = _results(run, few, few_y)
+    whole = np.zeros_like(logits)
+    for row, k, part in zip(whole, there, of_few, strict=True):
+        row[k] = part
+    none = _results(run, logits, np.array([-1, 6]))
+    right = [expected, whole, np.zeros(2), np.zeros_like(logits)]
+    where = np.array([False, False])
+    nan = ops.softmax_cross_entropy(jnp.asarray(LARGE), np.full((2, 3), np.nan), where=where)
+    return _all_near([value, da, *none, nan], [*right, np.zeros(2)], rtol=1e-9, atol=1e-12)
 
 
 def sums_in_float32(ops: Any) -> bool:

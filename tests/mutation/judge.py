@@ -11,7 +11,8 @@ import jax
 
 import jcnn.ops
 from jcnn.geometry import Geometry, place
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import (
@@ -19,8 +20,10 @@ from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
     exact,
+    masked_classes,
     pools_directly,
     sums_in_float32,
+    under_vmap,
     winners_fit,
 )
 from tests.mutation.reloading import replaced
@@ -34,12 +37,18 @@ POOLS = {
     "unequal": call("max_pool", (1, 6, 7, 2), window=(3, 2), strides=(1, 2)),
     "32-channels": call("max_pool", (1, 4, 6, 32), window=2),
     "volume": call("max_pool", (1, 3, 4, 3, 2), window=2, strides=1),
+    "large": call("max_pool", (2, 13, 12, 2), window=(6, 5), padding=((3, 0), (0, 2))),
+    "large-apart": call("max_pool", (1, 17, 12, 2), window=(7, 5), strides=(8, 7)),
+    "large-overlapping": call("max_pool", (2, 18, 15, 2), window=(6, 7), strides=(4, 2), padding=2),
+    "large-unit": call("max_pool", (1, 9, 11, 2), window=(5, 7), strides=1),
 }
 ONE, PADDED = (1, 1), ((1, 0), (0, 2))
 DILATED = {
     "strides": Geometry((7, 8), (3, 2), (2, 1), PADDED, (1, 3)),
     "no-strides": Geometry((8, 7), (2, 3), ONE, PADDED, (2, 1)),
     "undilated": Geometry((5, 6), (3, 2), (1, 2), PADDED, ONE),
+    "large": Geometry((12, 15), (6, 7), (4, 2), PADDED, ONE),
+    "large-dilated": Geometry((12, 15), (5, 6), (4, 2), PADDED, (2, 1)),
 }
 # Beside what is small and forced in the exact tests.
 PROBLEMS = {
@@ -64,7 +73,10 @@ LOWERINGS = {
 RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "precision": ("average_pool", "batch_norm"),
     "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
+    "mapped": ("correlate", "dense"),
+    "mapping": ("correlate", "convolve_transpose"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
@@ -120,7 +132,7 @@ def checks(file: str, function: str = "") -> Iterator[Check]:
 
 
 def _of_lowering(name: str) -> Iterator[Check]:
-    if name in ("pools", "precision"):
+    if name in ("pools", "precision", "large_windows"):
         yield from _pools()
     for problem in PROBLEMS.values():
         for lowering in LOWERINGS.get(name, (name,)):
@@ -152,6 +164,20 @@ def _served(problem: Call, lowering: str) -> bool:
     return any(lowering in applicable(operation, g) for operation in OPERATIONS)
 
 
+# Every way of :mod:`jcnn.ops.mapping`, the loop as well.
+EXAMPLES = {
+    "groups": call("convolve", (2, 7, 6, 4), (3, 2, 2, 6), groups=2, strides=2),
+    "looped": call("correlate", (9, 20, 20, 8), (3, 3, 8, 8), padding=1),
+    "transposed": call("convolve_transpose", (2, 5, 4), (4, 2, 6), strides=2, groups=2),
+    "dense": call("dense", (3, 4), (4, 5)),
+}
+
+
+def _under_vmap() -> Iterator[Check]:
+    for name, problem in EXAMPLES.items():
+        yield Check(f"examples of {name}", partial(under_vmap, problem=problem))
+
+
 def _pools() -> Iterator[Check]:
     for problem in POOLS.values():
         for op in ("relu_max_pool", "max_pool", "average_pool", "square_pool"):
@@ -165,14 +191,20 @@ def _pools() -> Iterator[Check]:
 def _of_rules(name: str, function: str) -> Iterator[Check]:
     own = tuple(op for op in jcnn.ops.__all__ if _module(op) == f"jcnn.ops.{name}")
     ops = RULES.get(name, own)
+    if name in ("mapped", "mapping"):
+        yield from _under_vmap()
     # of "max_pool" and "relu_max_pool" the longer name is meant
     named = sorted((op for op in ops if op in function), key=len, reverse=True)
     yield from _cases(tuple(dict.fromkeys((*named, *ops))))
+    if name in ("dense", "triple", "rule"):
+        yield from _under_vmap()
     if "max_pool" in ops or "average_pool" in ops:
         yield from _pools()
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
+    if name == "classification":
+        yield Check("masked classes", masked_classes)
 
 
 def _module(op: str) -> str:

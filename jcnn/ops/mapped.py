@@ -1,0 +1,78 @@
+"""Rules that know what to do under ``jax.vmap``.
+
+JAX maps a function with a gradient of its own by mapping its pullback. A kernel that all examples
+share then gets a gradient per example, and their sum afterwards: many small products in place of
+one. A primitive meets ``vmap`` before its gradient is taken; it folds the examples into the batch,
+whose gradient sums them inside its product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jcnn.lowering import Policy
+
+Call = Callable[..., jax.Array]
+# ``fold(call, count, mapped, *arrays)``: the results of ``count`` examples, along a first axis,
+# through ``call(statics, *arrays)``; None where there is nothing better than to map the rule.
+# ``mapped`` says which of the arrays have the examples along their first axis.
+Fold = Callable[..., jax.Array | None]
+
+
+class Mapped:
+    """A rule ``call(*statics, *arrays)`` as a primitive with a ``fold`` of its examples.
+
+    ``like``, called in the same way, has a result of the same type and takes no time to trace.
+    What :mod:`jcnn.lowering` is told to do when the primitive is called is done when it is
+    compiled.
+    """
+
+    def __init__(self, name: str, call: Call, fold: Fold, like: Call) -> None:
+        self._call, self._fold, self._like = call, fold, like
+        self._primitive = Primitive(name)
+        self._primitive.def_impl(jax.jit(self._run, static_argnames=("statics", "policy")))
+        self._primitive.def_abstract_eval(self._type)
+        ad.primitive_jvps[self._primitive] = self._derivative
+        batching.primitive_batchers[self._primitive] = self._batch
+        mlir.register_lowering(self._primitive, mlir.lower_fun(self._run, multiple_results=False))
+
+    def __call__(self, statics: tuple[Any, ...], *arrays: jax.Array) -> jax.Array:
+        """Call the rule, with what is asked of the lowerings here."""
+        return self._primitive.bind(*arrays, statics=statics, policy=Policy.current())
+
+    def _run(self, *arrays: jax.Array, statics: tuple[Any, ...], policy: Policy) -> jax.Array:
+        with policy.applied():
+            return self._call(*statics, *arrays)
+
+    def _type(self, *types: Any, statics: tuple[Any, ...], policy: Policy) -> Any:
+        (result,) = jax.make_jaxpr(partial(self._like, *statics))(*types).out_avals
+        return result
+
+    def _derivative(
+        self, primals: Any, tangents: Any, *, statics: tuple[Any, ...], policy: Policy
+    ) -> Any:
+        with policy.applied():
+            call = partial(self._call, *statics)
+            return jax.jvp(call, primals, tuple(map(ad.instantiate_zeros, tangents)))
+
+    def _batch(
+        self, arrays: Any, axes: Any, *, statics: tuple[Any, ...], policy: Policy
+    ) -> tuple[jax.Array, int]:
+        mapped = tuple(axis is not None for axis in axes)
+        count = next(a.shape[i] for a, i in zip(arrays, axes, strict=True) if i is not None)
+        arrays = [
+            a if i is None else jnp.moveaxis(a, i, 0) for a, i in zip(arrays, axes, strict=True)
+        ]
+        with policy.applied():
+            y = self._fold(self, count, mapped, statics, *arrays)
+            if y is None:
+                places = tuple(0 if m else None for m in mapped)
+                y = jax.vmap(partial(self._call, *statics), places)(*arrays)
+        return y, 0
