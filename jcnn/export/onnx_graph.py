@@ -11,17 +11,20 @@ import json
 from math import prod
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 import jcnn
+from jcnn import ops
 from jcnn.errors import UserError
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
 from jcnn.fields import Shape
-from jcnn.geometry import place_pool, place_transposed
+from jcnn.geometry import Geometry, place_pool, place_transposed
 from jcnn.layers import (
     AveragePool,
     BatchNorm,
+    Context,
     Conv,
     ConvTranspose,
     Decimate,
@@ -240,6 +243,7 @@ class _Graph:
         if not layer.correlate:
             w = np.flip(w, axis=tuple(range(g.rank)))
         self._channels_first()
+        g = self._bordered(name, g)
         w = w.transpose(g.rank + 1, g.rank, *range(g.rank))
         self._kernel("Conv", name, layer, w, params, g.padding, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
@@ -247,7 +251,12 @@ class _Graph:
     def _conv_transpose(self, name: str, layer: ConvTranspose, params: Any) -> None:
         inner = self._shape[:-1]
         g = place_transposed(inner, layer.window, layer.strides, layer.padding, layer.dilation,
-                             layer.groups)  # fmt: skip
+                             layer.groups, layer.output_padding)  # fmt: skip
+        if any(map(any, g.border)):
+            raise UserError(
+                f"layer '{name}' has no counterpart in ONNX with padding {layer.padding}, which is "
+                "no cut"
+            )
         w = np.asarray(params["w"], np.float32)
         *window, c, d = w.shape
         split = w.reshape(*window, c, layer.groups, d // layer.groups)
@@ -265,6 +274,13 @@ class _Graph:
         self._kernel("ConvTranspose", name, layer, w, params, g.padding, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window,
                      output_padding=beyond)  # fmt: skip
+
+    def _bordered(self, name: str, g: Geometry) -> Geometry:
+        """Crop, or fill from the input, what the windows that are returned do not pad."""
+        if any(map(any, g.border)):
+            pads = self._constant(f"{name}.border", np.array(_pads([(0, 0)] * 2 + [*g.border])))
+            self._add("Pad", pads, mode=_pad_mode(name, g.fill))
+        return g.bordered()
 
     def _kernel(
         self, kind: str, name: str, layer: Any, w: np.ndarray, params: Any, padding: Any,
@@ -290,9 +306,12 @@ class _Graph:
         self._add("Gemm", *inputs, name=name)
 
     def _pool(self, name: str, layer: Any) -> None:
-        g = place_pool(self._shape[:-1], layer.window, layer.strides, layer.padding)
-        window = {"kernel_shape": g.window, "strides": g.strides, "pads": _pads(g.padding)}
+        g = place_pool(self._shape[:-1], layer.window, layer.strides, layer.padding,
+                       ceil_mode=layer.ceil_mode)  # fmt: skip
+        ones = np.ones((1, *self._shape[:-1], 1), np.float32)
         self._channels_first()
+        g = self._bordered(name, g)
+        window = {"kernel_shape": g.window, "strides": g.strides, "pads": _pads(g.padding)}
         if isinstance(layer, MaxPool | ReluMaxPool):
             self._add("MaxPool", name=name, **window)
             if isinstance(layer, ReluMaxPool):  # the largest of the rectified, rectified last
@@ -303,6 +322,8 @@ class _Graph:
         self._add("AveragePool", name=name, count_include_pad=1, **window)
         if isinstance(layer, SquarePool):
             self._add("Mul", self._constant(f"{name}.taps", np.float32(g.taps)))
+        elif layer.ceil_mode or not layer.count_include_pad:
+            self._add("Mul", self._constant(f"{name}.shares", _shares(layer, g, ones)))
 
     def _flatten(self, name: str, rest: list[Layer]) -> None:
         size, channels = self._shape[:-1], self._shape[-1]
@@ -326,8 +347,10 @@ class _Graph:
     def _pad(self, name: str, layer: Pad) -> None:
         pairs = explicit_padding(layer.padding, self._shape[:-1])
         pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
-        pads = self._constant(f"{name}.pads", np.array(_pads([(0, 0), *pairs]), np.int64))
-        self._add("Pad", pads, self._constant(f"{name}.value", np.float32(layer.value)), name=name)
+        inputs = [self._constant(f"{name}.pads", np.array(_pads([(0, 0), *pairs]), np.int64))]
+        if layer.mode == "constant":
+            inputs.append(self._constant(f"{name}.value", np.float32(layer.value)))
+        self._add("Pad", *inputs, name=name, mode=_pad_mode(name, layer.mode.upper()))
 
     def _decimate(self, name: str, layer: Decimate) -> None:
         size = self._shape[:-1]
@@ -418,6 +441,23 @@ class _Graph:
             producer_name="jcnn",
             producer_version=jcnn.__version__,
         )
+
+
+def _pad_mode(name: str, fill: str) -> str:
+    """What ONNX calls it; it pads no circles in the version that is written."""
+    modes = {"ZEROS": "constant", "CONSTANT": "constant", "REFLECT": "reflect", "REPLICATE": "edge"}
+    if fill not in modes:
+        raise UserError(f"layer '{name}' has no counterpart in ONNX with padding {fill}")
+    return modes[fill]
+
+
+def _shares(layer: AveragePool, g: Geometry, ones: np.ndarray) -> np.ndarray:
+    """Each window's elements by those that count, (1, 1, *output)."""
+    plain, _ = AveragePool(window=g.window, strides=g.strides, padding=g.padding).apply(
+        {}, {}, jnp.asarray(ones), Context(ops)
+    )
+    own, _ = layer.apply({}, {}, jnp.asarray(ones), Context(ops))
+    return np.moveaxis(np.asarray(own / plain), -1, 1)
 
 
 def _pads(padding: Any) -> list[int]:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
+import jax.numpy as jnp
 import numpy as np
 
+from jcnn import reference
 from jcnn.errors import UserError
 from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers import Conv, ConvTranspose
@@ -93,7 +95,7 @@ def kernel_terms(passage: Passage, tap: Sequence[int] | None = None) -> Terms:
     geometry = _geometry(passage)
     flipped = isinstance(layer, Conv) and not layer.correlate
     steady, moving = (dy, x) if isinstance(layer, Conv) else (x, dy)
-    padded = np.pad(moving, geometry.padding)
+    padded = _padded(moving, geometry)
     read = padded[tuple(starmap(slice, _ends(geometry, k, flipped, steady.shape)))]
     read = read[tuple(slice(None, None, s) for s in geometry.strides)]
     rule = float(passage.grads["w"][tap])
@@ -105,7 +107,13 @@ def _geometry(passage: Passage) -> Geometry:
     window = {key: getattr(layer, key) for key in ("window", "strides", "padding", "dilation")}
     if isinstance(layer, Conv):
         return place(shape, **window)
-    return place_transposed(shape[:-1], **window)
+    return place_transposed(shape[:-1], **window, output_padding=layer.output_padding)
+
+
+def _padded(plane: np.ndarray, g: Geometry) -> np.ndarray:
+    """A plane with its border and its padding."""
+    bordered = reference.pad(jnp.asarray(plane)[None, ..., None], g.border, mode=g.fill)
+    return np.asarray(reference.pad(bordered, g.bordered().padding))[0, ..., 0]
 
 
 def _ends(

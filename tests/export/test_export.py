@@ -80,6 +80,16 @@ MODELS = {
         conv(3, 2),
         *HEAD,
     ],
+    "borders": [
+        conv(4, 3, padding="REFLECT", bias="position"),
+        conv(4, 2, padding=[[-1, 1], [0, -1]]),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        layer("pad", padding=1, mode="replicate"),
+        layer("average_pool", window=3, strides=2, padding=1, count_include_pad=False),
+        layer("average_pool", window=2, ceil_mode=True),
+        layer("max_pool", window=3, strides=2, ceil_mode=True),
+        *HEAD,
+    ],
     "signal": [
         conv(6, 3, padding="SAME"),
         layer("relu_max_pool", window=2),
@@ -138,6 +148,22 @@ def test_onnx_computes_what_the_layers_compute(name):
         np.testing.assert_allclose(
             run_onnx(onnx_model(taken), x[:count]), expected[:count], **CLOSE
         )
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    "first",
+    [
+        conv(4, 3, padding="CIRCULAR"),
+        layer("pad", padding=1, mode="circular"),
+        layer("conv_transpose", features=3, window=2, padding=-1),
+    ],
+    ids=["convolution", "pad", "transposed"],
+)
+def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
+    monkeypatch.setitem(MODELS, "refused", [first, *HEAD])
+    with pytest.raises(UserError, match="has no counterpart in ONNX with padding"):
+        onnx_model(drawn(experiment("refused"))[0])
 
 
 @needs_onnx
