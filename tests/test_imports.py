@@ -27,6 +27,7 @@ ROWS = (
     ("runs", "weights"),
     ("training",),
     ("export", "report", "sweep", "benchmark", "inspection"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )

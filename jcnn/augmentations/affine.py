@@ -16,7 +16,7 @@ from jcnn.fields import Fraction, NonNegativeReal, Real
 class Affine(Augmentation):
     """``affine``: turn by up to ± ``degrees``, move by ± ``pixels``, scale by 1 ± ``scale``.
 
-    The image is resampled bilinearly about its centre.
+    The image is resampled bilinearly about its centre; outside it stands ``fill``.
     """
 
     name: Literal["affine"] = "affine"

@@ -9,16 +9,32 @@ from typing import Annotated, Any
 import typer
 
 from jcnn import __version__
-from jcnn.cli import bench, data, inspection, process, streams, train, weights
+from jcnn.cli import (
+    bench,
+    catalogue,
+    data,
+    demo,
+    export,
+    inspection,
+    process,
+    report,
+    streams,
+    sweep,
+    train,
+    weights,
+)
 from jcnn.cli.options import say
 from jcnn.errors import UserError
 
 BROKEN_PIPE = 13  # SIGPIPE's number, which Windows has not
 
 
-def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
+def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -> typer.Typer:
     group = typer.Typer(
-        help=text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=text,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
     )
     for command in commands:
         group.command()(command)
@@ -29,6 +45,9 @@ app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, inspection.verify, bench.bench),
+    *(report.report, report.compare, export.export, sweep.sweep, demo.demo),
+    *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
+    completion=True,
 )
 app.add_typer(
     _group("Get data sets and check them.", data.fetch, data.verify, data.check), name="data"

@@ -138,29 +138,40 @@ def _confusions(result: dict[str, Any]) -> Iterator[str]:
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or recordings.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Images or recordings, folders of them, or -."),
+    ],
     invert: Annotated[
         bool, typer.Option("--invert", help="Exchange black and white first.")
     ] = False,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="The N most probable classes.")
+    ] = 1,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per file.")] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain", metavar="DIR", help="Write each input's gradients over it as pictures."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Name the class of each file; a file that can't be read is passed over, and named at last."""
+    if as_csv and as_json:
+        raise UserError("--csv and --json exclude each other")
     from jcnn import training
+    from jcnn.cli import predictions
 
     training.enable_compilation_cache()
-    failed, results = [], []
-    for prediction in training.predictions(run, files, invert=invert):
-        if prediction.error is not None:
-            failed.append(prediction.error)
-        elif not as_json:
-            best = prediction.best
-            say(f"{prediction.file}  {best}  {prediction.probabilities[best]:.2%}")
-        if as_json:
-            results.append(training.prediction_as_dict(prediction))
-    if as_json:
-        print_json({"predictions": results})
-    for message in failed:
-        say(f"jcnn: {message}", error=True)
-    if failed:
-        say(f"jcnn: {len(failed)} of {len(files)} files could not be read", error=True)
+    with predictions.given(files) as paths:
+        output = predictions.Output(top, as_csv=as_csv, as_json=as_json)
+        for prediction in training.predictions(run, paths, invert=invert):
+            output.add(prediction)
+        if explain is not None:
+            from jcnn.report import explain as write_explanations
+
+            written = write_explanations(run, paths, explain, invert=invert)
+            say(f"{len(written)} pictures in {explain}", error=True)
+    if not output.end():
         raise typer.Exit(1)

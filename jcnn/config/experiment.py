@@ -129,6 +129,7 @@ def load_experiment(
     path = find_config(Path(path))
     document = _read(path)
     document.setdefault("name", path.stem)
+    document.pop("sweep", None)  # not of one experiment, but of many: jcnn.sweep reads it
     document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
         _override(document, key, deepcopy(value))

@@ -80,6 +80,9 @@ class Layer(Table):
     """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
 
     The defaults below are those of a layer without parameters that keeps its input's shape.
+
+    Attributes:
+        name: What its parameters are called; where not given, its type and number, as in conv_1.
     """
 
     # Whether its state is set from a sample of inputs before training.

@@ -101,7 +101,7 @@ class UniformRootFanIn(Initializer):
 
 
 class Gaussian(Initializer):
-    """Gaussian with a fixed standard deviation (Krizhevsky et al., 2012, with 0.01)."""
+    """Gaussian with the standard deviation ``std`` (Krizhevsky et al., 2012, with 0.01)."""
 
     name: Literal["gaussian"] = "gaussian"
     std: PositiveReal = 0.01

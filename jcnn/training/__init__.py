@@ -14,7 +14,6 @@ from jcnn.training.trained import (
     evaluate,
     load_trained,
     predict,
-    prediction_as_dict,
     predictions,
 )
 from jcnn.training.weight_files import load_weights, save_weights
@@ -38,7 +37,6 @@ __all__ = [
     "load_trained",
     "load_weights",
     "predict",
-    "prediction_as_dict",
     "predictions",
     "prepare",
     "save_weights",

@@ -136,6 +136,17 @@ class Prediction(NamedTuple):
         """The most probable class."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        if self.error is not None:
+            return {"file": self.file, "error": self.error}
+        return {
+            "file": self.file,
+            "class": self.best,
+            "probability": self.probabilities[self.best],
+            "probabilities": self.probabilities,
+        }
+
 
 def predictions(
     folder: str | PathLike[str], files: Iterable[str | PathLike[str]], *, invert: bool = False
@@ -183,21 +194,8 @@ def predict(
     for prediction in predictions(folder, files, invert=invert):
         if prediction.error is not None:
             raise UserError(prediction.error)
-        results.append(prediction_as_dict(prediction))
+        results.append(prediction.to_dict())
     return results
-
-
-def prediction_as_dict(prediction: Prediction) -> dict[str, Any]:
-    """Write a prediction as JSON has it."""
-    if prediction.error is not None:
-        return {"file": prediction.file, "error": prediction.error}
-    best = prediction.best
-    return {
-        "file": prediction.file,
-        "class": best,
-        "probability": prediction.probabilities[best],
-        "probabilities": prediction.probabilities,
-    }
 
 
 def _read(data: DataConfig, path: Path, invert: bool) -> np.ndarray | str:
