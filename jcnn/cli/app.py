@@ -28,7 +28,7 @@ def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
 app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
-    *(inspection.summary, inspection.check, bench.bench),
+    *(inspection.summary, inspection.check, inspection.verify, bench.bench),
 )
 app.add_typer(
     _group("Get data sets and check them.", data.fetch, data.verify, data.check), name="data"

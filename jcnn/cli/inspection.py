@@ -81,6 +81,44 @@ def check(
         raise typer.Exit(1)
 
 
+def verify(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+    ],
+    kills: Annotated[int, typer.Option("--kills", min=1, help="How often it is killed.")] = 5,
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the moments of the kills.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train twice, undisturbed and killed at random moments, and compare every bit."""
+    import tempfile
+
+    from jcnn import training
+    from jcnn.inspection.verification import print_verification
+    from jcnn.inspection.verification import verify as verify_experiment
+
+    if target.is_dir():
+        from jcnn.runs import Run
+
+        target = Run.open(target).experiment_file
+    experiment = load(target, overrides)
+    training.enable_compilation_cache()
+    with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
+        verification = verify_experiment(
+            experiment,
+            Path(folder),
+            kills=kills,
+            seed=seed,
+            report=lambda line: say(line, error=True),
+        )
+    if as_json:
+        print_json(verification.to_dict())
+    else:
+        print_verification(verification)
+    if not verification.passed:
+        raise typer.Exit(1)
+
+
 def _dissect(target: Path, as_json: bool) -> None:
     from jcnn import training
     from jcnn.inspection.failure import dissect, print_dissection

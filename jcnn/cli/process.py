@@ -55,15 +55,27 @@ def leaving(out: Path) -> Callable[[int | None, int], NoReturn]:
     """Return how a training into ``out`` leaves when it doesn't come to a safe point by itself."""
 
     def leave(step: int | None, number: int) -> NoReturn:
-        import multiprocessing
-
         line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
         os.write(2, f"{line}\n".encode())
-        for worker in multiprocessing.active_children():
-            worker.kill()
+        _end_workers()
         os._exit(128 + number)
 
     return leave
+
+
+def end(code: int) -> NoReturn:
+    """End now that all is written: Python's own way out may meet threads of XLA, and abort."""
+    _end_workers()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _end_workers() -> None:
+    import multiprocessing
+
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def stopped(out: Path, step: int | None) -> str:

@@ -65,7 +65,7 @@ def train(
             )
     except training.Interrupted as interrupted:
         say(process.stopped(out, interrupted.step), error=True)
-        raise typer.Exit(128 + interrupted.signal_number) from None
+        process.end(128 + interrupted.signal_number)
     except training.NonFiniteError as error:
         say(f"jcnn: {error}", error=True)
         raise typer.Exit(3) from None

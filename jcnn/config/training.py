@@ -72,7 +72,9 @@ class Training(Table):
         metrics: What evaluations measure beside loss and accuracy.
         histograms: Whether TensorBoard is given histograms of weights and gradients, and the first
             layer's filters as images, at each evaluation.
-        precision: Dtype of the computation; parameters and loss are float32 in any case.
+        precision: Dtype of the activations; parameters, statistics and loss are float32 in any
+            case, and in float16 the loss is scaled by a power of two that adapts itself, so that
+            small gradients are not lost.
         steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
         augment: Random changes of the training images, in their order.
         average_decay: Decay per step of a running average of the parameters and of the running
@@ -97,7 +99,7 @@ class Training(Table):
     evaluate_every_epochs: Count = 1
     metrics: tuple[Literal["top_5", "f1", "recall", "confusion_matrix"], ...] = ()
     histograms: Flag = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
     augment: tuple[AnyAugmentation, ...] = ()
     average_decay: Fraction | None = None

@@ -29,7 +29,8 @@ class BinaryCrossEntropy(Loss):
         if output.shape[-1] == 1:
             target = labels[:, None].astype(output.dtype)
         else:
-            target = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
+            classes = output.shape[-1]
+            target = jax.nn.one_hot(labels.astype(jnp.int32), classes, dtype=output.dtype)
         return ops.binary_cross_entropy(output, target)
 
     def curvature_probe(self, output: Array, key: Array) -> Array:

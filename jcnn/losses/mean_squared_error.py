@@ -26,7 +26,7 @@ class MeanSquaredError(Loss):
     def unweighted(self, output: Array, labels: Array, ops: Any) -> Array:
         """See :meth:`Loss.unweighted`."""
         off, on = self.targets
-        right = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
+        right = jax.nn.one_hot(labels.astype(jnp.int32), output.shape[-1], dtype=output.dtype)
         return ops.mean_squared_error(output, off + (on - off) * right)
 
     def curvature_probe(self, output: Array, key: Array) -> Array:

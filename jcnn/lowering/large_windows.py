@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.geometry import Geometry
+from jcnn.geometry import Geometry, known
 from jcnn.lowering.windows import pad, resized
 
 Arrays = tuple[jax.Array, ...]
@@ -161,12 +161,16 @@ def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
     index, inside = _places(g, winner)
     n, c, positions = dy.shape[0], dy.shape[-1], prod(g.size)
-    images = lax.broadcasted_iota(jnp.uint32, dy.shape, 0)
-    channels = lax.broadcasted_iota(jnp.uint32, dy.shape, dy.ndim - 1)
-    flat = (images * jnp.uint32(positions) + index.astype(jnp.uint32)) * jnp.uint32(c) + channels
-    dy = jnp.where(inside, dy, jnp.zeros((), dy.dtype))
+    image = lax.broadcasted_iota(jnp.uint32, dy.shape, 0)
+    channel = lax.broadcasted_iota(jnp.uint32, dy.shape, dy.ndim - 1)
+    dy, index = jnp.where(inside, dy, jnp.zeros((), dy.dtype)), index.astype(jnp.uint32)
+    if not known(*dy.shape):
+        dx = jnp.zeros((n, positions, c), dy.dtype)
+        return dx.at[image, index, channel].add(dy, mode="drop").reshape(n, *g.size, c)
+    # One index in place of three takes a quarter of the time.
+    index = (image * jnp.uint32(positions) + index) * jnp.uint32(c) + channel
     dx = jnp.zeros(n * positions * c, dy.dtype)
-    dx = dx.at[flat.reshape(-1)].add(dy.reshape(-1), mode="drop")
+    dx = dx.at[index.reshape(-1)].add(dy.reshape(-1), mode="drop")
     return dx.reshape(n, *g.size, c)
 
 

@@ -9,15 +9,20 @@ geometry has no excess here, and what no window reaches at the input's end is cr
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 from jax import lax
 
-from jcnn.geometry import Geometry
-from jcnn.lowering.windows import flipped, resized
+from jcnn.geometry import Geometry, known, over
+from jcnn.lowering.windows import flipped, resized, spread
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """The correlation y[m] = sum_k w[k] x[s m + d k - lo]."""
+    if not all(known(*pair) for pair in g.padding):
+        # XLA takes numbers only, where jax.export may leave the size of x, and thus padding, open.
+        g, x = replace(g, size=g.padded, padding=((0, 0),) * g.rank), resized(x, g.padding)
     return lax.conv_general_dilated(
         x,
         w,
@@ -31,11 +36,15 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """Its adjoint in x: dy, spread by the strides, meets the flipped kernel."""
+    padding = input_gradient_padding(g)
+    if not all(known(*pair) for pair in padding):
+        back, dy = spread(g, dy)
+        return correlate(back, dy, flipped(g, w))
     return lax.conv_general_dilated(
         dy,
         flipped(g, w),
         window_strides=(1,) * g.rank,
-        padding=input_gradient_padding(g),
+        padding=padding,
         lhs_dilation=g.strides,
         rhs_dilation=g.dilation,
         dimension_numbers=images(g),
@@ -72,7 +81,7 @@ def input_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
 
 def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
     """Padding of what is reached of x under the kernel dy: the output has the window's size."""
-    return [(lo, max(0, hi - rest)) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
+    return [(lo, over(hi - rest)) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
 
 
 def reached(g: Geometry, x: jax.Array) -> jax.Array:
@@ -82,7 +91,8 @@ def reached(g: Geometry, x: jax.Array) -> jax.Array:
 
 def reached_edges(g: Geometry) -> list[tuple[int, int]]:
     """What cropping behind the last window adds at the ends: nothing, or less than that."""
-    return [(0, min(0, hi - rest)) for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
+    ends = [hi - rest for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
+    return [(0, end if not known(end) else min(0, end)) for end in ends]
 
 
 def images(g: Geometry) -> lax.ConvDimensionNumbers:

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from jcnn.errors import UserError
 from jcnn.fields import dims
 from jcnn.runs.files import reason, sync, write_text
 
-ARRAYS, RECORD, HASHES = "arrays", "record.json", "sha256.json"
+ARRAYS, RECORD, HASHES = "arrays.safetensors", "record.json", "sha256.json"
 
 
-def _is_not_orbaxs(record: logging.LogRecord) -> bool:
-    """Drop what Orbax logs through absl: what goes wrong there is raised as well, and said once."""
-    return "orbax" not in record.pathname
+def plain(tree: Any) -> Any:
+    """Copy arrays into NumPy's, random keys as the numbers that they are made of."""
+    return jax.tree.map(lambda a: np.array(_numbers(a)), tree)
 
 
-def keep_orbax_quiet() -> None:
-    """Let only what others than Orbax say through absl reach the person."""
-    logging.getLogger("absl").addFilter(_is_not_orbaxs)
+def _numbers(a: Any) -> Any:
+    return jax.random.key_data(a) if _is_key(a) else a
+
+
+def _is_key(a: Any) -> bool:
+    return jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
 
 
 def write(folder: Path, tree: Any, record: Mapping[str, Any]) -> None:
@@ -36,18 +40,16 @@ def write(folder: Path, tree: Any, record: Mapping[str, Any]) -> None:
 
     Args:
         folder: Where; its parent must exist. One that is there is left as it is.
-        tree: A pytree of NumPy arrays.
+        tree: A pytree of NumPy arrays, which are named by their paths in it.
         record: What else belongs to it, for JSON.
     """
     if folder.exists():
         return
-    keep_orbax_quiet()
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
-            writer.save((temporary / ARRAYS).absolute(), args=ocp.args.StandardSave(tree))
+        save_file(_named(tree), temporary / ARRAYS)
         write_text(temporary / RECORD, json.dumps(record))
         hashes = {file.relative_to(temporary).as_posix(): _hash(file) for file in _files(temporary)}
         for path in temporary.rglob("*"):
@@ -96,25 +98,36 @@ def read_arrays(folder: Path, like: Any) -> Any:
     Raises:
         UserError: It is of another model.
     """
-    keep_orbax_quiet()
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            arrays = (folder / ARRAYS).absolute()
-            tree = reader.restore(arrays, args=ocp.args.StandardRestore(like, strict=False))
-    except Exception as error:  # Orbax and TensorStore raise whatever they meet
+        found = load_file(folder / ARRAYS)
+    except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint '{folder}' can't be read: {reason(error)}") from error
-    jax.tree_util.tree_map_with_path(lambda *leaf: _check(folder, *leaf), like, tree)
-    return tree
+    expected = _named(jax.eval_shape(lambda tree: jax.tree.map(_numbers, tree), like))
+    for name in sorted(expected.keys() | found.keys()):
+        one, other = (_described(arrays.get(name)) for arrays in (found, expected))
+        if one != other:
+            raise UserError(
+                f"checkpoint '{folder}' is of another model: {name} is {one}, and the experiment's "
+                f"is {other}"
+            )
+
+    def restored(path: Any, leaf: Any) -> jax.Array:
+        array = jnp.array(found[_name(path)])  # a copy: what a step consumes must be JAX's own
+        return jax.random.wrap_key_data(array) if _is_key(leaf) else array
+
+    return jax.tree_util.tree_map_with_path(restored, like)
 
 
-def _check(folder: Path, path: Any, expected: Any, found: Any) -> None:
-    if (np.shape(found), found.dtype) != (expected.shape, expected.dtype):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        raise UserError(
-            f"checkpoint '{folder}' is of another model: {name} is "
-            f"{dims(np.shape(found)) or 'a number'}, {found.dtype}, and the experiment's is "
-            f"{dims(expected.shape) or 'a number'}, {expected.dtype}"
-        )
+def _named(tree: Any) -> dict[str, Any]:
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _described(array: Any) -> str:
+    return "missing" if array is None else f"{dims(array.shape) or 'a number'}, {array.dtype}"
 
 
 def _files(folder: Path) -> list[Path]:

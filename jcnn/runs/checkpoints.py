@@ -11,9 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-import jax
-import numpy as np
-
 from jcnn.errors import UserError
 from jcnn.runs import checkpoint
 from jcnn.runs.files import writing
@@ -117,7 +114,7 @@ class Checkpoints:
         """
         self.wait()
         # The next step is given the state's buffers to write over.
-        copied = jax.tree.map(np.array, tree)
+        copied = checkpoint.plain(tree)
         self._writing = self._writer.submit(self._write, place, copied, dict(record))
 
     @property

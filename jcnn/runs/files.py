@@ -13,7 +13,7 @@ from typing import Any
 
 from jcnn.errors import UserError
 
-_OS_ERROR = re.compile(r"\[OS error (\d+)")  # as TensorStore writes it
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -68,14 +68,14 @@ def writing(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # TensorStore's are of many classes
+    except Exception as error:  # safetensors' own is no OSError
         raise UserError(f"{what} can't be written: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:
     """Return the system's own words for an error, or the error's first line.
 
-    >>> reason(ValueError("Writing file d/x: failed [OS error 28: ENOSPC No space left on device]"))
+    >>> reason(ValueError("I/O error: No space left on device (os error 28)"))
     'No space left on device'
     """
     if isinstance(error, OSError) and error.strerror:

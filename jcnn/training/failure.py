@@ -91,7 +91,7 @@ def keep_failure(
     step = done if tensor == TEST_LOSS else done + 1
     epoch = -(-step // feed.step.steps_per_epoch)
     record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
-    tree = {"state": jax.tree.map(np.asarray, state), "x": np.asarray(x), "y": np.asarray(y)}
+    tree = checkpoint.plain({"state": state, "x": x, "y": y})
     with writing(f"'{run.failure_folder}'"):
         shutil.rmtree(run.failure_folder, ignore_errors=True)
         checkpoint.write(run.failure_folder, tree, record)

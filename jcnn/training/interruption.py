@@ -12,7 +12,6 @@ import _thread
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
@@ -63,7 +62,7 @@ class Interruption:
         self.rescue: Callable[[], int] | None = None
         self.saving = threading.Lock()
         self._leave = leave
-        self._noted, self._departing = False, threading.Lock()
+        self._noted, self._departing, self._over = False, threading.Lock(), threading.Event()
         self._previous: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._before = -1
@@ -79,7 +78,8 @@ class Interruption:
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
             self._before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-            threading.Thread(target=self._watch, args=self._pipe[:1], daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, args=self._pipe[:1], daemon=True)
+            self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,6 +89,8 @@ class Interruption:
             signal.set_wakeup_fd(self._before)
             os.close(self._pipe[1])  # ends the thread
             self._pipe = None
+            self._over.set()
+            self._watcher.join()
 
     def _note(self, number: int, _: FrameType | None) -> None:
         """Do what the thread does too, for a signal that another event loop's pipe has taken."""
@@ -133,7 +135,7 @@ class Interruption:
         self.signal_number = self.signal_number or number
         saved: list[int] = []
         if self.rescue is not None:
-            time.sleep(GRACE_SECONDS)
+            self._over.wait(GRACE_SECONDS)
             rescuer = threading.Thread(target=self._save, args=(saved,), daemon=True)
             rescuer.start()
             rescuer.join(RESCUE_SECONDS)
@@ -143,8 +145,8 @@ class Interruption:
     def _save(self, saved: list[int]) -> None:
         """Save in the training's place, again and again where it uses what is being read."""
         with self.saving:
-            while self.rescue is not None and not saved:
+            while self.rescue is not None and not saved and not self._over.is_set():
                 try:
                     saved.append(self.rescue())
                 except Exception:  # its buffers were given to the next step, …
-                    time.sleep(0.05)
+                    self._over.wait(0.05)

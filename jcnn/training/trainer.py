@@ -56,6 +56,11 @@ class Trainer:
         self._progress = progress
         self._steps_per_epoch = feed.step.steps_per_epoch
         self._steps = experiment.training.epochs * self._steps_per_epoch
+        if self._steps >= 2**31:  # they are counted in 32 bits
+            raise UserError(
+                f"training.epochs is {experiment.training.epochs}, which are {self._steps} steps; "
+                f"expected fewer than {2**31}"
+            )
         # The examples of a stream are read one step at a time: a signal waits for no more.
         steps = 1 if isinstance(feed, StreamFeed) else experiment.training.steps_per_dispatch
         self._pacer = Pacer(steps)

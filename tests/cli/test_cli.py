@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import os
@@ -233,7 +232,7 @@ def test_data_verify_of_the_embedded_digits(capsys):
         ("optimizer.momentm=0.9", "momentum"),
         ("loss.name=softmax", "softmax_cross_entropy"),
         ("data.name=digit", "digits"),
-        ("training.precision=float16", "bfloat16"),
+        ("training.precision=half", "bfloat16"),
         ("training.batch_size=201", "training.batch_size"),
         ("data.train_count=5000", "data.train_count"),
         ("layers.7.features=3", "layers"),
@@ -339,12 +338,10 @@ def test_a_folder_that_holds_no_run(capsys):
     assert "--out" in refused(capsys, "train", "a.toml", "--resume")
 
 
-# What Orbax leaves behind after a failed restore complains when it is collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     shutil.copytree(trained, "run")
     for file in Path("run/checkpoints").rglob("*"):
-        if file.is_file() and file.parent.name == "d":
+        if file.is_file():
             file.write_bytes(b"damaged")
     assert main(["evaluate", "run"]) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -355,7 +352,6 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     assert "checkpoint" in refused(capsys, "evaluate", "run")
     Path("run/experiment.toml").write_text("[")
     assert "experiment.toml" in refused(capsys, "evaluate", "run")
-    gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -392,7 +388,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 def test_help_loads_nothing_heavy():
     program = (
         "import sys; from jcnn.cli import main; main(['--help']); "
-        "sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'pydantic', 'orbax')))"
+        "sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'pydantic', 'safetensors')))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

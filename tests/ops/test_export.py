@@ -1,0 +1,146 @@
+"""``jax.export`` with dimensions left open: one program for every batch, and for every image."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import jcnn
+from jcnn import ops
+from tests.selection import slow_unless
+from tests.tolerances import tolerance
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+EXACT = tolerance("float64")
+CONVOLUTIONS = {
+    "few channels": ("b, 12, 12, 1", "5, 5, 1, 8", {}),
+    "filtered": ("b, 8, 8, 32", "3, 3, 32, 32", {"padding": "SAME"}),
+    "strided": ("b, 9, 9, 3", "3, 3, 3, 8", {"strides": 2, "padding": 1}),
+    "depthwise": ("b, 8, 8, 4", "3, 3, 1, 8", {"groups": 4}),
+    "groups": ("b, 8, 8, 40", "3, 3, 8, 10", {"groups": 5}),
+    "1x1": ("b, 4, 4, 9", "1, 1, 9, 4", {}),
+    "images": ("b, h, w, 3", "3, 3, 3, 4", {"padding": "SAME"}),
+    "images, strided": ("b, h, w, 3", "3, 2, 3, 4", {"strides": 2, "padding": 1}),
+    "images, dilated": ("2, h, w, 4", "3, 3, 4, 4", {"dilation": 2}),
+    "images, depthwise": ("2, h, w, 4", "3, 3, 1, 4", {"groups": 4, "padding": 1}),
+}
+POOLS = {
+    "2x2": {"window": 2},
+    "same": {"window": 3, "strides": 2, "padding": "SAME"},
+    "padded": {"window": 3, "strides": 2, "padding": 1},
+    "large": {"window": 7, "strides": 1},
+    "large, apart": {"window": 8},
+}
+CALLS = {
+    **{
+        f"correlate, {name}": (partial(ops.correlate, **options), x, w)
+        for name, (x, w, options) in CONVOLUTIONS.items()
+    },
+    "convolve_transpose": (partial(ops.convolve_transpose, strides=2), "b, 5, 5, 4", "4, 4, 4, 3"),
+    "convolve_transpose, images": (
+        partial(ops.convolve_transpose, strides=2, padding="SAME"), "b, h, w, 4", "4, 4, 4, 3",
+    ),
+    **{
+        f"{op}, {name}, {x}": (partial(getattr(ops, op), **options), x)
+        for op in ("max_pool", "average_pool")
+        for name, options in POOLS.items()
+        for x in ("b, 9, 9, 2", "b, h, w, 2")
+    },
+    "global_max_pool": (ops.global_max_pool, "b, h, w, 2"),
+    "global_average_pool": (ops.global_average_pool, "b, h, w, 2"),
+    "decimate": (partial(ops.decimate, factor=2), "b, h, w, 2"),
+    "square_pool": (partial(ops.square_pool, window=2), "b, h, w, 2"),
+    "relu_max_pool": (partial(ops.relu_max_pool, window=2), "b, h, w, 2"),
+    "dense": (ops.dense, "b, 4", "4, 5"),
+    "local_response_norm": (ops.local_response_norm, "b, h, w, 8"),
+    "batch_norm": (lambda x, s, o: ops.batch_norm(x, s, o)[0], "b, 4, 4, 3", "3", "3"),
+    "softmax": (ops.softmax, "b, 8"),
+    "tanh": (ops.tanh, "b, 8"),
+    "softmax_cross_entropy": (
+        lambda a: ops.softmax_cross_entropy(a, jnp.zeros(a.shape[0], jnp.int32)), "b, 8",
+    ),
+    "binary_cross_entropy": (lambda a: ops.binary_cross_entropy(a, 0 * a), "b, 8"),
+    "mean_squared_error": (lambda a: ops.mean_squared_error(a, 0 * a), "b, 8"),
+    "dropout": (lambda a: ops.dropout(a, jax.random.key(0), 0.5), "b, 8"),
+}  # fmt: skip
+QUICK = {
+    "correlate, filtered", "correlate, depthwise", "correlate, images, strided",
+    "max_pool, large, b, h, w, 2", "average_pool, same, b, h, w, 2", "dense",
+}  # fmt: skip
+SIZES = ({"b": 1, "h": 16, "w": 16}, {"b": 3, "h": 17, "w": 21}, {"b": 8, "h": 20, "w": 16})
+
+
+def pulled(call, *arrays):
+    y, pull = jax.vjp(call, *arrays)
+    return y, pull(jnp.ones_like(y))
+
+
+def exported(function, *shapes):
+    """The program, written to bytes and read again."""
+    # What JAX cannot conclude by itself: that every window fits.
+    open_size = any("h" in shape for shape in shapes)
+    scope = export.SymbolicScope(["h >= 16", "w >= 16"] if open_size else ())
+    types = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(s, scope=scope), jnp.float64) for s in shapes
+    ]
+    program = export.export(jax.jit(function), platforms=PLATFORMS)(*types)
+    return export.deserialize(program.serialize())
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CALLS))
+def test_an_operation_and_its_gradient(name):
+    call, *shapes = CALLS[name]
+    function = partial(pulled, call)
+    program = exported(function, *shapes)
+    for sizes in SIZES:
+        seeds = count()
+        arrays = [
+            np.random.default_rng(next(seeds)).normal(size=shape)
+            for shape in (tuple(sizes.get(n) or int(n) for n in s.split(", ")) for s in shapes)
+        ]
+        found, expected = program.call(*arrays), jax.jit(function)(*arrays)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, **EXACT)
+
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    slow_unless(lambda path: path.stem in ("digits", "alexnet_2012"), CONFIGS),
+    ids=lambda path: path.stem,
+)
+def test_a_config_s_model_and_its_gradient(path):
+    experiment = jcnn.load_experiment(path)
+    model = experiment.model
+    params, state = jax.eval_shape(
+        lambda key: model.init(key, experiment.input_shape), jax.random.key(0)
+    )
+    (batch,) = export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, *experiment.input_shape), jnp.float32)
+
+    def run(params, state, x):
+        def loss(params):
+            y, _ = model.apply(params, state, x, training=True, key=jax.random.key(0))
+            return y.sum()
+
+        return model.apply(params, state, x)[0], jax.grad(loss)(params)
+
+    program = export.export(jax.jit(run), platforms=PLATFORMS)(params, state, images)
+    if path.stem in ("digits", "zipcode_1989"):
+        params, state = model.init(jax.random.key(0), experiment.input_shape)
+        read = export.deserialize(program.serialize())
+        for n in (1, 3, 8):
+            x = np.random.default_rng(n).normal(size=(n, *experiment.input_shape)).astype("f")
+            found, expected = read.call(params, state, x), jax.jit(run)(params, state, x)
+            # Sums of other lowerings round otherwise.
+            jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected)
