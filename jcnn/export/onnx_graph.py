@@ -18,7 +18,7 @@ from jcnn.errors import UserError
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
 from jcnn.fields import Shape
-from jcnn.geometry import place_pool, place_transposed
+from jcnn.geometry import ZEROS, Geometry, place_pool, place_transposed
 from jcnn.layers import (
     AveragePool,
     BatchNorm,
@@ -52,8 +52,10 @@ from jcnn.layers import (
 )
 from jcnn.layers.window import explicit_padding, per_axis, place
 
-OPSET, IR_VERSION = 18, 9
+OPSET, IR_VERSION = 19, 9
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
+_MODES = {"ZEROS": "constant", "CONSTANT": "constant", "CIRCULAR": "wrap", "REFLECT": "reflect",
+          "REPLICATE": "edge"}  # fmt: skip
 _ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, UnitStep, Signum, Dropout)
 
 
@@ -240,6 +242,7 @@ class _Graph:
         if not layer.correlate:
             w = np.flip(w, axis=tuple(range(g.rank)))
         self._channels_first()
+        g = self._bordered(g)
         w = w.transpose(g.rank + 1, g.rank, *range(g.rank))
         self._kernel("Conv", name, layer, w, params, g.padding, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
@@ -247,7 +250,12 @@ class _Graph:
     def _conv_transpose(self, name: str, layer: ConvTranspose, params: Any) -> None:
         inner = self._shape[:-1]
         g = place_transposed(inner, layer.window, layer.strides, layer.padding, layer.dilation,
-                             layer.groups)  # fmt: skip
+                             layer.groups, layer.output_padding)  # fmt: skip
+        if g.fill != ZEROS or any(lo < 0 for lo, _ in g.padding):
+            raise UserError(
+                f"layer '{name}': its padding {layer.padding} has no counterpart in ONNX"
+            )
+        cut = tuple((lo, max(hi, 0)) for lo, hi in g.padding)
         w = np.asarray(params["w"], np.float32)
         *window, c, d = w.shape
         split = w.reshape(*window, c, layer.groups, d // layer.groups)
@@ -258,11 +266,11 @@ class _Graph:
         beyond = [
             size - (s * (n - 1) + span - lo - hi)
             for size, n, s, span, (lo, hi) in zip(
-                g.size, inner, g.strides, g.span, g.padding, strict=True
+                g.size, inner, g.strides, g.span, cut, strict=True
             )
         ]
         self._channels_first()
-        self._kernel("ConvTranspose", name, layer, w, params, g.padding, strides=g.strides,
+        self._kernel("ConvTranspose", name, layer, w, params, cut, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window,
                      output_padding=beyond)  # fmt: skip
 
@@ -290,19 +298,42 @@ class _Graph:
         self._add("Gemm", *inputs, name=name)
 
     def _pool(self, name: str, layer: Any) -> None:
-        g = place_pool(self._shape[:-1], layer.window, layer.strides, layer.padding)
-        window = {"kernel_shape": g.window, "strides": g.strides, "pads": _pads(g.padding)}
+        size, window = self._shape[:-1], (layer.window, layer.strides, layer.padding)
+        g = place_pool(size, *window, ceil_mode=layer.ceil_mode)
+        counted = getattr(layer, "count_include_pad", True)
+        if isinstance(layer, AveragePool) and counted and g != place_pool(size, *window):
+            raise UserError(
+                f"layer '{name}': a mean over windows that reach beyond (ceil_mode) with padding "
+                "counted has no counterpart in ONNX"
+            )
         self._channels_first()
+        g = self._bordered(g)
+        placed = {"kernel_shape": g.window, "strides": g.strides, "pads": _pads(g.padding)}
         if isinstance(layer, MaxPool | ReluMaxPool):
-            self._add("MaxPool", name=name, **window)
+            self._add("MaxPool", name=name, **placed)
             if isinstance(layer, ReluMaxPool):  # the largest of the rectified, rectified last
                 self._add("Relu")
             return
         if isinstance(layer, SquarePool):
             self._add("Mul", self._value)
-        self._add("AveragePool", name=name, count_include_pad=1, **window)
+        self._add("AveragePool", name=name, count_include_pad=int(counted), **placed)
         if isinstance(layer, SquarePool):
             self._add("Mul", self._constant(f"{name}.taps", np.float32(g.taps)))
+
+    def _bordered(self, g: Geometry) -> Geometry:
+        """Add what no window does by itself: elements of the input around it, or cropping."""
+        if not any(map(any, g.border)):
+            return g
+        self._surround("border", g.border, _MODES[g.fill])
+        return g.bordered()
+
+    def _surround(self, name: str, pairs: Any, mode: str, value: float = 0.0) -> None:
+        pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
+        pads = np.array(_pads([(0, 0), *pairs]), np.int64)
+        inputs = [self._constant(f"{name}.pads.{len(self._nodes)}", pads)]
+        if mode == "constant":
+            inputs.append(self._constant(f"{name}.value.{len(self._nodes)}", np.float32(value)))
+        self._add("Pad", *inputs, name=name, mode=mode)
 
     def _flatten(self, name: str, rest: list[Layer]) -> None:
         size, channels = self._shape[:-1], self._shape[-1]
@@ -325,9 +356,7 @@ class _Graph:
 
     def _pad(self, name: str, layer: Pad) -> None:
         pairs = explicit_padding(layer.padding, self._shape[:-1])
-        pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
-        pads = self._constant(f"{name}.pads", np.array(_pads([(0, 0), *pairs]), np.int64))
-        self._add("Pad", pads, self._constant(f"{name}.value", np.float32(layer.value)), name=name)
+        self._surround(name, pairs, _MODES[layer.mode.upper()], layer.value)
 
     def _decimate(self, name: str, layer: Decimate) -> None:
         size = self._shape[:-1]
