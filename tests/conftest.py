@@ -11,6 +11,11 @@ jax.config.update("jax_num_cpu_devices", 2)  # before JAX starts: a mesh needs t
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_addoption(parser):
+    """How many cases ``tests/ops/test_drawn.py`` draws, beyond its 300."""
+    parser.addoption("--drawn", type=int, default=0, metavar="N", help="draw N cases of operations")
+
+
 @pytest.fixture
 def data_folder(monkeypatch):
     """The folder with real data sets; tests that need it skip where there is none."""

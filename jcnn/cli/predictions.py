@@ -8,8 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from jcnn.cli.options import print_json, say
 from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from jcnn.training import Prediction
 
 STANDARD_INPUT = Path("-")
 
@@ -68,3 +73,36 @@ class Table:
         """Write a row."""
         entries = best(probabilities, self._count)
         self._writer.writerow([file, *(part for name, p in entries for part in (name, f"{p:.6f}"))])
+
+
+class Output:
+    """Predictions, printed one by one (or as one JSON object), and what could not be read."""
+
+    def __init__(self, count: int, *, as_csv: bool, as_json: bool) -> None:
+        """Begin to print the ``count`` most probable classes of each file."""
+        self._count, self._table = count, Table(count) if as_csv else None
+        self._results: list[dict[str, Any]] | None = [] if as_json else None
+        self._errors: list[str] = []
+        self._files = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Print a prediction, or keep what there is to say of it."""
+        self._files += 1
+        if self._results is not None:
+            self._results.append(prediction.to_dict())
+        if prediction.error is not None:
+            self._errors.append(prediction.error)
+        elif self._table is not None:
+            self._table.write(prediction.file, prediction.probabilities)
+        elif self._results is None:
+            say(line(prediction.file, prediction.probabilities, self._count))
+
+    def end(self) -> bool:
+        """Print the rest; return whether every file could be read."""
+        if self._results is not None:
+            print_json({"predictions": self._results})
+        for message in self._errors:
+            say(f"jcnn: {message}", error=True)
+        if self._errors:
+            say(f"jcnn: {len(self._errors)} of {self._files} files could not be read", error=True)
+        return not self._errors

@@ -1,32 +1,111 @@
-"""The commands of docs/guides/runs.md, run in their order in a folder with the page's own file."""
+"""Commands and files that pages show: files are accepted, commands exist, a whole page is run."""
 
-from __future__ import annotations
-
-import importlib.util
 import re
+import runpy
 import shlex
-from pathlib import Path
+import tomllib
 
 import pytest
 
-from jcnn.cli import main
+import jcnn
+from tests.docs.pages import PAGES, ROOT
+from tests.optional import optional
 
-PAGE = Path(__file__).parents[2] / "docs" / "guides" / "runs.md"
-COMMANDS = re.findall(r"^\$ jcnn (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-WRITTEN = ["sweep/sweep.svg", "sweep/sweep.json", "seven.html", "compare.html"]
+*_, needs_experiments = optional("typer", "PIL", "grain")
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+IMAGES = ROOT / "docs" / "start" / "own_images.md"
 
 
-@pytest.mark.slow
-def test_the_page_s_commands_do_what_it_says(tmp_path, monkeypatch, capsys):
+def blocks(page):
+    """Language, title and text of each block of the page."""
+    return [found.groups() for found in FENCE.finditer(page.read_text(encoding="utf-8"))]
+
+
+def commands(page):
+    """Every ``jcnn`` command line of the page, as words."""
+    for language, _, text in blocks(page):
+        for line in text.splitlines() if language == "console" else ():
+            if line.startswith("$ jcnn "):
+                yield shlex.split(line[2:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_that_pages_show_are_accepted(page):
+    base = tomllib.loads((ROOT / "configs" / "digits.toml").read_text(encoding="utf-8"))
+    for language, title, text in blocks(page):
+        if language == "toml":
+            shown = tomllib.loads(text)
+            whole = shown if title else {**base, **shown}
+            if not title and "training" in shown:
+                whole["training"] = {**base["training"], **shown["training"]}
+            jcnn.config.Experiment.model_validate({"name": "shown", **whole})
+
+
+@needs_experiments
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_that_pages_show_exist(page):
+    import typer
+
+    from jcnn.cli.app import app
+
+    root = typer.main.get_command(app)
+    for words in commands(page):
+        command, rest = root, words[1:]
+        while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+            assert rest[0] in command.commands, words
+            command, rest = command.commands[rest[0]], rest[1:]
+        options = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+        given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert given <= options | {"--help"}, words
+        for word in rest:
+            assert not word.startswith("configs/") or (ROOT / word).exists(), words
+
+
+def shape(line):
+    """A pattern for a line of output: numbers and widths may differ, … is anything."""
+    pattern = ""
+    for part in filter(None, re.split(r"(\d[\d.,]*(?:e-?\d+)?|…|\s+)", line.strip())):
+        if part == "…":
+            pattern += ".*"
+        elif part.isspace():
+            pattern += r"\s+"
+        else:
+            pattern += r"[\d.,e+-]+" if part[0].isdigit() else re.escape(part)
+    return pattern
+
+
+@pytest.fixture
+def jcnn_in(tmp_path, monkeypatch, capsys):
+    """Run a command line in an empty folder, as its user would; return the lines it prints."""
+    from jcnn.cli.app import main
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JCNN_CACHE", "")
-    (toml,) = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    Path("tiny.toml").write_text(toml)
-    assert len(COMMANDS) > 8
-    for command in COMMANDS:
-        if "onnx" in command and importlib.util.find_spec("onnxruntime") is None:
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(words):
+        if words[0] == "python":
+            runpy.run_path(str(tmp_path / words[1]))
+        else:
+            main(words[1:])
+        written = capsys.readouterr()
+        return [line.strip() for line in (written.out + written.err).splitlines()]
+
+    return run
+
+
+@needs_experiments
+@pytest.mark.slow
+def test_own_images_in_ten_minutes(tmp_path, jcnn_in):
+    """Write its files, run its commands, and compare what they print, numbers aside."""
+    for language, title, text in blocks(IMAGES):
+        if title:
+            (tmp_path / title).write_text(text, encoding="utf-8")
+        if language != "console":
             continue
-        assert main(shlex.split(command)) == 0, (command, capsys.readouterr().err)
-    assert all(Path(name).exists() for name in WRITTEN)
-    card = Path("sweep/optimizer.learning_rate=0.01/0/export/README.md").read_text()
-    assert 'license: "apache-2.0"' in card
+        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            line, _, expected = part.partition("\n")
+            printed = jcnn_in(shlex.split(line.replace("$PWD", str(tmp_path))))
+            for row in filter(None, expected.splitlines()):
+                assert any(re.fullmatch(shape(row), p) for p in printed), (line, row, printed)

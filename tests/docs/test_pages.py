@@ -38,3 +38,7 @@ def test_blocks_share_a_namespace(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n```python\n>>> a + 1\n2\n>>> b = 3\n```\n")
     assert run(page)["b"] == 3
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
