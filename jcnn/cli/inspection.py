@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jcnn.cli.options import Json, Overrides, Target, load, load_target, print_json, say
+from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
