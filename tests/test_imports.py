@@ -20,6 +20,8 @@ ROWS = (
     ("lowering",),
     ("ops", "reference"),
     ("proof",),
+    ("lax",),
+    ("flax", "equinox"),
     ("layers", "losses", "augmentations", "optimizers", "data"),
     ("config",),
     ("runs", "weights"),

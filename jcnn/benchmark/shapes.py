@@ -104,6 +104,7 @@ TRANSPOSED = (
 _IMAGES = "(64, 32, 32, 64)", _floats(x=(64, 32, 32, 64))
 _LOGITS = _floats(logits=(4096, 100))
 OTHERS = (
+    other("pad", "(64, 32, 32, 64) circular", _IMAGES[1], padding=1, mode="CIRCULAR"),
     other("global_max_pool", *_IMAGES),
     other("global_average_pool", *_IMAGES),
     other("scaled_tanh", *_IMAGES),

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
-from jcnn.geometry import Geometry, place_transposed
+from jcnn.geometry import ZEROS, Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
-from jcnn.layers.window import Padding, PerAxis, per_axis, place, placing, spatial
+from jcnn.layers.window import Naturals, Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
     Annotated[
@@ -81,9 +81,11 @@ class Conv(Convolution):
         features: Output channels.
         window: Size of the kernel, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring outputs.
-        padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL", an integer, or a
-            list of integers or [before, after] pairs, one per spatial axis. It pads zeros; a
-            ``pad`` layer pads another value.
+        padding: "VALID" (none), "SAME" (output of ceil(size / stride), the odd element after;
+            "SAME_LOWER" before), "FULL", an integer, or a list of integers or [before, after]
+            pairs, one per spatial axis; negative ones crop. It pads zeros, or with "CIRCULAR",
+            "REFLECT" and "REPLICATE" elements of the input; a ``pad`` layer pads more of them, or
+            another value.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
         correlate: Whether to leave the kernel unflipped.
@@ -175,7 +177,7 @@ class Conv(Convolution):
             w,
             None if self.bias == "none" else params["b"].astype(x.dtype),
             strides=g.strides,
-            padding=g.padding,
+            padding=g.padding if g.fill == ZEROS else g.fill,
             dilation=g.dilation,
             groups=self.groups,
         )
@@ -202,9 +204,11 @@ class ConvTranspose(Convolution):
         window: Size of the kernel.
         strides: Step between the kernel's copies, in output elements.
         padding: What is cut off: "VALID" nothing (strides (n - 1) + window elements remain), "SAME"
-            all but strides · n, "FULL" window - 1 at both ends, or integers as in ``conv``.
+            and "SAME_LOWER" all but strides · n, "FULL" window - 1 at both ends, or integers as in
+            ``conv``, of which negative ones add; "CIRCULAR" adds what hangs over at the other end.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
+        output_padding: Elements more behind the output, fewer than the strides or the dilation.
         bias: One per "channel", one per "position" and channel, or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
@@ -214,6 +218,7 @@ class ConvTranspose(Convolution):
     """
 
     type: Literal["conv_transpose"] = "conv_transpose"
+    output_padding: Naturals = 0
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
@@ -223,7 +228,13 @@ class ConvTranspose(Convolution):
     def _output_size(self, size: Shape) -> Shape:
         with placing():
             placed = place_transposed(
-                size, self.window, self.strides, self.padding, self.dilation, self.groups
+                size,
+                self.window,
+                self.strides,
+                self.padding,
+                self.dilation,
+                self.groups,
+                self.output_padding,
             )
         return placed.size
 
@@ -239,6 +250,7 @@ class ConvTranspose(Convolution):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
+            output_padding=self.output_padding,
         )
         return y, state
 

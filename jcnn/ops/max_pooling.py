@@ -8,6 +8,7 @@ is therefore not the input but which element won.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, place_pool
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.padding import bordered
 from jcnn.ops.rule import linear, rule
 
 
@@ -32,7 +34,12 @@ def _scatter(geometry: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
 
 
 def max_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Take the largest element of each window.
 
@@ -44,6 +51,8 @@ def max_pool(
         strides: Step between windows; the window itself if None.
         padding: As in :func:`jcnn.ops.correlate`; padding never wins. A window must hold at
             least one element of the input.
+        ceil_mode: Whether a last window may reach beyond the input and its padding, if it begins
+            within; else a rest that fills no window is left out.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -66,12 +75,17 @@ def max_pool(
     """
     (x,) = floating("max_pool", x=x)
     with naming("max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_largest, resolved, None), x, spec=image(x, x))
 
 
 def relu_max_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Take the largest rectified element of each window, in one operation.
 
@@ -82,6 +96,7 @@ def relu_max_pool(
         window: See :func:`max_pool`.
         strides: See :func:`max_pool`.
         padding: See :func:`max_pool`.
+        ceil_mode: See :func:`max_pool`.
 
     Returns:
         (N, *output, C), of the same dtype, never negative; NaN where a window holds NaN, with the
@@ -106,8 +121,12 @@ def relu_max_pool(
     """
     (x,) = floating("relu_max_pool", x=x)
     with naming("relu_max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_largest, resolved, 0.0), x, spec=image(x, x))
+
+
+def _largest(geometry: Geometry, floor: float | None, x: jax.Array) -> jax.Array:
+    return _max_pool(geometry.bordered(), floor, bordered(geometry, x))[0]
 
 
 @rule(keeps=lambda results, x: results[1:], statics=2)

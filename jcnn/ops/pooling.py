@@ -10,13 +10,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
-from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
+from jcnn.geometry import Axes, Geometry, Padding, Pairs, per_axis, place_pool
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.padding import bordered
 from jcnn.ops.rule import arguments, linear, rule
 
 
@@ -31,20 +33,28 @@ def _window_spread(geometry: Geometry, dy: jax.Array) -> jax.Array:
 
 
 def average_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> jax.Array:
     r"""Average each window.
 
     .. math:: a[m] = \frac{1}{M} \sum_{m'} z[s m + m']
 
     over the :math:`M` elements of a window; padding counts as zeros, so the divisor is the same
-    everywhere.
+    everywhere, but for ``count_include_pad=False`` and ``ceil_mode``.
 
     Args:
         x: Input, (N, *size, C), floating point.
         window: See :func:`jcnn.ops.max_pool`.
         strides: See :func:`jcnn.ops.max_pool`.
         padding: See :func:`jcnn.ops.max_pool`.
+        ceil_mode: See :func:`jcnn.ops.max_pool`; what is beyond the padding is never counted.
+        count_include_pad: Whether :math:`M` counts the padding.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -63,22 +73,48 @@ def average_pool(
     """
     (x,) = floating("average_pool", x=x)
     with naming("average_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(partial(_window_average, resolved), x, spec=image(x, x))
+        size = spatial_size(x)
+        padded = place_pool(size, window, strides, padding)
+        resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
+        counted = padded.bordered().padding if count_include_pad else ((0, 0),) * len(size)
+    return on_mesh(partial(_average, resolved, counted), x, spec=image(x, x))
+
+
+def _average(geometry: Geometry, counted: Pairs, x: jax.Array) -> jax.Array:
+    return _window_average((geometry.bordered(), counted), bordered(geometry, x))
 
 
 @linear
-def _window_average(geometry: Geometry, x: jax.Array) -> jax.Array:
-    return lowering.window_sum(geometry, x) / geometry.taps
+def _window_average(static: tuple[Geometry, Pairs], x: jax.Array) -> jax.Array:
+    return lowering.window_sum(static[0], x) / _divisor(*static, x.dtype)
 
 
 @_window_average.adjoint
-def _window_shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
-    return lowering.window_spread(geometry, dy / geometry.taps)
+def _window_shares(static: tuple[Geometry, Pairs], dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(static[0], dy / _divisor(*static, dy.dtype))
+
+
+def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
+    """How many elements of each window count: those of the input, and so many before and after."""
+    if counted == g.padding:
+        return g.taps
+    divisor = jnp.ones((1,) * (g.rank + 2), dtype)
+    for axis, (before, after) in enumerate(counted):
+        start = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
+        stop = np.minimum(start + g.window[axis], g.size[axis] + after)
+        count = (stop - np.maximum(start, -before)).astype(np.float32)
+        shape = [-1 if place == axis + 1 else 1 for place in range(g.rank + 2)]
+        divisor = divisor * jnp.asarray(count.reshape(shape), dtype)
+    return divisor
 
 
 def square_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Add up the squares in each window, as the outputs of the TDNN of 1988 do over time.
 
@@ -89,6 +125,7 @@ def square_pool(
         window: See :func:`jcnn.ops.max_pool`.
         strides: See :func:`jcnn.ops.max_pool`.
         padding: See :func:`jcnn.ops.max_pool`.
+        ceil_mode: See :func:`jcnn.ops.max_pool`.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -107,8 +144,12 @@ def square_pool(
     """
     (x,) = floating("square_pool", x=x)
     with naming("square_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(partial(_square_pool, resolved), x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_squares, resolved), x, spec=image(x, x))
+
+
+def _squares(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return _square_pool(geometry.bordered(), bordered(geometry, x))
 
 
 @rule(keeps=arguments, statics=1)

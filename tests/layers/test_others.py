@@ -119,3 +119,18 @@ def test_residual_shortcut_has_parameters_of_its_own():
     assert params["layers"]["conv_1"]["w"].shape == (3, 3, 2, 4)
     assert params["shortcut"]["conv_1"]["w"].shape == (1, 1, 2, 4)
     assert layer.cost((4, 4, 2)).parameters == 9 * 8 + 4 + 8 + 4
+
+
+def test_a_border_may_come_from_the_input_itself():
+    x = jnp.arange(1.0, 4.0).reshape(1, 3, 1)
+    for mode, expected in {
+        "circular": [3, 1, 2, 3, 1],
+        "reflect": [2, 1, 2, 3, 2],
+        "replicate": [1, 1, 2, 3, 3],
+    }.items():
+        y, _ = _apply(layers.Pad(padding=1, mode=mode), {}, {}, x)
+        assert y.ravel().tolist() == expected
+    with pytest.raises(UserError, match='padding must be at least 0 with mode = "reflect"'):
+        layers.Pad(padding=-1, mode="reflect").output_shape((4, 3))
+    with pytest.raises(UserError, match="leaves nothing of the input 4"):
+        layers.Pad(padding=-2).output_shape((4, 3))

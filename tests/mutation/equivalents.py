@@ -5,7 +5,6 @@ from __future__ import annotations
 # ruff: noqa: E501
 _BY_REASON: dict[str, tuple[str, ...]] = {
     "multiplication commutes": (
-        "geometry.py: transposed_size: zip(strides, inner, strict=True) → zip(inner, strides, strict=True)",
         "lowering/fold.py: Fold.block: zip(self.outputs, self.plain.strides, strict=True) → zip(self.plain.strides, self.outputs, strict=True)",
         "lowering/fold.py: _unfold: zip(sizes, block, strict=True) → zip(block, sizes, strict=True)",
     ),

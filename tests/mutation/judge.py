@@ -11,7 +11,8 @@ import jax
 
 import jcnn.ops
 from jcnn.geometry import Geometry, place
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import (
@@ -73,6 +74,7 @@ RULES = {
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
     "mapped": ("correlate", "dense"),
     "mapping": ("correlate", "convolve_transpose"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }

@@ -23,12 +23,15 @@ LEFT_OUT = {
     "ops/arguments.py": "checks and their messages",
     "ops/mesh.py": "where arrays are placed on devices",
     "lowering/choice.py": "which lowering runs, and each is right",
+    "lowering/policy.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",
     "geometry.py: integer": "a check and its messages",
     "geometry.py: per_axis": "a check and its messages",
     "geometry.py: place_pool": "a check and its message",
     "geometry.py: _pair": "a check",
     "geometry.py: _too_large": "a message",
+    "geometry.py: _check_zeros": "a check and its message",
+    "geometry.py: _check_more": "a check and its messages",
     "geometry.py: times": "part of a message",
     "lowering/blocks.py: block_size": "images per block: any number is right",
     "lowering/patches.py: _images_a_block": "images per block: any number is right",
@@ -37,6 +40,7 @@ LEFT_OUT = {
     "ops/bias.py: check_bias": "a check and its message",
     "ops/convolution.py: _check_kernel": "a check and its messages",
     "ops/losses.py: _same_shape": "a check and its message",
+    "ops/padding.py: place_border": "checks and their messages",
     "ops/normalization.py: _check_channels": "a check and its messages",
 }
 

@@ -36,12 +36,12 @@ REFUSED_OPTIONS = [
     ({"groups": 3}, ValueError, "groups must divide the channels 4 and 2, found 3"),
     ({"groups": 2.0}, TypeError, "groups must be an integer, found 2.0"),
     ({"groups": 2}, ValueError, "w must have C / groups = 2 input channels for x with 4 channels"),
-    ({"padding": "HALF"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'HALF'"),
-    ({"padding": "same"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'same'"),
-    ({"padding": -1}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": "HALF"}, ValueError,
+     "padding must be one of VALID, SAME, SAME_LOWER, FULL, CIRCULAR, REFLECT, REPLICATE, "
+     "found 'HALF'"),
     ({"padding": ((0, 1),)}, ValueError, "one pair for each of the 2 spatial axes"),
-    ({"padding": 0.5}, ValueError, "padding must be 'VALID', 'SAME', 'FULL', an integer, or one"),
-    ({"padding": ((0, -1), (0, 0))}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": 0.5}, ValueError, "padding must be a name (VALID, SAME, SAME_LOWER, FULL, "),
+    ({"padding": True}, TypeError, "padding must be an integer, found True"),
     ({"padding": ((0, 1, 2), 0)}, ValueError, "padding must have one entry for each of the 2"),
     ({"padding": ((0, 1.5), 0)}, TypeError, "padding must be an integer, found 1.5"),
 ]  # fmt: skip
@@ -92,6 +92,36 @@ def test_a_transposed_convolution_has_to_leave_something():
     refused(ValueError, sentence, ops.convolve_transpose, IMAGE, KERNEL, padding=4)
 
 
+@pytest.mark.parametrize("op", WINDOWED[:2], ids=NAME)
+def test_a_crop_has_to_leave_something(op):
+    sentence = "padding ((-6, 4), (0, 0)) leaves nothing of the input 6x6"
+    refused(ValueError, sentence, op, IMAGE, KERNEL, padding=((-6, 4), 0))
+    refused(ValueError, "window 3x3 is larger than its input 6x6 (with padding -2)", op, IMAGE,
+            KERNEL, padding=-2)  # fmt: skip
+
+
+def test_output_padding_stays_below_the_strides():
+    op = ops.convolve_transpose
+    for more in (2, (0, 2)):
+        sentence = "output_padding must be smaller than the strides (2, 2) or the dilation (1, 1)"
+        refused(ValueError, sentence, op, IMAGE, KERNEL, strides=2, output_padding=more)
+    refused(ValueError, "output_padding must be at least 0, found -1", op, IMAGE, KERNEL,
+            output_padding=-1)  # fmt: skip
+    refused(ValueError, "output_padding goes with padding of zeros, found CIRCULAR", op, IMAGE,
+            KERNEL, strides=2, padding="circular", output_padding=1)  # fmt: skip
+
+
+def test_pad_refuses():
+    refused(ValueError, "mode must be one of ZEROS, CIRCULAR, REFLECT, REPLICATE, found 'edge'",
+            ops.pad, IMAGE, 1, mode="edge")  # fmt: skip
+    refused(TypeError, "padding must be integers here, found 'SAME'", ops.pad, IMAGE, "SAME")
+    sentence = "padding ((-3, -3), (-3, -3)) leaves nothing of the input 6x6"
+    refused(ValueError, sentence, ops.pad, IMAGE, -3)
+    sentence = "padding must be at least 0 with mode REFLECT, found ((-1, 1), (0, 0))"
+    refused(ValueError, sentence, ops.pad, IMAGE, ((-1, 1), 0), mode="reflect")
+    refused(ValueError, "x must have a batch axis, at least one spatial axis", ops.pad, ROW, 1)
+
+
 @pytest.mark.parametrize("op", POOLS, ids=NAME)
 def test_pools_refuse(op):
     refused(ValueError, "x must have a batch axis, at least one spatial axis", op, ROW, 2)
@@ -103,7 +133,18 @@ def test_pools_refuse(op):
     refused(ValueError, "window 7x7 is larger than its input 6x6", op, IMAGE, 7)
     sentence = "padding must be smaller than the window (2, 2), found ((2, 2), (2, 2))"
     refused(ValueError, sentence, op, IMAGE, 2, padding=2)
-    refused(ValueError, "padding must be 'VALID', 'SAME' or 'FULL'", op, IMAGE, 2, padding="NONE")
+    refused(ValueError, "padding must be one of VALID, SAME,", op, IMAGE, 2, padding="NONE")
+    sentence = "ceil_mode goes with padding of zeros, found "
+    refused(
+        ValueError,
+        sentence + "ZEROS of ((-1, 0)",
+        op,
+        IMAGE,
+        2,
+        padding=((-1, 0), 0),
+        ceil_mode=True,
+    )
+    refused(ValueError, sentence + "REFLECT", op, IMAGE, 2, padding="reflect", ceil_mode=True)
 
 
 def test_other_pools_refuse():
@@ -213,6 +254,15 @@ def test_lists_and_numbers_of_numpy_will_do():
     for two, one in ((np.int64(2), np.int32(1)), ([2, 2], [1, 1]), (np.array([2, 2]), (1, 1))):
         found = ops.max_pool(x, two, strides=one, padding=[one, np.uint8(1)])
         assert (found == expected).all()
+
+
+@pytest.mark.parametrize("name", ["valid", "Same", "same_lower", "Full", "circular"])
+def test_names_of_paddings_are_in_any_case(name):
+    for op, w in ((ops.correlate, KERNEL), (ops.convolve_transpose, KERNEL), (ops.square_pool, 3)):
+        if (op, name) != (ops.square_pool, "Full"):
+            found, expected = (jax.eval_shape(lambda x, p=p, op=op, w=w: op(x, w, padding=p), IMAGE)
+                               for p in (name, name.upper()))  # fmt: skip
+            assert found == expected
 
 
 def test_every_operation_is_tried_here():

@@ -213,7 +213,7 @@ def test_shard_map_with_an_explicit_sum(op):
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 @pytest.mark.parametrize(
     "op",
-    ["convolve", "convolve_transpose", "relu_max_pool", "average_pool", "dense", "prelu",
+    ["convolve", "convolve_transpose", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
      "softmax_cross_entropy"],
 )  # fmt: skip
 def test_jit_of_sharded_arrays(op, kind):

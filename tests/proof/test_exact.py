@@ -10,7 +10,8 @@ import pytest
 
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, forced
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
 from tests.proof.problems import (
