@@ -141,9 +141,14 @@ def integer(name: str, value: object, minimum: int | None = None) -> int:
     return number
 
 
+def is_single(value: object) -> bool:
+    """Whether it is one integer: Python's, NumPy's, or an array of no axis."""
+    return isinstance(value, int) or getattr(value, "ndim", None) == 0
+
+
 def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tuple[int, ...]:
     """Return one integer per spatial axis, from one integer or one for each axis."""
-    if isinstance(value, int | np.integer):
+    if is_single(value):
         return (integer(name, value, minimum),) * rank
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
         raise TypeError(f"{name} must be an integer or a sequence of them, found {value!r}")
@@ -169,7 +174,7 @@ def pads(
     """
     if isinstance(padding, str):
         return _named_pads(padding, size, span, strides)
-    if isinstance(padding, int | np.integer):
+    if is_single(padding):
         both = integer("padding", padding)
         return ((both, both),) * len(size)
     if not isinstance(padding, Sequence | np.ndarray) or len(padding) != len(size):

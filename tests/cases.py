@@ -25,8 +25,8 @@ def distribution(*shape: int) -> Draw:
     return lambda generator: generator.dirichlet(np.ones(shape[-1]), shape[:-1])
 
 
-def labels(count: int, classes: int) -> Draw:
-    return lambda generator: generator.integers(0, classes, count).astype(np.int32)
+def labels(*shape: int, classes: int, dtype: str = "int32") -> Draw:
+    return lambda generator: generator.integers(0, classes, shape).astype(dtype)
 
 
 def key() -> Draw:
@@ -216,14 +216,19 @@ def _loss_cases() -> list[Case]:
         Case(mse, "no-example", (normal(0, 3), normal(0, 3))),
         Case(bce, "vector", (normal(5), uniform(5))),
         Case(bce, "matrix", (normal(4, 3), uniform(4, 3))),
-        Case(ce, "integers", (normal(5, 4), labels(5, 4))),
+        Case(ce, "integers", (normal(5, 4), labels(5, classes=4))),
         Case(ce, "distributions", (normal(5, 4), distribution(5, 4))),
-        Case(ce, "smoothed-integers", (normal(5, 4), labels(5, 4)), {"label_smoothing": 0.1}),
+        Case(ce, "smoothed-integers", (normal(5, 4), labels(5, classes=4)),
+             {"label_smoothing": 0.1}),
         Case(ce, "smoothed-distributions", (normal(5, 4), distribution(5, 4)),
              {"label_smoothing": 0.2}),
         Case(ce, "weights-not-summing-to-one", (normal(5, 4), uniform(5, 4))),
-        Case(ce, "one-class", (normal(3, 1), labels(3, 1))),
-        Case(ce, "no-example", (normal(0, 4), labels(0, 4))),
+        Case(ce, "one-class", (normal(3, 1), labels(3, classes=1))),
+        Case(ce, "axis-one", (normal(2, 3, 4), labels(2, 4, classes=3, dtype="uint8")),
+             {"axis": 1, "label_smoothing": 0.1}),
+        Case(ce, "some-count", (normal(5, 4), distribution(5, 4)),
+             {"where": np.array([True, False, True, True, False])}),
+        Case(ce, "no-example", (normal(0, 4), labels(0, classes=4))),
     ]  # fmt: skip
 
 
@@ -292,7 +297,8 @@ _DISTINCT = {
     "pad": {"2d-zeros", "2d-circular", "2d-reflect"},
     "square_pool": {"2d-overlapping", "2d-uneven-padding"},
     "dropout": {"half"},
-    "softmax_cross_entropy": {"integers", "smoothed-distributions", "weights-not-summing-to-one"},
+    "softmax_cross_entropy": {"integers", "smoothed-distributions", "weights-not-summing-to-one",
+                              "axis-one", "some-count"},
     "mean_squared_error": {"matrix", "no-example"},
     "local_response_norm": {"strong", "even-size"},
     "global_max_pool": {"2d"},

@@ -16,7 +16,7 @@ PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
     ("errors", "fields"),
-    ("geometry",),
+    ("geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),
     ("proof",),
@@ -27,6 +27,7 @@ ROWS = (
     ("runs", "weights"),
     ("training",),
     ("export", "report", "sweep", "benchmark", "inspection"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jcnn.cli.options import Config, Json, Overrides, load, print_json, say
+from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
 
 
-def summary(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def summary(target: Target, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show layers, shapes and what they cost."""
-    experiment = load(config, overrides)
+    experiment = load_target(target, overrides)
     from jcnn.inspection.summary import print_summary, summarize
 
     summarized = summarize(experiment)
@@ -27,9 +27,7 @@ def summary(config: Config, overrides: Overrides = None, as_json: Json = False) 
 
 
 def check(
-    target: Annotated[
-        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
-    ],
+    target: Target,
     overrides: Overrides = None,
     batch_size: Annotated[
         int | None,
@@ -45,6 +43,10 @@ def check(
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Elements per tensor to difference.")
     ] = 1000,
+    failure: Annotated[
+        bool,
+        typer.Option("--failure", help="The step that stopped RUN: what first was not finite."),
+    ] = False,
     random_batch: Annotated[
         bool, typer.Option("--random-batch", help="Noise instead of examples: needs no data.")
     ] = False,
@@ -53,14 +55,13 @@ def check(
     """Check every gradient: against jax.grad, finite differences and second order, in float64."""
     from jcnn import inspection, training
 
+    if failure:
+        return _dissect(target, as_json)
     params, state = None, None
+    experiment = load_target(target, overrides)
     if target.is_dir():
-        if overrides:
-            raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
-        trained = training.load_trained(target)
-        experiment, params, state = trained.experiment, trained.state.params, trained.state.state
-    else:
-        experiment = load(target, overrides)
+        learned = training.load_trained(target).state
+        params, state = learned.params, learned.state
     if exact:
         return _certify(experiment, batch_size, as_json)
     choose = inspection.random_batch if random_batch else inspection.real_batch
@@ -78,6 +79,51 @@ def check(
         inspection.print_check(result)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def verify(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+    ],
+    kills: Annotated[int, typer.Option("--kills", min=1, help="How often it is killed.")] = 5,
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the moments of the kills.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train twice, undisturbed and killed at random moments, and compare every bit."""
+    import tempfile
+
+    from jcnn import training
+    from jcnn.inspection.verification import print_verification
+    from jcnn.inspection.verification import verify as verify_experiment
+
+    experiment = load_target(target, overrides)
+    training.enable_compilation_cache()
+    with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
+        verification = verify_experiment(
+            experiment,
+            Path(folder),
+            kills=kills,
+            seed=seed,
+            report=lambda line: say(line, error=True),
+        )
+    if as_json:
+        print_json(verification.to_dict())
+    else:
+        print_verification(verification)
+    if not verification.passed:
+        raise typer.Exit(1)
+
+
+def _dissect(target: Path, as_json: bool) -> None:
+    from jcnn import training
+    from jcnn.inspection.failure import dissect, print_dissection
+
+    dissection = dissect(training.load_failure(target))
+    if as_json:
+        print_json(dissection.to_dict())
+    else:
+        print_dissection(dissection)
 
 
 def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:

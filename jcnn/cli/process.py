@@ -1,4 +1,4 @@
-"""What the command sets right for its own process before JAX starts.
+"""What the command sets right for its own process before JAX starts, and how it leaves.
 
 glibc's allocator gives large freed buffers back to the kernel, so that a training step whose
 temporaries are large faults the same pages in again, step after step; the faults cost more than
@@ -9,9 +9,13 @@ again, once, with settings that keep freed memory and ask for huge pages.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 SWITCH = "JCNN_ALLOCATOR"
 COMMANDS = ("train", "bench")
@@ -32,6 +36,62 @@ def tune_allocator(arguments: Sequence[str]) -> None:
     if environment is None:
         return
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def leave_on_signals() -> None:
+    """End at once on a signal, without a traceback, until the training itself takes them."""
+
+    def leave(number: int, _: object) -> NoReturn:
+        os._exit(128 + number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # what is ignored (nohup) or somebody else's stays so
+        default = (signal.SIG_DFL, signal.default_int_handler)
+        if number is not None and signal.getsignal(number) in default:
+            signal.signal(number, leave)
+
+
+def leaving(out: Path) -> Callable[[int | None, int], NoReturn]:
+    """Return how a training into ``out`` leaves when it doesn't come to a safe point by itself."""
+
+    def leave(step: int | None, number: int) -> NoReturn:
+        line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
+        os.write(2, f"{line}\n".encode())
+        _end_workers()
+        os._exit(128 + number)
+
+    return leave
+
+
+def end(code: int) -> NoReturn:
+    """End now that all is written: Python's own way out may meet threads of XLA, and abort."""
+    _end_workers()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _end_workers() -> None:
+    import multiprocessing
+
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def stopped(out: Path, step: int | None) -> str:
+    """Say where a training stopped, and how to go on."""
+    where = "" if step is None else f" after step {step}"
+    return f"stopped{where}; continue with: jcnn train {out} --resume"
+
+
+def log_plainly() -> None:
+    """Say what the library notices as the command says all else: in a line, after its name."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jcnn: %(message)s"))
+    logger = logging.getLogger("jcnn")
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def allocator_note() -> str | None:
@@ -75,3 +135,41 @@ def _expects_accelerator(environment: Mapping[str, str]) -> bool:
     if platforms:
         return platforms != "cpu"
     return any(importlib.util.find_spec(name) for name in _ACCELERATORS)
+
+
+def leave_precision_alone() -> None:
+    """Take JAX_ENABLE_X64 away: an experiment's figures are those of its own precision."""
+    if "jax" not in sys.modules:
+        os.environ.pop("JAX_ENABLE_X64", None)
+
+
+def memory_mistake(error: Exception) -> str | None:
+    """Say in a sentence that the memory is not enough; None for other errors."""
+    if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's own class can't be named without loading it
+        return None
+    first = str(error).strip().splitlines()[0]
+    return f"memory is not enough; a smaller training.batch_size needs less: {first}"
+
+
+def platform_mistake(error: Exception) -> str | None:
+    """Say in a sentence that JAX can't start on the platform asked for; None for other errors."""
+    if "jax" not in sys.modules or not isinstance(error, RuntimeError | AssertionError):
+        return None
+    failure: Exception | None = error if "Unable to initialize backend" in str(error) else None
+    if failure is None:  # some of JAX's say nothing: asked again, it fails again
+        import jax
+
+        try:
+            jax.devices()
+        except Exception as again:
+            failure = again
+        else:
+            return None
+    reason = next(iter(str(failure).splitlines()), "") or type(failure).__name__
+    named = os.environ.get("JAX_PLATFORMS")
+    if named is None:
+        return f"JAX finds nothing to compute on: {reason}"
+    return (
+        f"JAX_PLATFORMS is '{named}', which JAX can't start here ({reason}): expected cpu, or what "
+        "is installed"
+    )

@@ -13,10 +13,11 @@ from jcnn.ops.activations import (
     tanh,
     unit_step,
 )
+from jcnn.ops.classification import softmax_cross_entropy
 from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
-from jcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
 from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
 from jcnn.ops.padding import pad

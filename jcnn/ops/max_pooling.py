@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, place_pool
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import linear, rule
@@ -132,7 +132,12 @@ def _largest(geometry: Geometry, floor: float | None, x: jax.Array) -> jax.Array
 @rule(keeps=lambda results, x: results[1:], statics=2)
 def _max_pool(geometry: Geometry, floor: float | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the largest elements and which they were ("none" where not above ``floor``)."""
-    return lowering.max_pool(geometry, x, floor)
+    return _winners(geometry, x, floor)
+
+
+# One operation where nothing else is compiled: jax_debug_nans and jax_debug_infs look at what comes
+# out of it, not at the -inf of a padding and at the NaN that is there for windows that hold one.
+_winners = jax.jit(lowering.max_pool, static_argnums=(0, 2), inline=True)
 
 
 @_max_pool.pullback
@@ -153,7 +158,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has no spatial axis.
+        ValueError: ``x`` has no spatial axis, or no element along one.
 
     Gradient:
         :math:`\delta` goes to the arg max, at a tie to the first element in row-major order
@@ -166,7 +171,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     """
     (x,) = floating("global_max_pool", x=x)
     with naming("global_max_pool"):
-        length = math.prod(spatial_size(x))
+        length = math.prod(positions(x))
     return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 
@@ -196,5 +201,5 @@ def _pick(length: int, x: jax.Array, winner: jax.Array) -> jax.Array:
 
 @_pick.adjoint
 def _place(length: int, dy: jax.Array, winner: jax.Array) -> jax.Array:
-    here = jnp.arange(length, dtype=winner.dtype)[:, None] == winner[:, None]
+    here = jnp.arange(length, dtype=winner.dtype)[None, :, None] == winner[:, None]
     return jnp.where(here, dy[:, None], jnp.zeros((), dy.dtype))

@@ -16,10 +16,11 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, Pairs, per_axis, place_pool
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import arguments, linear, rule
+from jcnn.precision import in_float32
 
 
 @linear
@@ -85,11 +86,13 @@ def _average(geometry: Geometry, counted: Pairs, x: jax.Array) -> jax.Array:
 
 
 @linear
+@in_float32
 def _window_average(static: tuple[Geometry, Pairs], x: jax.Array) -> jax.Array:
     return lowering.window_sum(static[0], x) / _divisor(*static, x.dtype)
 
 
 @_window_average.adjoint
+@in_float32
 def _window_shares(static: tuple[Geometry, Pairs], dy: jax.Array) -> jax.Array:
     return lowering.window_spread(static[0], dy / _divisor(*static, dy.dtype))
 
@@ -153,11 +156,13 @@ def _squares(geometry: Geometry, x: jax.Array) -> jax.Array:
 
 
 @rule(keeps=arguments, statics=1)
+@in_float32
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 
 
 @_square_pool.pullback
+@in_float32
 def _(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     return 2 * x * _window_spread(geometry, dy)
 
@@ -205,7 +210,7 @@ def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax
 def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
     size, factor = static
     edges = [
-        (0, n - ((m - 1) * f + 1), f - 1)
+        (0, n - ((m - 1) * f + 1) if m else n, f - 1)
         for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
     ]
     return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
@@ -222,7 +227,7 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has no spatial axis.
+        ValueError: ``x`` has no spatial axis, or no element along one.
 
     Gradient:
         :math:`\partial L/\partial z[n] = \delta / M`. Nothing is kept between the passes.
@@ -233,16 +238,18 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     """
     (x,) = floating("global_average_pool", x=x)
     with naming("global_average_pool"):
-        size = spatial_size(x)
+        size = positions(x)
     return _mean(size, x)
 
 
 @linear
+@in_float32
 def _mean(size: tuple[int, ...], x: jax.Array) -> jax.Array:
     return x.mean(axis=tuple(range(1, 1 + len(size))))
 
 
 @_mean.adjoint
+@in_float32
 def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
     share = dy / math.prod(size)
     return jnp.broadcast_to(

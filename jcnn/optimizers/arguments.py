@@ -7,6 +7,7 @@ without biases, scales and slopes; a table with the key ``schedule`` is a schedu
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,8 +30,10 @@ class ArgumentError(ValueError):
         self.path = path
 
 
-def find(path: tuple[str, ...], name: str, known: Mapping[str, Any]) -> Callable[..., Any]:
+def find(path: tuple[str, ...], name: Any, known: Mapping[str, Any]) -> Callable[..., Any]:
     """Return the function of a name, or refuse the name at its place."""
+    if not isinstance(name, str):
+        raise ArgumentError(path, f"expected a name, found {_shown(name)}")
     if name not in known:
         raise ArgumentError(path, unknown(name, known))
     return known[name]
@@ -45,9 +48,12 @@ def check_call(
         if key not in parameters:
             raise ArgumentError(
                 (*path, key),
-                f"unknown argument of {full_name(function)}{nearest(key, parameters)}",
+                f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
+                f"{', '.join(parameters)}",
             )
         _check_value((*path, key), value, parameters[key].default)
+        if key == "learning_rate":
+            _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
@@ -68,7 +74,28 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
             raise ArgumentError(path, f'expected "kernels", found {value}')
     elif isinstance(value, bool) != isinstance(default, bool):
         expected = "true or false" if isinstance(default, bool) else "a number"
-        raise ArgumentError(path, f"expected {expected}, found {str(value).lower()}")
+        raise ArgumentError(path, f"expected {expected}, found {_shown(value)}")
+    elif not isinstance(value, int | float):
+        raise ArgumentError(path, f"expected a number, found {_shown(value)}")
+    elif not math.isfinite(value):
+        raise ArgumentError(path, f"expected a finite number, found {value}")
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_rate(path: tuple[str, ...], value: Any) -> None:
+    """Refuse a learning rate below zero, also within a schedule: it would climb."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if key == "schedules" or key.endswith("value"):
+                _check_rate((*path, key), entry)
+    elif isinstance(value, list | tuple):
+        for position, entry in enumerate(value):
+            _check_rate((*path, str(position)), entry)
+    elif isinstance(value, int | float) and value < 0:
+        raise ArgumentError(path, f"expected a value of at least 0, found {value}")
 
 
 def _check_table(path: tuple[str, ...], table: Mapping[str, Any]) -> None:
@@ -97,7 +124,7 @@ def _check_word(path: tuple[str, ...], word: str) -> None:
         raise ArgumentError(path, f"expected a number of steps or \"N epochs\", found '{word}'")
 
 
-def resolve(key: str, value: Any, steps_per_epoch: int) -> Any:
+def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
     """Turn what a file can hold into what Optax takes."""
     if isinstance(value, Mapping):
         resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
@@ -115,7 +142,7 @@ def resolve(key: str, value: Any, steps_per_epoch: int) -> Any:
     return value
 
 
-def _steps(text: str, steps_per_epoch: int) -> int:
+def _steps(text: str, steps_per_epoch: float) -> int:
     """Read a number of steps.
 
     >>> _steps("1.5 epochs", 100), _steps("30", 100)

@@ -11,6 +11,10 @@ from jax import lax
 from jcnn.reference.padding import MODES, Axes, Padding, Pairs, bordered, folded, pads, per_axis
 
 
+def _with_bias(y: jax.Array, b: jax.Array | None) -> jax.Array:
+    return y if b is None else y + lax.broadcast_to_rank(b, y.ndim)
+
+
 def _dimensions(rank: int) -> lax.ConvDimensionNumbers:
     last, spatial = rank + 1, tuple(range(1, rank + 1))
     return lax.ConvDimensionNumbers(
@@ -56,7 +60,7 @@ def correlate(
         dimension_numbers=_dimensions(rank),
         feature_group_count=groups,
     )
-    return y if b is None else y + b
+    return _with_bias(y, b)
 
 
 def convolve(
@@ -116,7 +120,7 @@ def convolve_transpose(
     y = y[(slice(None), *cut)]
     if isinstance(padding, str) and padding.upper() in MODES:
         y = folded(y, padding, pads(padding, span, span, strides))
-    return y if b is None else y + b
+    return _with_bias(y, b)
 
 
 def _transposed_pads(
@@ -141,4 +145,4 @@ def _transposed_pads(
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     """Multiply by a matrix and add a bias."""
     y = jnp.matmul(x, w)
-    return y if b is None else y + b
+    return _with_bias(y, b)

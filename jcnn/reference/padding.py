@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jcnn.geometry import is_single
+
 Axes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
 Pairs = list[tuple[int, int]]
@@ -18,17 +20,16 @@ MODES: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": 
 
 def per_axis(value: Axes, rank: int) -> tuple[int, ...]:
     """Write one number for all axes, or one per axis, as one per axis."""
-    return (value,) * rank if isinstance(value, int) else tuple(value)
+    return (int(value),) * rank if is_single(value) else tuple(map(int, value))
 
 
 def pads(
     padding: Padding, size: Sequence[int], span: Sequence[int], strides: Sequence[int]
 ) -> Pairs:
     """Write ``padding`` as pairs of integers, for windows that span ``span`` elements."""
-    if isinstance(padding, int):
-        return [(padding, padding)] * len(span)
     if not isinstance(padding, str):
-        return [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
+        sides = per_axis(padding, len(span)) if is_single(padding) else padding
+        return [(lo, hi) for lo, hi in (per_axis(p, 2) for p in sides)]
     if padding.upper() == "FULL":
         return [(n - 1, n - 1) for n in span]
     if padding.upper() in MODES:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jcnn.precision import in_float32
 from jcnn.reference.padding import Axes, Padding, Pairs, bordered, pad, pads, per_axis
 
 
@@ -64,6 +65,7 @@ def relu_max_pool(x: jax.Array, window: Axes, **options: Any) -> jax.Array:
     return max_pool(jax.nn.relu(x), window, **options)
 
 
+@in_float32
 def average_pool(
     x: jax.Array,
     window: Axes,
@@ -86,6 +88,7 @@ def average_pool(
     return sums / _reduce_window(counted, "sum", window, strides, beyond)
 
 
+@in_float32
 def square_pool(
     x: jax.Array,
     window: Axes,
@@ -111,6 +114,7 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     return max_pool(x, size).reshape(x.shape[0], x.shape[-1])
 
 
+@in_float32
 def global_average_pool(x: jax.Array) -> jax.Array:
     """Average over all spatial axes."""
     return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))

@@ -1,94 +1,163 @@
-"""Checkpoints with Orbax: the training state, and what a run has spent so far."""
+"""A run's checkpoints: the newest ones and the best, written behind the training."""
 
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-
 from jcnn.errors import UserError
+from jcnn.runs import checkpoint
+from jcnn.runs.files import writing
+from jcnn.runs.place import Place
 
 KEEP = 3
 
 
-def _is_no_chatter(record: logging.LogRecord) -> bool:
-    """Keep what others than Orbax log through absl, and of Orbax what went wrong."""
-    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
-
-
 class Checkpoints:
-    """The checkpoints of one run, the last few of them; written behind the training."""
+    """The checkpoints in a folder, each named after its place.
+
+    Attributes:
+        write_seconds: How long the last one took to write.
+    """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        """Open the folder; a missing one is made unless ``read_only``."""
+        """Open the folder; a missing one is made unless ``read_only``.
+
+        Args:
+            folder: Where they lie.
+            read_only: Leave damaged ones where they are.
+
+        Raises:
+            UserError: There is no folder, or it can't be made.
+        """
         if read_only and not folder.is_dir():
             raise UserError(f"'{folder}' does not exist: the run has no checkpoint")
-        logging.getLogger("absl").addFilter(_is_no_chatter)
-        self._folder = folder
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEEP, read_only=read_only),
-        )
+        self._folder, self._read_only = folder, read_only
+        self.write_seconds = 0.0
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[None] | None = None
+        if not read_only:
+            with writing(f"'{folder}'"):
+                folder.mkdir(exist_ok=True)
+            for unfinished in folder.glob(".*.partial"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def __enter__(self) -> Self:
         """Return self."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for what is being written, and close."""
-        self._manager.close()
+        """Wait for what is being written."""
+        self._writer.shutdown()
 
-    def latest_step(self) -> int | None:
-        """Return the step of the newest whole checkpoint, or None."""
-        return self._manager.latest_step()
+    def places(self) -> list[Place]:
+        """Return the places of all checkpoints, the newest first, damaged ones too."""
+        found = (Place.of(path.name) for path in self._folder.iterdir())
+        return sorted((place for place in found if place is not None), reverse=True)
 
-    def save(self, step: int, tree: Any, record: Mapping[str, Any]) -> None:
-        """Write ``tree`` (arrays) and ``record`` (JSON) without waiting for the disk."""
-        if step in self._manager.all_steps():
-            return
-        # The next step is given the state's buffers to write over.
-        copied = jax.tree.map(np.array, tree)
-        items = ocp.args.Composite(
-            tree=ocp.args.StandardSave(copied), record=ocp.args.JsonSave(dict(record))
-        )
-        self._manager.save(step, args=items)
+    def newest(self) -> Place | None:
+        """Return the newest undamaged checkpoint's place, or None; damaged ones are set aside.
 
-    def wait(self) -> None:
-        """Wait until what was saved is on the disk."""
-        self._manager.wait_until_finished()
-
-    def record(self) -> dict[str, Any]:
-        """Read the newest checkpoint's record.
-
-        Raises:
-            UserError: There is no checkpoint, or it is damaged.
+        Each damaged one is named in one line of the log.
         """
-        return self._restore(record=ocp.args.JsonRestore())["record"]
+        for place in self.places():
+            wrong = checkpoint.damage(self._folder / str(place))
+            if wrong is None:
+                return place
+            self._set_aside(place, wrong)
+        return None
 
-    def restore(self, like: Any) -> Any:
-        """Read the newest checkpoint's arrays.
+    def best(self) -> Place | None:
+        """Return the place of the best by the test metric, where that is kept and undamaged."""
+        newest = self.newest()
+        name = newest and self.record(newest).get("best")
+        best = Place.of(name) if name else None
+        if best is None:
+            return None
+        wrong = checkpoint.damage(self._folder / str(best))
+        if wrong is not None:
+            self._set_aside(best, wrong)
+        return best if wrong is None else None
+
+    def record(self, place: Place) -> dict[str, Any]:
+        """Read a checkpoint's record."""
+        return checkpoint.read_record(self._folder / str(place))
+
+    def restore(self, place: Place | None, like: Any) -> Any:
+        """Read a checkpoint's arrays.
 
         Args:
+            place: One that :meth:`newest` or :meth:`best` gave.
             like: A pytree of ``jax.ShapeDtypeStruct`` with the structure that was saved.
 
         Raises:
-            UserError: There is no checkpoint, it is damaged, or it is of another model.
+            UserError: There is none, or it is of another model.
         """
-        return self._restore(tree=ocp.args.StandardRestore(like))["tree"]
+        if place is None:
+            raise UserError(f"'{self._folder}' holds no undamaged checkpoint")
+        return checkpoint.read_arrays(self._folder / str(place), like)
 
-    def _restore(self, **items: Any) -> Any:
-        step = self.latest_step()
-        if step is None:
-            raise UserError(f"'{self._folder}' holds no checkpoint: nothing was trained yet")
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # Orbax and TensorStore raise whatever they meet
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UserError(
-                f"checkpoint '{self._folder / str(step)}' can't be read: {reason}"
-            ) from error
+    def save(self, place: Place, tree: Any, record: Mapping[str, Any]) -> None:
+        """Write ``tree`` (arrays) and ``record`` (JSON) without waiting for the disk.
+
+        Older ones than the last few are removed afterwards, but for the one whose name is
+        ``record["best"]``.
+
+        Raises:
+            UserError: The one before could not be written.
+        """
+        self.wait()
+        # The next step is given the state's buffers to write over.
+        copied = checkpoint.plain(tree)
+        self._writing = self._writer.submit(self._write, place, copied, dict(record))
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk.
+
+        Raises:
+            UserError: It could not be written; those before it are untouched.
+        """
+        if self._writing is not None:
+            underway, self._writing = self._writing, None
+            underway.result()
+
+    def _write(self, place: Place, tree: Any, record: dict[str, Any]) -> None:
+        before = time.perf_counter()
+        with writing(f"checkpoint '{self._folder / str(place)}'"):
+            checkpoint.write(self._folder / str(place), tree, record)
+        for old in self.places()[KEEP:]:
+            if str(old) != record.get("best"):
+                self._remove(old)
+        self.write_seconds = time.perf_counter() - before
+
+    def _remove(self, place: Place) -> None:
+        """Hide it first, so that no half of it is ever taken for a damaged one."""
+        hidden = self._folder / f".{place}.partial"
+        shutil.rmtree(hidden, ignore_errors=True)
+        with suppress(OSError):
+            (self._folder / str(place)).rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    def _set_aside(self, place: Place, wrong: str) -> None:
+        folder, left = self._folder / str(place), "left alone"
+        if not self._read_only:
+            number = 1
+            while (aside := self._folder / f"damaged-{place}-{number}").exists():
+                number += 1
+            with writing(f"'{aside}'"):
+                folder.rename(aside)
+            left = f"set aside as {aside.name}"
+        logging.getLogger("jcnn").warning(
+            "checkpoint '%s' is damaged and was %s: %s", folder, left, wrong
+        )

@@ -1,10 +1,19 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and are on the disk when a function returns."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from jcnn.errors import UserError
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -18,10 +27,60 @@ def write_bytes(path: Path, data: bytes) -> None:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
-        Path(temporary).unlink()
+        Path(temporary).unlink(missing_ok=True)
         raise
+    sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode())
+
+
+def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add a line of JSON per row, and wait until they are on the disk."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write("".join(json.dumps(row) + "\n" for row in rows))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder, and keeps names by itself
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Say in one sentence that ``what`` can't be written, and why.
+
+    Raises:
+        UserError: The disk is full, the folder is gone or may not be written, …
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # safetensors' own is no OSError
+        raise UserError(f"{what} can't be written: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return the system's own words for an error, or the error's first line.
+
+    >>> reason(ValueError("I/O error: No space left on device (os error 28)"))
+    'No space left on device'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip()
+    if number := _OS_ERROR.search(text):
+        return os.strerror(int(number[1]))
+    return (text or type(error).__name__).splitlines()[0][:200]

@@ -9,24 +9,77 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.runs.run import Run
 
-CHANGEABLE = ("training.epochs", "training.evaluate_every_epochs", "training.steps_per_dispatch")
+# What changes no bit of the steps that are done already.
+CHANGEABLE = (
+    "training.epochs",
+    "training.evaluate_every_epochs",
+    "training.steps_per_dispatch",
+    "training.checkpoint_every_seconds",
+    "training.keep_best",
+    "training.on_nonfinite",
+    "training.max_seconds",
+    "training.metrics",
+    "training.histograms",
+    # where the data lie; that they are the same is seen by their fingerprint
+    "data.folder",
+    "data.worker_count",
+    "tracking",
+    "tracking.to",
+    "tracking.project",
+    "tracking.online",
+)
+
+Changes = dict[str, tuple[Any, Any]]
 
 
-def check_continues(run: Run, experiment: Experiment) -> None:
-    """Refuse to resume a run with another experiment; more epochs are allowed.
+def check_continues(run: Run, experiment: Experiment) -> Changes:
+    """Refuse to resume a run with another experiment; more or fewer epochs are allowed.
+
+    Returns:
+        For each key that has changed, the value before and the value now.
 
     Raises:
-        UserError: Names the first key that differs.
+        UserError: Names the first key that may not differ.
     """
-    before = dict(_leaves(run.experiment().resolved().model_dump(mode="json")))
-    now = dict(_leaves(experiment.model_dump(mode="json")))
-    for key in [*before, *(key for key in now if key not in before)]:
-        old, new = before.get(key), now.get(key)
-        if key not in CHANGEABLE and old != new:
+    changes = _changes(run, experiment)
+    for key, (old, new) in changes.items():
+        if key not in CHANGEABLE:
             raise UserError(
                 f"--resume: '{run.folder}' was started with {key} = {old!r}, not {new!r}; "
                 "start a new run for another experiment"
             )
+    return changes
+
+
+def check_unused(run: Run, experiment: Experiment) -> None:
+    """Refuse a folder that holds a run, and say how to go on where it is of this experiment.
+
+    Raises:
+        UserError: It holds a run.
+    """
+    if not run.exists():
+        return run.check_unused()
+    where = f"folder '{run.folder}' already holds a run of"
+    other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]
+    if other:
+        raise UserError(f"{where} another experiment ({other[0]} differs); give another --out")
+    if run.summary_file.exists():
+        raise UserError(
+            f"{where} this experiment, which has ended; give another --out, or train it further "
+            f"with: jcnn train {run.folder} --resume --set training.epochs=N"
+        )
+    raise UserError(
+        f"{where} this experiment, which has not ended; continue it with: "
+        f"jcnn train {run.folder} --resume"
+    )
+
+
+def _changes(run: Run, experiment: Experiment) -> Changes:
+    before = dict(_leaves(run.experiment().resolved().model_dump(mode="json")))
+    now = dict(_leaves(experiment.model_dump(mode="json")))
+    keys = [*before, *(key for key in now if key not in before)]
+    pairs = {key: (before.get(key), now.get(key)) for key in keys}
+    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
-from jcnn.runs.files import write_text
+from jcnn.runs.files import append_lines, write_text, writing
 
 RUNS_FOLDER = Path("runs")
 
@@ -30,6 +31,11 @@ class Run:
         return self.folder / "experiment.toml"
 
     @property
+    def data_file(self) -> Path:
+        """The classes, their counts, and a fingerprint of the data that the run learns from."""
+        return self.folder / "data.json"
+
+    @property
     def metrics_file(self) -> Path:
         """One JSON object per line: one for each evaluation and split."""
         return self.folder / "metrics.jsonl"
@@ -41,7 +47,7 @@ class Run:
 
     @property
     def checkpoints_folder(self) -> Path:
-        """Orbax's folder, one checkpoint per step."""
+        """The checkpoints, each named after the steps done."""
         return self.folder / "checkpoints"
 
     @property
@@ -49,8 +55,18 @@ class Run:
         """TensorBoard's event files."""
         return self.folder / "events"
 
+    @property
+    def history_file(self) -> Path:
+        """One JSON object per line: one for each change of the experiment by a resumption."""
+        return self.folder / "history.jsonl"
+
+    @property
+    def failure_folder(self) -> Path:
+        """State and batch of the step that gave what is not finite, in the form of a checkpoint."""
+        return self.folder / "failure"
+
     def check_unused(self) -> None:
-        """Refuse a folder that already holds a run.
+        """Refuse a folder that already holds a run, or what a run has left.
 
         Raises:
             UserError: It does.
@@ -60,6 +76,12 @@ class Run:
                 f"folder '{self.folder}' already holds a run; give another folder (--out), "
                 "or --resume to continue that run"
             )
+        for left in (self.checkpoints_folder, self.metrics_file, self.summary_file):
+            if left.exists():
+                raise UserError(
+                    f"folder '{self.folder}' has no experiment.toml, but holds {left.name} of some "
+                    "other run; give another folder (--out)"
+                )
 
     def create(self, experiment: Experiment) -> None:
         """Make the folder of a new run.
@@ -68,12 +90,24 @@ class Run:
             UserError: The folder holds a run already, or can't be written.
         """
         self.check_unused()
-        try:
+        with writing(f"output folder '{self.folder}'"):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.experiment_file, experiment.to_toml())
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(f"output folder '{self.folder}' can't be written: {reason}") from error
+
+    def change(self, experiment: Experiment, changes: Mapping[str, Any], place: str) -> None:
+        """Write down with what experiment the run goes on; it has not ended then.
+
+        Args:
+            experiment: The new one.
+            changes: Of each key that has changed, the value before and the value now.
+            place: Where the run stands.
+        """
+        with writing(f"run folder '{self.folder}'"):
+            if changes:
+                row = {"time": _now(), "from": place, "changes": changes}
+                append_lines(self.history_file, [row])
+                write_text(self.experiment_file, experiment.to_toml())
+            self.summary_file.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -120,12 +154,13 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what came out."""
-        write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
+        with writing(f"'{self.summary_file}'"):
+            write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows to the metrics."""
-        with self.metrics_file.open("a", encoding="utf-8") as stream:
-            stream.write("".join(json.dumps(row) + "\n" for row in rows))
+        """Add rows to the metrics, and wait until they are on the disk."""
+        with writing(f"'{self.metrics_file}'"):
+            append_lines(self.metrics_file, rows)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the rows; a last line that was cut short by a crash is left out."""
@@ -141,11 +176,14 @@ class Run:
                     raise UserError(f"'{self.metrics_file}' line {number} is damaged") from error
         return rows
 
-    def rewind_metrics(self, step: int) -> list[dict[str, Any]]:
-        """Drop the rows of later steps than the checkpoint's, and return the others."""
-        kept = [row for row in self.metrics() if row["step"] <= step]
-        write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
-        return kept
+    def rewrite_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Let the metrics be those that a checkpoint has, whatever the file holds."""
+        with writing(f"'{self.metrics_file}'"):
+            write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def unused_folder(name: str, parent: Path = RUNS_FOLDER) -> Path:

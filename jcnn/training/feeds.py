@@ -35,9 +35,21 @@ class Feed(Protocol):
         """Return at most ``count`` training inputs, the same ones each time."""
         ...
 
-    def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
-        """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``."""
+    def batch(self, step: int) -> Batch:
+        """Return the examples of a step, not yet augmented."""
         ...
+
+    def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
+        """Dispatch ``count`` steps from ``step`` on, none beyond its epoch; consumes ``state``.
+
+        Where a step that isn't finite stops the run, those after it change nothing.
+        """
+        ...
+
+
+def _allowed(experiment: Experiment) -> int:
+    """Return how many skipped steps don't stop the run."""
+    return 0 if experiment.training.on_nonfinite == "stop" else np.iinfo(np.int32).max
 
 
 def _make_step(experiment: Experiment, ops: ModuleType, examples: int) -> Step:
@@ -67,7 +79,7 @@ class DeviceFeed:
     ) -> None:
         """Put the examples on the device."""
         self.step = _make_step(experiment, ops, len(train))
-        self._seed = experiment.seed
+        self._seed, self._batch_size = experiment.seed, experiment.training.batch_size
         self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
         self._jitted = self._program = jax.jit(_make_loop(experiment, self.step), donate_argnums=0)
         self._order: tuple[int, Array] | None = None
@@ -80,6 +92,12 @@ class DeviceFeed:
     def sample(self, count: int) -> Array:
         """Return the first examples."""
         return self._x[:count]
+
+    def batch(self, step: int) -> Batch:
+        """Take the examples from the epoch's order."""
+        epoch, place = divmod(step, self.step.steps_per_epoch)
+        rows = self._shuffled(epoch)[place * self._batch_size : (place + 1) * self._batch_size]
+        return np.asarray(self._x[rows]), np.asarray(self._y[rows])
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Dispatch ``count`` steps as one program."""
@@ -95,16 +113,21 @@ class DeviceFeed:
 
 def _make_loop(experiment: Experiment, step: Step):
     batch_size, seed = experiment.training.batch_size, experiment.seed
+    allowed = _allowed(experiment)
 
     def loop(state, totals, x, y, order, first, last):
-        def body(index, progressed):
-            state, totals = progressed
+        def goes_on(carried):
+            index, (_, totals) = carried
+            return (index < last) & (totals.skipped <= allowed)
+
+        def body(carried):
+            index, (state, totals) = carried
             rows = lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
             some_x, some_y = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
             state, batch_totals = step(state, some_x, some_y, keys.step_key(seed, state.step))
-            return state, totals.plus(batch_totals)
+            return index + 1, (state, totals.plus(batch_totals))
 
-        return lax.fori_loop(first, last, body, (state, totals))
+        return lax.while_loop(goes_on, body, (first, (state, totals)))[1]
 
     return loop
 
@@ -136,6 +159,10 @@ class StreamFeed:
         batches = self._stream.train_batches(self._batch_size, seed=self._seed, start_step=0)
         return jnp.asarray(next(batches)[0][:count])
 
+    def batch(self, step: int) -> Batch:
+        """Read it again."""
+        return next(self._stream.train_batches(self._batch_size, seed=self._seed, start_step=step))
+
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
         """Read and dispatch ``count`` batches; the device works while the next one is read."""
         if self._batches is None:
@@ -149,8 +176,14 @@ class StreamFeed:
 
 
 def _make_single(experiment: Experiment, step: Step):
+    allowed = _allowed(experiment)
+
     def single(state, totals, x, y):
-        state, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
-        return state, totals.plus(batch_totals)
+        after, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
+        return jax.tree.map(
+            lambda a, b: jnp.where(totals.skipped <= allowed, a, b),
+            (after, totals.plus(batch_totals)),
+            (state, totals),
+        )
 
     return single

@@ -1,11 +1,29 @@
-"""Ctrl-C and SIGTERM as a request that training grants at its next safe point."""
+"""SIGINT, SIGTERM and SIGHUP as a request that training grants at its next safe point.
+
+A command grants it within seconds in any case. Python runs a signal's handler only between two of
+its own instructions, so not while XLA compiles or a disk doesn't answer; but the system writes the
+signal into a pipe at once, and a thread that reads the pipe saves and leaves in the training's
+place where that does not come to a safe point by itself.
+"""
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+GRACE_SECONDS = 2.0  # for the training to come to a safe point
+RESCUE_SECONDS = 2.5  # for another thread to save in its place
+
+# Called to end the process; told where training stands (None: it hasn't begun), and the signal.
+Leave = Callable[[int | None, int], None]
 
 
 class Interrupted(Exception):  # noqa: N818 (a request that was granted, not an error)
@@ -24,37 +42,111 @@ class Interrupted(Exception):  # noqa: N818 (a request that was granted, not an 
 
 
 class Interruption:
-    """Notes the first SIGINT or SIGTERM while entered; a second one acts at once, as without it.
+    """Notes the first signal while entered.
 
-    Outside the main thread Python delivers no signals, and this only stays False.
+    With ``leave``, a process ends within seconds of it, and at once at a second one. Without, as in
+    a notebook, training ends at its next safe point, and a second one acts as if this weren't here.
+    Signals that are ignored when it is entered (``nohup``) stay ignored; outside the main thread
+    Python delivers none, and this only stays False.
+
+    Attributes:
+        signal_number: The first signal's number, or None.
+        rescue: Saves what can be saved, from any thread, and returns the step; set by a training
+            that has something to save.
+        saving: Held by whoever saves because of a signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Leave | None = None) -> None:
         """Note nothing yet."""
         self.signal_number: int | None = None
+        self.rescue: Callable[[], int] | None = None
+        self.saving = threading.Lock()
+        self._leave = leave
+        self._noted, self._departing, self._over = False, threading.Lock(), threading.Event()
         self._previous: dict[int, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._before = -1
 
     def __enter__(self) -> Self:
-        """Take both signals."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+        """Take the signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
+        if self._leave is not None and self._previous:
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            self._before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+            self._watcher = threading.Thread(target=self._watch, args=self._pipe[:1], daemon=True)
+            self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give them back."""
         self._restore()
+        if self._pipe is not None:
+            signal.set_wakeup_fd(self._before)
+            os.close(self._pipe[1])  # ends the thread
+            self._pipe = None
+            self._over.set()
+            self._watcher.join()
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal_number = number
-        self._restore()
+        """Do what the thread does too, for a signal that another event loop's pipe has taken."""
+        again, self.signal_number = self.signal_number, self.signal_number or number
+        if self._leave is None:
+            self._restore()
+        elif again and self._noted:
+            self._leave(None, again)
+        else:
+            self._noted = True
+            self._begin_departure(number)
 
     def _restore(self) -> None:
         while self._previous:
             number, handler = self._previous.popitem()
             signal.signal(number, handler)
 
-    def check(self, step: int) -> None:
-        """Raise :class:`Interrupted` if a signal came; call it where a checkpoint is written."""
-        if self.signal_number is not None:
-            raise Interrupted(step, self.signal_number)
+    def _watch(self, pipe: int) -> None:
+        """Wait for the first signal, leave in any case soon after, and at once at the second."""
+        assert self._leave is not None
+        first = self._read(pipe)
+        if first is not None:
+            self._begin_departure(first)
+            if self._read(pipe) is not None:
+                self._leave(None, first)
+        os.close(pipe)
+
+    def _begin_departure(self, number: int) -> None:
+        """Begin it once, from a handler too, where a lock might be held already."""
+        if self._departing.acquire(blocking=False):
+            _thread.start_new_thread(self._depart, (number,))
+
+    def _read(self, pipe: int) -> int | None:
+        """Return the next signal of ours, or None where nobody listens any more."""
+        while byte := os.read(pipe, 1):
+            if byte[0] in SIGNALS:
+                return byte[0]
+        return None
+
+    def _depart(self, number: int) -> None:
+        assert self._leave is not None
+        self.signal_number = self.signal_number or number
+        saved: list[int] = []
+        if self.rescue is not None:
+            self._over.wait(GRACE_SECONDS)
+            rescuer = threading.Thread(target=self._save, args=(saved,), daemon=True)
+            rescuer.start()
+            rescuer.join(RESCUE_SECONDS)
+        if self._pipe is not None:
+            self._leave(saved[0] if saved else None, number)
+
+    def _save(self, saved: list[int]) -> None:
+        """Save in the training's place, again and again where it uses what is being read."""
+        with self.saving:
+            while self.rescue is not None and not saved and not self._over.is_set():
+                try:
+                    saved.append(self.rescue())
+                except Exception:  # its buffers were given to the next step, …
+                    self._over.wait(0.05)

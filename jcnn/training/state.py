@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jax import Array
 
+from jcnn.training.loss_scale import LossScale
+
 # The parameters, and the running statistics that belong to them.
 Weights: TypeAlias = tuple[Any, Any]
 
@@ -21,6 +23,7 @@ class TrainState(NamedTuple):
         opt_state: Optax's state.
         average: Exponential moving average of ``(params, state)``, or None where none is kept.
         step: Steps done, int32.
+        loss_scale: What the loss is scaled by in float16, or None in other precisions.
     """
 
     params: Any
@@ -28,6 +31,7 @@ class TrainState(NamedTuple):
     opt_state: Any
     average: Weights | None
     step: Array
+    loss_scale: LossScale | None = None
 
     @property
     def evaluated(self) -> Weights:
@@ -44,22 +48,29 @@ class Totals(NamedTuple):
             alone would stop growing.
         correct: How many were classified rightly, int32.
         examples: How many there are, int32.
+        skipped: Steps whose loss or gradients were not finite, int32; the other sums are without.
     """
 
     loss: Array
     lost: Array
     correct: Array
     examples: Array
+    skipped: Array
 
     @classmethod
     def of(cls, loss: Array, correct: Array, examples: Array) -> Totals:
         """Return the sums over a batch."""
-        return cls(loss, jnp.zeros((), jnp.float32), correct, examples)
+        return cls(loss, jnp.zeros((), jnp.float32), correct, examples, jnp.int32(0))
 
     @classmethod
     def zero(cls) -> Totals:
         """Return sums over no example."""
         return cls.of(jnp.zeros((), jnp.float32), jnp.int32(0), jnp.int32(0))
+
+    @classmethod
+    def of_skipped(cls) -> Totals:
+        """Return the sums of one step that was skipped."""
+        return cls.zero()._replace(skipped=jnp.int32(1))
 
     def plus(self, other: Totals) -> Totals:
         """Add sums, and keep what rounding takes (Knuth's exact sum of two floats)."""
@@ -71,10 +82,13 @@ class Totals(NamedTuple):
             self.lost + other.lost + lost,
             self.correct + other.correct,
             self.examples + other.examples,
+            self.skipped + other.skipped,
         )
 
     def means(self) -> dict[str, float]:
-        """Wait for the sums and return mean loss and accuracy, as Python floats."""
-        loss, lost, correct, examples = (value.item() for value in self)
+        """Wait for the sums and return mean loss and accuracy; of no example, NaN."""
+        loss, lost, correct, examples, _ = (value.item() for value in self)
         loss = loss + lost if math.isfinite(loss) else loss
-        return {"loss": loss / max(examples, 1), "accuracy": correct / max(examples, 1)}
+        if not examples:
+            return {"loss": math.nan, "accuracy": math.nan}
+        return {"loss": loss / examples, "accuracy": correct / examples}

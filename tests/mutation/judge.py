@@ -20,6 +20,7 @@ from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
     exact,
+    masked_classes,
     pools_directly,
     sums_in_float32,
     under_vmap,
@@ -72,9 +73,10 @@ LOWERINGS = {
 RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "precision": ("average_pool", "batch_norm"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "mapped": ("correlate", "dense"),
     "mapping": ("correlate", "convolve_transpose"),
-    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
@@ -201,6 +203,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
+    if name == "classification":
+        yield Check("masked classes", masked_classes)
 
 
 def _module(op: str) -> str:

@@ -238,7 +238,7 @@ def decimate(dy, x, factor):
 
 def global_max_pool(dy, x):
     whole = x.shape[1:-1]
-    y, gradients = max_pool(dy.reshape(-1, *(1 for _ in whole), x.shape[-1]), x, whole)
+    y, gradients = max_pool(dy.reshape(x.shape[0], *(1 for _ in whole), x.shape[-1]), x, whole)
     return y.reshape(dy.shape), gradients
 
 

@@ -227,6 +227,17 @@ def test_jit_of_sharded_arrays(op, kind):
         assert gradient.sharding.is_equivalent_to(NamedSharding(mesh, spec), gradient.ndim)
 
 
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+def test_batch_norm_of_a_sharded_batch_is_that_of_the_whole(kind):
+    e, mesh = examples("batch_norm"), mesh_of_two(kind)
+    rows, whole = (NamedSharding(mesh, spec) for spec in (P("data"), P()))
+    args = jax.device_put(e.args, [rows, whole, whole])
+    dy = jax.device_put(e.dy, (rows, whole, whole))
+    found = jax.jit(e.pulled)(dy, *args)
+    assert_close(found, e.plain(e.dy, *e.args), **EXACT)
+    assert found[1][0].sharding.is_equivalent_to(rows, found[1][0].ndim)
+
+
 def test_forward_mode_is_what_the_reference_is_for():
     x, w = np.ones((1, 5, 1)), np.ones((2, 1, 1))
     with pytest.raises(TypeError, match="forward-mode"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from jcnn.training import Interrupted, Step, Totals, evaluate, load_trained, pre
 from jcnn.training import loop as loop_module
 from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import make_predict
-from jcnn.training.progress import Progress
+from tests.training.interference import At, crash, interrupt
 
 # What the clock says is no part of the result.
 CLOCKS = ("seconds", "compile_seconds", "sessions")
@@ -34,25 +33,6 @@ def bits(folder: Path) -> list[bytes]:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in CLOCKS} for row in Run(folder).metrics()]
-
-
-class At(Progress):
-    """Does something when a step is reached."""
-
-    def __init__(self, step: int, action: Any) -> None:
-        self._step, self._action = step, action
-
-    def stepped(self, step: int, means: Any, images_per_second: float) -> None:
-        if step >= self._step:
-            self._action()
-
-
-def interrupt(number: int = signal.SIGINT) -> None:
-    os.kill(os.getpid(), number)
-
-
-def crash() -> None:
-    raise RuntimeError("power cut")
 
 
 def test_a_run_holds_what_the_contract_names(tiny, tmp_path):
@@ -113,10 +93,13 @@ def test_interrupted_and_resumed_gives_the_same_bits(lively, whole, tmp_path, st
     assert rows(tmp_path / "run") == rows(whole)
 
 
-def test_killed_and_resumed_gives_the_same_bits(lively, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
+def test_killed_and_resumed_gives_the_same_bits(lively, whole, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
-        train(lively(), tmp_path / "run", progress=At(20, crash))
+        train(
+            lively({"training.checkpoint_every_seconds": 0}),
+            tmp_path / "run",
+            progress=At(20, crash),
+        )
     with Run(tmp_path / "run").metrics_file.open("a") as stream:
         stream.write('{"step": 99, "split": "test"}\n{"step": 1')  # after the checkpoint; cut short
     train(lively(), tmp_path / "run", resume=True)
@@ -164,9 +147,10 @@ def test_refuses_a_batch_larger_than_the_data(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_bfloat16_keeps_float32_parameters(lively, tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_keeps_float32_parameters(lively, tmp_path, precision):
     summary = train(
-        lively({"training.precision": "bfloat16", "training.epochs": 2}), tmp_path / "run"
+        lively({"training.precision": precision, "training.epochs": 2}), tmp_path / "run"
     )
     state = load_trained(tmp_path / "run").state
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
@@ -244,16 +228,6 @@ def test_a_weight_file_is_read_once(tiny, tmp_path, monkeypatch):
     )
     train(tiny({"training.epochs": 1}), tmp_path / "run")
     assert len(reads) == 1
-
-
-def test_a_loss_that_is_no_number_is_null_in_the_files(tiny, tmp_path):
-    train(
-        tiny({"optimizer": {"name": "sgd", "learning_rate": 1e38}, "training.epochs": 1}),
-        tmp_path / "run",
-    )
-    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
-        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["loss"] is None
 
 
 def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_path):

@@ -1,0 +1,146 @@
+"""A loss or a gradient that is not finite stops the run, or its step is skipped; both are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jcnn import ops
+from jcnn.config import load_experiment
+from jcnn.data import Digits, Split
+from jcnn.errors import UserError
+from jcnn.inspection.failure import dissect
+from jcnn.runs import Run
+from jcnn.training import NonFiniteError, load_failure, load_trained, train
+
+BAD = 40  # of 300 examples: one step of nine has it
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """One training example with an infinite pixel."""
+    load = Digits.load
+
+    def loaded(self: Digits):
+        data = load(self)
+        x = data.train.x.copy()
+        x[BAD, 0, 0] = np.inf
+        return type(data)(Split(x, data.train.y), data.test, data.classes)
+
+    monkeypatch.setattr(Digits, "load", loaded)
+
+
+def stopped(experiment, folder: Path, **options) -> NonFiniteError:
+    with pytest.raises(NonFiniteError) as stop:
+        train(experiment, folder, **options)
+    return stop.value
+
+
+@pytest.mark.parametrize("steps", [1, 1000])
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_kept(tiny, tmp_path, poisoned, steps):
+    experiment = tiny({"training.steps_per_dispatch": steps})
+    error = stopped(experiment, tmp_path / "run")
+    assert 1 <= error.step <= 9
+    assert (error.epoch, error.tensor) == (1, "loss")
+    assert "jcnn check" in str(error)
+    assert not (tmp_path / "run" / "summary.json").exists()
+    failure = load_failure(tmp_path / "run")
+    assert int(failure.state.step) == error.step - 1
+    assert np.isinf(failure.batch[0]).sum() == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(failure.state))
+
+
+def test_what_stopped_it_is_taken_apart(tiny, tmp_path):
+    layers = [{"type": "flatten"}, *({"type": "dense", "features": 10} for _ in range(2))]
+    steep = {"name": "adam", "learning_rate": 1e30}
+    error = stopped(tiny({"layers": layers, "optimizer": steep}), tmp_path / "run")
+    assert error.step == 2
+    dissection = dissect(load_failure(tmp_path / "run"))
+    assert dissection.first is not None
+    assert (dissection.first.what, dissection.first.layer) == ("output", "dense_2")
+    assert "the output of dense in dense_2 is the first" in dissection.verdict
+    assert json.loads(json.dumps(dissection.to_dict()))["tensor"] == "loss"
+
+
+def test_the_gradient_of_a_finite_loss_is_named_by_its_parameter(tiny, tmp_path, monkeypatch):
+    @jax.custom_vjp
+    def dense(x, w, b):
+        return x @ w + b
+
+    def backward(kept, dy):
+        x, w = kept
+        return dy @ w.T, x.T @ dy * jnp.inf, dy.sum(0)
+
+    dense.defvjp(lambda x, w, b: (dense(x, w, b), (x, w)), backward)
+    monkeypatch.setattr(ops, "dense", dense)
+    error = stopped(tiny(), tmp_path / "run", ops=ops)
+    assert (error.step, error.tensor) == (1, "dense_1.w")
+    first = dissect(load_failure(tmp_path / "run")).first
+    assert first is not None
+    assert str(first) == "the gradient of dense_1.w"
+
+
+def test_a_skipped_step_changes_nothing_and_is_counted(tiny, tmp_path, poisoned, caplog):
+    experiment = tiny({"training.on_nonfinite": "skip", "training.epochs": 2})
+    train(experiment, tmp_path / "run")
+    rows = [row for row in Run(tmp_path / "run").metrics() if row["split"] == "train"]
+    assert sum(row["skipped"] for row in rows) >= 1
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert "were skipped" in caplog.text
+    state = load_trained(tmp_path / "run").state
+    assert int(state.step) == 18
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_a_run_that_skips_every_step_stops(tiny, tmp_path, monkeypatch):
+    load = Digits.load
+
+    def loaded(self: Digits):
+        data = load(self)
+        return type(data)(
+            Split(np.full_like(data.train.x, np.nan), data.train.y), data.test, data.classes
+        )
+
+    monkeypatch.setattr(Digits, "load", loaded)
+    error = stopped(tiny({"training.on_nonfinite": "skip"}), tmp_path / "run")
+    assert error.tensor == "loss"
+
+
+def test_a_test_loss_that_is_not_finite_stops_the_run(tiny, tmp_path, monkeypatch):
+    load = Digits.load
+
+    def loaded(self: Digits):
+        data = load(self)
+        return type(data)(
+            data.train, Split(np.full_like(data.test.x, np.nan), data.test.y), data.classes
+        )
+
+    monkeypatch.setattr(Digits, "load", loaded)
+    error = stopped(tiny({"training.epochs": 1}), tmp_path / "run")
+    assert str(error).startswith("after step 9 (epoch 1): the test loss is nan")
+
+
+def test_a_run_that_was_stopped_goes_on_with_skipping(tiny, tmp_path, poisoned):
+    stopped(tiny(), tmp_path / "run")
+    skipping = {"training.on_nonfinite": "skip", "training.epochs": 1}
+    train(tiny(skipping), tmp_path / "run", resume=True)
+    train(tiny(skipping), tmp_path / "whole")
+    one, two = (load_trained(tmp_path / name).state for name in ("run", "whole"))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_without_a_failure_says_so(whole):
+    with pytest.raises(UserError, match="no step has stopped it"):
+        load_failure(whole)
+
+
+def test_what_to_do_about_it_is_one_of_two_words(tmp_path, tiny):
+    with pytest.raises(UserError, match=r"training\.on_nonfinite.*'stop' or 'skip'"):
+        tiny({"training.on_nonfinite": "ignore"})
+    assert load_experiment(tmp_path / "tiny.toml").training.on_nonfinite == "stop"
