@@ -19,7 +19,7 @@ from tests.optional import optional
 
 soundfile, reads_sound = optional("soundfile")
 GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "own_data.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(kind: str) -> list[str]:
