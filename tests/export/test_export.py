@@ -164,7 +164,7 @@ def test_onnx_computes_what_the_layers_compute(name):
 @pytest.mark.parametrize(
     "first",
     [
-        layer("average_pool", window=3, ceil_mode=True, padding=1),
+        layer("average_pool", window=3, strides=2, ceil_mode=True),
         layer("conv_transpose", features=3, window=2, padding=-1),
     ],
     ids=["average pool", "transposed"],
