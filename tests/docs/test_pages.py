@@ -7,11 +7,11 @@ from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-@pytest.mark.usefixtures("mathematics")
 # Those that compile a second program of another framework, and second derivatives.
 LONG = {"flax_and_equinox", "forward_mode"}
 
 
+@pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize(
     "page",
     [
