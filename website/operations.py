@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 GROUPS = {
     "Convolution": ["correlate", "convolve", "convolve_transpose"],
+    "Borders": ["pad"],
     "Pools": ["max_pool", "relu_max_pool", "average_pool", "square_pool", "decimate", "global_max_pool", "global_average_pool"],
     "Padding": ["pad"],
     "The dense layer": ["dense"],
@@ -42,6 +43,9 @@ OTHERS = {
     ),
 }
 
+# Read, not imported: their frameworks need not be here.
+WHOLE = {"flax": "In Flax: jcnn.flax", "equinox": "In Equinox: jcnn.equinox"}
+
 
 def pages() -> dict[str, str]:
     """All pages, by their place."""
@@ -52,6 +56,9 @@ def pages() -> dict[str, str]:
             f"::: {_home(module, entry)}\n" for entry in public if _documented(module, entry)
         )
         made[f"reference/{name}.md"] = f"# {title}\n\n`{module}`. {lead}\n\n{entries}"
+    for name, title in WHOLE.items():
+        if (ROOT / "jcnn" / f"{name}.py").exists():
+            made[f"reference/{name}.md"] = f"# {title}\n\n::: jcnn.{name}\n"
     return made
 
 

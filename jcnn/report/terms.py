@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
-import jax.numpy as jnp
 import numpy as np
 
-from jcnn import reference
 from jcnn.errors import UserError
 from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers import Conv, ConvTranspose
@@ -105,15 +103,20 @@ def kernel_terms(passage: Passage, tap: Sequence[int] | None = None) -> Terms:
 def _geometry(passage: Passage) -> Geometry:
     layer, shape = passage.layer, passage.x.shape
     window = {key: getattr(layer, key) for key in ("window", "strides", "padding", "dilation")}
-    if isinstance(layer, Conv):
-        return place(shape, **window)
-    return place_transposed(shape[:-1], **window, output_padding=layer.output_padding)
+    if isinstance(layer, ConvTranspose):
+        return place_transposed(shape[:-1], **window, output_padding=layer.output_padding)
+    return place(shape, **window)
 
 
 def _padded(plane: np.ndarray, g: Geometry) -> np.ndarray:
-    """A plane with its border and its padding."""
-    bordered = reference.pad(jnp.asarray(plane)[None, ..., None], g.border, mode=g.fill)
-    return np.asarray(reference.pad(bordered, g.bordered().padding))[0, ..., 0]
+    """Pad with zeros or with the plane itself, as the layer does; crop where that is negative."""
+    mode = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}.get(g.fill, "constant")
+    added = [(max(lo, 0), max(hi, 0)) for lo, hi in g.padding]
+    cropped = [
+        slice(max(-lo, 0), n - max(-hi, 0))
+        for n, (lo, hi) in zip(plane.shape, g.padding, strict=True)
+    ]
+    return np.pad(plane[tuple(cropped)], added, mode=mode)  # type: ignore[call-overload]
 
 
 def _ends(

@@ -98,6 +98,17 @@ MODELS = {
         layer("dropout"),
         layer("dense", features=10),
     ],
+    "borders": [
+        conv(4, 3, padding="CIRCULAR"),
+        layer("pad", padding=1, mode="reflect"),
+        layer(
+            "average_pool", window=3, strides=2, padding=1, ceil_mode=True, count_include_pad=False
+        ),
+        conv(4, 2, padding=[[-1, 1], [0, 1]]),
+        layer("max_pool", window=2, ceil_mode=True),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        *HEAD,
+    ],
     "flat": HEAD,
 }
 
