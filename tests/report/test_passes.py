@@ -121,12 +121,6 @@ KERNELS = {
         None,
     ),
     "transposed": ({"type": "conv_transpose", "window": 3, "strides": 2, "padding": 1}, None),
-    "circular": ({"type": "conv", "window": [3, 2], "padding": "CIRCULAR"}, None),
-    "cropped": ({"type": "conv", "window": 3, "padding": [[-1, 2], [0, -1]]}, None),
-    "output-padding": (
-        {"type": "conv_transpose", "window": 2, "strides": 2, "padding": -1, "output_padding": 1},
-        None,
-    ),
 }
 
 
