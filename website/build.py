@@ -46,10 +46,10 @@ def stage() -> None:
         shown |= files
         _write(str(page.relative_to(ROOT / "docs")), text)
     for name in (name for name in sources.PAGES if name != "README.md"):
-        text, files = sources.rewrite(
-            (ROOT / name).read_text(encoding="utf-8"), ROOT / "docs" / "x.md", ROOT / "docs"
-        )
-        _write(name.lower(), text)
+        page = ROOT / name
+        text, files = sources.rewrite(page.read_text(encoding="utf-8"), page, ROOT / "docs")
+        shown |= files
+        _write(sources.PAGES[name], text)
     for file in sorted(shown):
         _write(sources.source_page(file), sources.show(file))
 

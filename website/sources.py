@@ -20,24 +20,26 @@ LANGUAGES = {".toml": "toml", ".py": "python", ".md": "markdown", ".js": "js", "
 
 
 def rewrite(text: str, page: Path, docs: Path) -> tuple[str, set[Path]]:
-    """Point a page's links into the repository at pages of the site; return those files too."""
+    """Point a file's links into the repository at pages of the site; return those files too.
+
+    A file of ``docs`` keeps its place in the site; one of the root stands at the top, as PAGES says.
+    """
     shown: set[Path] = set()
+    place = page.relative_to(docs) if page.is_relative_to(docs) else PurePosixPath(PAGES[page.name])
 
     def point(found: re.Match[str]) -> str:
         before, target, anchor = found[1], found[2], found[3] or ""
-        if not target:
-            return found[0]
         file = Path(os.path.normpath(page.parent / target))
-        if file.is_relative_to(docs) and file.exists() and file.suffix != ".py":
-            return found[0]
-        if not file.exists() or not file.is_relative_to(ROOT):
+        if not target or not file.exists() or not file.is_relative_to(ROOT):
             return found[0]  # left as it is: the check of the finished site names it
-        folder = PurePosixPath(page.relative_to(docs)).parent
         if file.parent == ROOT and file.name in PAGES:
-            return f"{before}{os.path.relpath(PAGES[file.name], folder)}{anchor}"
-        shown.add(file)
-        away = os.path.relpath(source_page(file), folder)
-        return f"{before}{away}{line_anchor(file, anchor[1:])}"
+            leads = PAGES[file.name]
+        elif file.is_relative_to(docs) and file.suffix != ".py":
+            leads = file.relative_to(docs).as_posix()
+        else:
+            shown.add(file)
+            leads, anchor = source_page(file), line_anchor(file, anchor[1:])
+        return f"{before}{os.path.relpath(leads, PurePosixPath(place).parent)}{anchor}"
 
     return LINK.sub(point, text), shown
 
