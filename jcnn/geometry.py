@@ -6,9 +6,12 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 Axes: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = str | int | Sequence[int | Sequence[int]]
@@ -141,7 +144,7 @@ def integer(name: str, value: object, minimum: int | None = None) -> int:
     return number
 
 
-def is_single(value: object) -> bool:
+def is_single(value: Any) -> TypeIs[int]:
     """Whether it is one integer: Python's, NumPy's, or an array of no axis."""
     return isinstance(value, int) or getattr(value, "ndim", None) == 0
 

@@ -85,7 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         process.tune_allocator(arguments)
-        process.log_plainly()
     streams.prepare()
     process.leave_precision_alone()
     with streams.warnings_said():

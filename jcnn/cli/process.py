@@ -9,7 +9,6 @@ again, once, with settings that keep freed memory and ask for huge pages.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import signal
 import sys
@@ -83,15 +82,6 @@ def stopped(out: Path, step: int | None) -> str:
     """Say where a training stopped, and how to go on."""
     where = "" if step is None else f" after step {step}"
     return f"stopped{where}; continue with: jcnn train {out} --resume"
-
-
-def log_plainly() -> None:
-    """Say what the library notices as the command says all else: in a line, after its name."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("jcnn: %(message)s"))
-    logger = logging.getLogger("jcnn")
-    logger.addHandler(handler)
-    logger.propagate = False
 
 
 def allocator_note() -> str | None:

@@ -36,6 +36,7 @@ class GrainStream:
     preparation: ImagePreparation
     worker_count: int
     _kept: dict[tuple[str, int], _Batches] = field(default_factory=dict)
+    _opened: weakref.WeakSet[_Batches] = field(default_factory=weakref.WeakSet)
 
     @property
     def train_count(self) -> int:
@@ -63,7 +64,7 @@ class GrainStream:
         dataset = dataset.random_map(_PrepareForTraining(images, self.preparation))
         # batches before epochs: an epoch has whole batches, and each epoch shuffles anew
         dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=_stack).repeat()
-        return _Batches(self._open(dataset[start_step:]))
+        return self._read(dataset[start_step:])
 
     def batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         """Yield every image of a split once; see :class:`jcnn.data.base.StreamingDataset`.
@@ -74,14 +75,25 @@ class GrainStream:
         dataset = _indices(images).map(_PrepareForTest(images, self.preparation.evaluation))
         dataset = dataset.batch(batch_size, batch_fn=_stack)
         if not self.worker_count:
-            yield from _Batches(self._open(dataset))
+            yield from self._read(dataset)
             return
         # out of the dict while it is read: who stops halfway leaves none that stands there
         reader = self._kept.pop((split, batch_size), None)
-        reader = reader or _Batches(self._open(dataset.repeat()))
+        reader = reader or self._read(dataset.repeat())
         for _ in range(len(dataset)):
             yield next(reader)
         self._kept[split, batch_size] = reader
+
+    def close(self) -> None:
+        """End all worker processes, and free what they have read ahead."""
+        for batches in list(self._opened):
+            batches.close()
+        self._kept.clear()
+
+    def _read(self, dataset: Any) -> _Batches:
+        batches = _Batches(self._open(dataset))
+        self._opened.add(batches)
+        return batches
 
     def _open(self, dataset: Any) -> Any:
         import grain

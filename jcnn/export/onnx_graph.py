@@ -15,10 +15,10 @@ import numpy as np
 
 import jcnn
 from jcnn.errors import UserError
+from jcnn.export.onnx_nodes import MODES, Graph, ends_first
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
-from jcnn.fields import Shape
-from jcnn.geometry import place_pool, place_transposed
+from jcnn.geometry import ZEROS, place_pool, place_transposed
 from jcnn.layers import (
     AveragePool,
     BatchNorm,
@@ -52,8 +52,6 @@ from jcnn.layers import (
 )
 from jcnn.layers.window import explicit_padding, per_axis, place
 
-OPSET, IR_VERSION = 18, 9
-INPUT, OUTPUT, BATCH = "input", "output", "batch"
 _ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, UnitStep, Signum, Dropout)
 
 
@@ -99,62 +97,8 @@ def _import_onnx() -> Any:
     return onnx
 
 
-class _Graph:
-    """The graph so far, and the value that it ends in: its name, its shape, its layout."""
-
-    def __init__(self, onnx: Any, shape: Shape) -> None:
-        self._onnx = onnx
-        self._nodes: list[Any] = []
-        self._weights: list[Any] = []
-        self._value = INPUT
-        self._shape: Shape = shape
-        self._first = False  # whether channels come first; a flat value has no layout
-        self._moved: Shape | None = None  # of a value flattened channels first, its (C, *size)
-        self._prefix = ""
-
-    # What every layer needs -------------------------------------------------------------------
-
-    def _add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> None:
-        """Add a node that takes the value, then ``inputs``, and gives the next value."""
-        label = f"{self._prefix}{name or kind}"
-        used = {node.name for node in self._nodes}
-        while label in used:
-            label += "_"
-        node = self._onnx.helper.make_node(
-            kind, [self._value, *inputs], [f"{label}.y"], name=label, **attributes
-        )
-        self._nodes.append(node)
-        self._value = f"{label}.y"
-
-    def _constant(self, name: str, array: Any) -> str:
-        label = f"{self._prefix}{name}"
-        if all(weight.name != label for weight in self._weights):
-            array = np.ascontiguousarray(array)
-            self._weights.append(self._onnx.numpy_helper.from_array(array, label))
-        return label
-
-    def _channels_first(self) -> None:
-        if not self._first:
-            rank = len(self._shape)
-            self._add("Transpose", perm=[0, rank, *range(1, rank)])
-            self._first = True
-
-    def _channels_last(self) -> None:
-        if self._first:
-            rank = len(self._shape)
-            self._add("Transpose", perm=[0, *range(2, rank + 1), 1])
-            self._first = False
-
-    def _broadcast(self, array: Any) -> np.ndarray:
-        """Shape an array (C,) or (*size, C) so that it meets the value's channels."""
-        array = np.asarray(array, np.float32)
-        if not self._first:
-            return array
-        if array.ndim == 1:
-            return array.reshape(-1, *[1] * (len(self._shape) - 1))
-        return np.moveaxis(array, -1, 0)
-
-    # Layers -----------------------------------------------------------------------------------
+class _Graph(Graph):
+    """A graph that grows by layers."""
 
     def sequence(self, path: Sequence, params: Any, state: Any) -> None:
         """Add the layers of a path, one after the other."""
@@ -240,6 +184,7 @@ class _Graph:
         if not layer.correlate:
             w = np.flip(w, axis=tuple(range(g.rank)))
         self._channels_first()
+        g = self._bordered(g)
         w = w.transpose(g.rank + 1, g.rank, *range(g.rank))
         self._kernel("Conv", name, layer, w, params, g.padding, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
@@ -247,7 +192,12 @@ class _Graph:
     def _conv_transpose(self, name: str, layer: ConvTranspose, params: Any) -> None:
         inner = self._shape[:-1]
         g = place_transposed(inner, layer.window, layer.strides, layer.padding, layer.dilation,
-                             layer.groups)  # fmt: skip
+                             layer.groups, layer.output_padding)  # fmt: skip
+        if g.fill != ZEROS or any(lo < 0 for lo, _ in g.padding):
+            raise UserError(
+                f"layer '{name}': its padding {layer.padding} has no counterpart in ONNX"
+            )
+        cut = tuple((lo, max(hi, 0)) for lo, hi in g.padding)
         w = np.asarray(params["w"], np.float32)
         *window, c, d = w.shape
         split = w.reshape(*window, c, layer.groups, d // layer.groups)
@@ -258,11 +208,11 @@ class _Graph:
         beyond = [
             size - (s * (n - 1) + span - lo - hi)
             for size, n, s, span, (lo, hi) in zip(
-                g.size, inner, g.strides, g.span, g.padding, strict=True
+                g.size, inner, g.strides, g.span, cut, strict=True
             )
         ]
         self._channels_first()
-        self._kernel("ConvTranspose", name, layer, w, params, g.padding, strides=g.strides,
+        self._kernel("ConvTranspose", name, layer, w, params, cut, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window,
                      output_padding=beyond)  # fmt: skip
 
@@ -273,7 +223,7 @@ class _Graph:
         inputs = [self._constant(f"{name}.w", w)]
         if layer.bias == "channel":
             inputs.append(self._constant(f"{name}.b", np.asarray(params["b"], np.float32)))
-        attributes["pads"] = _pads(padding)
+        attributes["pads"] = ends_first(padding)
         self._add(kind, *inputs, name=name, **attributes)
         if layer.bias == "position":
             self._add("Add", self._constant(f"{name}.b", self._broadcast(params["b"])))
@@ -290,17 +240,25 @@ class _Graph:
         self._add("Gemm", *inputs, name=name)
 
     def _pool(self, name: str, layer: Any) -> None:
-        g = place_pool(self._shape[:-1], layer.window, layer.strides, layer.padding)
-        window = {"kernel_shape": g.window, "strides": g.strides, "pads": _pads(g.padding)}
+        size, window = self._shape[:-1], (layer.window, layer.strides, layer.padding)
+        g = place_pool(size, *window, ceil_mode=layer.ceil_mode)
+        counted = getattr(layer, "count_include_pad", True)
+        if isinstance(layer, AveragePool) and counted and g != place_pool(size, *window):
+            raise UserError(
+                f"layer '{name}': a mean over windows that reach beyond (ceil_mode) with padding "
+                "counted has no counterpart in ONNX"
+            )
         self._channels_first()
+        g = self._bordered(g)
+        placed = {"kernel_shape": g.window, "strides": g.strides, "pads": ends_first(g.padding)}
         if isinstance(layer, MaxPool | ReluMaxPool):
-            self._add("MaxPool", name=name, **window)
+            self._add("MaxPool", name=name, **placed)
             if isinstance(layer, ReluMaxPool):  # the largest of the rectified, rectified last
                 self._add("Relu")
             return
         if isinstance(layer, SquarePool):
             self._add("Mul", self._value)
-        self._add("AveragePool", name=name, count_include_pad=1, **window)
+        self._add("AveragePool", name=name, count_include_pad=int(counted), **placed)
         if isinstance(layer, SquarePool):
             self._add("Mul", self._constant(f"{name}.taps", np.float32(g.taps)))
 
@@ -325,9 +283,7 @@ class _Graph:
 
     def _pad(self, name: str, layer: Pad) -> None:
         pairs = explicit_padding(layer.padding, self._shape[:-1])
-        pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
-        pads = self._constant(f"{name}.pads", np.array(_pads([(0, 0), *pairs]), np.int64))
-        self._add("Pad", pads, self._constant(f"{name}.value", np.float32(layer.value)), name=name)
+        self._surround(name, pairs, MODES[layer.mode.upper()], layer.value)
 
     def _decimate(self, name: str, layer: Decimate) -> None:
         size = self._shape[:-1]
@@ -358,68 +314,3 @@ class _Graph:
             shortcut = self._value
         self._value, self._first = body, first
         self._add("Add", shortcut, name=name)
-
-    def _unit_step(self, name: str, limit: float) -> None:
-        self._add("Greater", self._constant(f"{name}.limit", np.float32(limit)), name=name)
-        self._add("Cast", to=self._onnx.TensorProto.FLOAT)
-
-    # The ends ---------------------------------------------------------------------------------
-
-    def beside_mirror(self) -> None:
-        """Put each image's mirror image behind the batch: one graph for both."""
-        axes, ends = np.array([2], np.int64), np.array([np.iinfo(np.int64).min], np.int64)
-        ranges = {
-            "starts": np.array([-1], np.int64),
-            "ends": ends,
-            "axes": axes,
-            "steps": -axes // 2,
-        }
-        names = [self._constant(f"mirror.{key}", value) for key, value in ranges.items()]
-        self._add("Slice", *names, name="mirror")
-        mirrored, self._value = self._value, INPUT
-        self._add("Concat", mirrored, name="both", axis=0)
-
-    def mean_of_both(self) -> None:
-        """Take the mean of the outputs for images and mirror images."""
-        halves = ["plain.y", "mirrored.y"]
-        split = self._onnx.helper.make_node("Split", [self._value], halves, name="halves", axis=0,
-                                            num_outputs=2)  # fmt: skip
-        self._nodes.append(split)
-        self._value = halves[0]
-        self._add("Add", halves[1], name="sum")
-        self._add("Mul", self._constant("half", np.float32(0.5)), name="mean")
-
-    def finish(self, hard: str | None, limit: float) -> None:
-        """End in the output, or in decisions."""
-        self._channels_last()
-        self._kind = self._onnx.TensorProto.FLOAT
-        if hard == "arg max":
-            self._add("ArgMax", name="decision", axis=1, keepdims=0)
-            self._add("Cast", to=self._onnx.TensorProto.INT32)
-            self._kind, self._shape = self._onnx.TensorProto.INT32, ()
-        elif hard == "signum":
-            self._add("Sign", name="decision")
-        elif hard == "unit step":
-            self._unit_step("decision", limit)
-        if not self._nodes:
-            self._add("Identity")
-        self._nodes[-1].output[0] = OUTPUT
-
-    def model(self, name: str, input_shape: Shape) -> Any:
-        """Return the model."""
-        helper, kinds = self._onnx.helper, self._onnx.TensorProto
-        given = helper.make_tensor_value_info(INPUT, kinds.FLOAT, [BATCH, *input_shape])
-        gives = helper.make_tensor_value_info(OUTPUT, self._kind, [BATCH, *self._shape])
-        graph = helper.make_graph(self._nodes, name, [given], [gives], self._weights)
-        return helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="jcnn",
-            producer_version=jcnn.__version__,
-        )
-
-
-def _pads(padding: Any) -> list[int]:
-    """Pairs (before, after), as ONNX wants them: all before, then all after."""
-    return [lo for lo, _ in padding] + [hi for _, hi in padding]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from pydantic import Field
 
 from jcnn.errors import UserError
@@ -159,7 +159,7 @@ class Conv(Convolution):
         params, state = super().init(key, input_shape)
         mask = self._mask(input_shape[-1])
         if mask is not None:
-            params["w"] = params["w"] * mask
+            params["w"] = params["w"] * _over_window(mask, params["w"])
         return params, state
 
     def apply(
@@ -170,7 +170,7 @@ class Conv(Convolution):
         w = params["w"].astype(x.dtype)
         mask = self._mask(x.shape[-1])
         if mask is not None:
-            w = w * jnp.asarray(mask, x.dtype)
+            w = w * _over_window(mask, w)
         operation = context.ops.correlate if self.correlate else context.ops.convolve
         y = operation(
             x,
@@ -262,3 +262,7 @@ class ConvTranspose(Convolution):
         sums = weights * prod(input_shape[:-1])
         biased = prod(output) if self.bias != "none" else 0
         return Cost(weights + self._biases(input_shape), sums + biased, prod(output), 2 * sums)
+
+
+def _over_window(mask: np.ndarray, w: Array) -> Array:
+    return lax.broadcast_to_rank(jnp.asarray(mask, w.dtype), w.ndim)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jcnn.precision import dtype_within
@@ -54,7 +55,7 @@ def _floating(op: str, **arrays: ArrayLike | None) -> dict[str, jax.Array]:
 
 def number(op: str, name: str, value: object) -> float:
     """Return an option as a Python float; one that JAX traces has none."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise TypeError(
             f"{op}: {name} must be a number when the operation is traced, found the traced "
             f"{value.aval.str_short()}; close over it, or name it in jit's static_argnames"

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jcnn.geometry import integer
@@ -68,7 +69,7 @@ def softmax_cross_entropy(
     smoothing = number(op, "label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
-    labels, where = (np.asarray(a) if isinstance(a, list | tuple) else a for a in (labels, where))
+    labels, where = _array(labels), None if where is None else _array(where)
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         floating(op, logits=logits, labels=labels)
     with naming(op):
@@ -171,9 +172,14 @@ def _check_shapes(logits: jax.Array, labels: ArrayLike, where: ArrayLike | None,
         raise ValueError(f"where must be {examples}, one an example, found {np.shape(where)}")
 
 
+def _array(a: ArrayLike) -> ArrayLike:
+    """Lists as arrays."""
+    return np.asarray(a) if isinstance(a, list | tuple) else a
+
+
 def _check_classes(classes: int, labels: ArrayLike, where: ArrayLike | None) -> None:
     """Refuse a label that counts and is no class, where the values are there to be looked at."""
-    if any(isinstance(a, jax.core.Tracer) for a in (labels, where)):
+    if any(isinstance(a, Tracer) for a in (labels, where)):
         return
     if not getattr(labels, "is_fully_addressable", True):
         return

@@ -101,14 +101,15 @@ def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
     """How many elements of each window count: those of the input, and so many before and after."""
     if counted == g.padding:
         return g.taps
-    divisor = jnp.ones((1,) * (g.rank + 2), dtype)
+    counts = []
     for axis, (before, after) in enumerate(counted):
-        start = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
-        stop = np.minimum(start + g.window[axis], g.size[axis] + after)
-        count = (stop - np.maximum(start, -before)).astype(np.float32)
-        shape = [-1 if place == axis + 1 else 1 for place in range(g.rank + 2)]
-        divisor = divisor * jnp.asarray(count.reshape(shape), dtype)
-    return divisor
+        first = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
+        held = np.clip([first, first + g.window[axis]], -before, g.size[axis] + after)
+        # along its own axis of (N, *output, C)
+        counts.append(
+            jnp.asarray(np.diff(held, axis=0).reshape(-1, *(1,) * (g.rank - axis)), dtype)
+        )
+    return math.prod(counts)
 
 
 def square_pool(

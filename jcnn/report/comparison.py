@@ -134,7 +134,8 @@ class _TestCounts:
                 return count
         try:
             stream = data.stream()
-            count = len(data.load().test) if stream is None else stream.test_count
+            labels = data.load().test.y if stream is None else stream.labels("test")
+            count = None if labels is None else len(labels)
         except UserError:
             count = None
         self._known.append((data, count))

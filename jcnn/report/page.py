@@ -118,10 +118,10 @@ def _overview(run: Run, experiment: Experiment) -> dict[str, Any]:
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
-    """Draw a metric of both splits over the epochs."""
+    """Draw a metric of each split over the epochs."""
     curves = [
         Curve(split, [(row["epoch"], row.get(key)) for row in rows if row["split"] == split], k, k)
-        for k, split in enumerate(("test", "train"))
+        for k, split in enumerate(("test", "train", "validation"))
     ]
     return draw(curves, title=f"{key.capitalize()} by epoch", x_label="epoch", y_label=key)
 

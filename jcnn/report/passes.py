@@ -130,7 +130,7 @@ def _sequence(
     backs = []
     for position, (name, layer) in enumerate(zip(path.names, path.layers, strict=True)):
         own = params.get(name, {}), state.get(name, {})
-        x, way_back = _layer(layer, *own, x, context.at(position))
+        x, way_back = _layer(layer, *own, x, context.at(position, name))
         backs.append(way_back)
 
     def back(dy: jax.Array) -> list[Arrays]:

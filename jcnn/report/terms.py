@@ -93,7 +93,7 @@ def kernel_terms(passage: Passage, tap: Sequence[int] | None = None) -> Terms:
     geometry = _geometry(passage)
     flipped = isinstance(layer, Conv) and not layer.correlate
     steady, moving = (dy, x) if isinstance(layer, Conv) else (x, dy)
-    padded = np.pad(moving, geometry.padding)
+    padded = _padded(moving, geometry)
     read = padded[tuple(starmap(slice, _ends(geometry, k, flipped, steady.shape)))]
     read = read[tuple(slice(None, None, s) for s in geometry.strides)]
     rule = float(passage.grads["w"][tap])
@@ -103,9 +103,20 @@ def kernel_terms(passage: Passage, tap: Sequence[int] | None = None) -> Terms:
 def _geometry(passage: Passage) -> Geometry:
     layer, shape = passage.layer, passage.x.shape
     window = {key: getattr(layer, key) for key in ("window", "strides", "padding", "dilation")}
-    if isinstance(layer, Conv):
-        return place(shape, **window)
-    return place_transposed(shape[:-1], **window)
+    if isinstance(layer, ConvTranspose):
+        return place_transposed(shape[:-1], **window, output_padding=layer.output_padding)
+    return place(shape, **window)
+
+
+def _padded(plane: np.ndarray, g: Geometry) -> np.ndarray:
+    """Pad with zeros or with the plane itself, as the layer does; crop where that is negative."""
+    mode = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}.get(g.fill, "constant")
+    added = [(max(lo, 0), max(hi, 0)) for lo, hi in g.padding]
+    cropped = [
+        slice(max(-lo, 0), n - max(-hi, 0))
+        for n, (lo, hi) in zip(plane.shape, g.padding, strict=True)
+    ]
+    return np.pad(plane[tuple(cropped)], added, mode=mode)  # type: ignore[call-overload]
 
 
 def _ends(

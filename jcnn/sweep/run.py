@@ -41,6 +41,11 @@ class Combination:
     runs: list[str]
     figures: dict[str, Spread]
 
+    @property
+    def error(self) -> Spread:
+        """What combinations are chosen by: the validation split's error where there is one."""
+        return self.figures.get("validation error %", self.figures["test error %"])
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -51,8 +56,8 @@ class Sweep:
 
     @property
     def best(self) -> Combination:
-        """The combination of the smallest mean test error, the first of equal ones."""
-        return min(self.combinations, key=lambda each: each.figures["test error %"].mean)
+        """The combination of the smallest mean error, the first of equal ones."""
+        return min(self.combinations, key=lambda each: each.error.mean)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON writes it."""
@@ -101,7 +106,7 @@ def run_sweep(
         out: The folder; ``runs/NAME-sweep`` where not given. Members lie in it as
             ``COMBINATION/SEED``, without combinations as ``SEED``.
         overrides: Other values for keys of the file, for all members.
-        method: "grid", "random" or "search" (Optuna's TPE on the mean test accuracy).
+        method: "grid", "random" or "search" (Optuna's TPE on the mean error).
         count: Combinations of "random" and "search".
         at_once: Members side by side; where not given, as many as cores on a CPU, at most four,
             and one elsewhere.
@@ -215,7 +220,7 @@ def _check(folder: Path, experiment: Experiment) -> None:
 def _figures(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     columns: dict[str, list[float]] = {}
     for summary in summaries:
-        for split in ("test", "train"):
+        for split in (each for each in ("validation", "test", "train") if each in summary):
             columns.setdefault(f"{split} error %", []).append(
                 100 * (1 - summary[split]["accuracy"])
             )
@@ -243,7 +248,7 @@ def _searched(choices: Choices, count: int, members: _Members) -> Iterator[Combi
         if name(values) not in seen:
             (seen[name(values)],) = members.all([values])
             yield seen[name(values)]
-        study.tell(trial, -seen[name(values)].figures["test error %"].mean)
+        study.tell(trial, -seen[name(values)].error.mean)
 
 
 def _proposed(trial: Any, key: str, values: Sequence[object] | Range) -> object:

@@ -18,6 +18,7 @@ from jcnn.training.evaluation import Evaluation, evaluations
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed
 from jcnn.training.identity import (
     check_identity,
+    close_data,
     identity,
     open_data,
     train_count,
@@ -71,6 +72,7 @@ def train(
             check_fits(experiment)
             weights = initial_weights(experiment)  # a file that doesn't fit leaves no run behind
         opened = open_data(experiment)
+        stack.callback(close_data, opened)
         feed, measures = prepare(experiment, ops, opened)
         if resume:
             check_identity(run, identity(opened))

@@ -16,7 +16,7 @@ def testing_batches(experiment: Experiment, batch_size: int) -> Iterator[Batch]:
     """
     stream = experiment.data.stream()
     if stream is not None:
-        yield from stream.test_batches(batch_size)
+        yield from stream.batches("test", batch_size)
         return
     test = experiment.data.load().test
     for start in range(0, len(test), batch_size):

@@ -24,7 +24,7 @@ from jcnn.training.evaluation import (
     StreamEvaluation,
     make_probabilities,
 )
-from jcnn.training.identity import difference, identity, labels_of, open_data
+from jcnn.training.identity import close_data, difference, identity, labels_of, open_data
 from jcnn.training.metrics import classification_metrics
 from jcnn.training.state import TrainState
 from jcnn.training.step import Step, checkpointed
@@ -107,6 +107,14 @@ def evaluate(
         )
     if not overrides and (different := difference(Run(Path(folder)), identity(opened))):
         logging.getLogger("jcnn").warning("%s", different)
+    try:
+        return _measured(trained, opened, split, metrics)
+    finally:
+        close_data(opened)
+
+
+def _measured(trained: Trained, opened: Any, split: str, metrics: Collection[str]) -> Any:
+    experiment = trained.experiment
     if isinstance(opened, Dataset):
         measure: Evaluation = DeviceEvaluation(experiment, getattr(opened, split))
     else:

@@ -80,6 +80,15 @@ MODELS = {
         conv(3, 2),
         *HEAD,
     ],
+    "other borders": [
+        conv(4, 3, padding="REFLECT", bias="position"),
+        conv(4, 2, padding=[[-1, 1], [0, -1]]),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        layer("pad", padding=1, mode="replicate"),
+        layer("average_pool", window=3, strides=2, padding=1, count_include_pad=False),
+        layer("max_pool", window=3, strides=2, ceil_mode=True),
+        *HEAD,
+    ],
     "signal": [
         conv(6, 3, padding="SAME"),
         layer("relu_max_pool", window=2),
@@ -87,6 +96,17 @@ MODELS = {
         layer("global_max_pool"),
         layer("dropout"),
         layer("dense", features=10),
+    ],
+    "borders": [
+        conv(4, 3, padding="CIRCULAR"),
+        layer("pad", padding=1, mode="reflect"),
+        layer(
+            "average_pool", window=3, strides=2, padding=1, ceil_mode=True, count_include_pad=False
+        ),
+        conv(4, 2, padding=[[-1, 1], [0, 1]]),
+        layer("max_pool", window=2, ceil_mode=True),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        *HEAD,
     ],
     "flat": HEAD,
 }
@@ -138,6 +158,21 @@ def test_onnx_computes_what_the_layers_compute(name):
         np.testing.assert_allclose(
             run_onnx(onnx_model(taken), x[:count]), expected[:count], **CLOSE
         )
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    "first",
+    [
+        layer("average_pool", window=3, strides=2, ceil_mode=True),
+        layer("conv_transpose", features=3, window=2, padding=-1),
+    ],
+    ids=["average pool", "transposed"],
+)
+def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
+    monkeypatch.setitem(MODELS, "refused", [first, *HEAD])
+    with pytest.raises(UserError, match="has no counterpart in ONNX"):
+        onnx_model(drawn(experiment("refused"))[0])
 
 
 @needs_onnx

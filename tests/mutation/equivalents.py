@@ -8,6 +8,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/fold.py: Fold.block: zip(self.outputs, self.plain.strides, strict=True) → zip(self.plain.strides, self.outputs, strict=True)",
         "lowering/fold.py: _unfold: zip(sizes, block, strict=True) → zip(block, sizes, strict=True)",
     ),
+    "no more is counted than is padded, so that as much at least is as much": (
+        "ops/pooling.py: _divisor: counted == g.padding → counted >= g.padding",
+    ),
     "a span per axis, as there is a window": (
         "geometry.py: Geometry.rank: self.window → self.span",
     ),

@@ -56,7 +56,6 @@ CORRELATIONS: dict[str, Call] = {
     "batch-of-256": call("correlate", (256, 8, 8, 16), (3, 3, 16, 16), padding="SAME"),
     "circular": call("convolve", (4, 9, 10, 8), (3, 4, 8, 6), padding="circular", strides=(1, 2)),
     "reflect-filtered": call("correlate", (2, 12, 12, 64), (3, 3, 64, 64), padding="REFLECT"),
-    "cropped": call("correlate", (4, 9, 10, 3), (3, 3, 3, 5), padding=((-2, 1), (1, -1))),
     "bias-per-position": call("convolve", (4, 8, 8, 3), (3, 3, 3, 5), (6, 6, 5)),
 }
 TRANSPOSED: dict[str, Call] = {
@@ -74,7 +73,6 @@ TRANSPOSED: dict[str, Call] = {
         "volume": (((1, 4, 3, 4, 2), (2, 3, 2, 2, 3)), {"strides": 2}),
         "cut-beyond-the-window": (((2, 9, 9, 4), (3, 3, 4, 5)), {"padding": ((3, 4), (5, 0))}),
         "stride-over-window": (((2, 5, 6, 3), (2, 2, 3, 4)), {"strides": 3}),
-        "circular": (((2, 5, 6, 3), (3, 4, 3, 4)), {"strides": 2, "padding": "CIRCULAR"}),
         "output-padding": (
             ((2, 5, 6, 3), (3, 2, 3, 4)),
             {"strides": (2, 1), "dilation": (1, 3), "padding": 1, "output_padding": (1, 2)},
@@ -118,7 +116,6 @@ OTHERS: dict[str, Call] = {
     "dense-one": call("dense", (1, 192), (192, 10), (10,)),
     "dense-axes": call("dense", (8, 15, 16), (16, 24), (24,)),
     "pad-reflect": call("pad", (4, 5, 6, 3), padding=((4, 2), (0, 7)), mode="reflect"),
-    "pad-circular": call("pad", (4, 5, 3), padding=((7, 1),), mode="CIRCULAR"),
     "pad-crop": call("pad", (4, 5, 6, 3), padding=((-1, 2), (0, -3))),
     "average-without-padding": call(
         "average_pool",

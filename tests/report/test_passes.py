@@ -114,6 +114,12 @@ KERNELS = {
         {"type": "conv", "window": 3, "padding": "SAME", "groups": 2},
         SIGNAL,
     ),
+    "filled": ({"type": "conv", "window": [3, 2], "padding": "REFLECT"}, None),
+    "cropped": ({"type": "conv", "window": 2, "strides": 2, "padding": [[-1, 1], [0, -2]]}, None),
+    "transposed-and-more": (
+        {"type": "conv_transpose", "window": 3, "strides": 2, "padding": 1, "output_padding": 1},
+        None,
+    ),
     "transposed": ({"type": "conv_transpose", "window": 3, "strides": 2, "padding": 1}, None),
 }
 

@@ -100,7 +100,7 @@ def test_members_are_ordinary_runs_with_the_figures_of_single_ones(swept, tmp_pa
 
 
 def test_what_is_there_is_taken_and_what_was_killed_goes_on(swept, config, untrained):
-    out = shutil.copytree(swept, "out")
+    out = shutil.copytree(swept, Path("out"))
     (out / "optimizer.learning_rate=0.1" / "0" / "summary.json").unlink()
     shutil.rmtree(out / "optimizer.learning_rate=0.2" / "1")
     run_sweep(config, RATES, seeds=2, out=out)
