@@ -14,17 +14,53 @@ class UserError(ValueError):
     """
 
 
+# What Keras's and PyTorch's users write, in lower case and without underscores: our word for it.
+_ELSEWHERE = {
+    **dict.fromkeys(("kernelsize", "kernel", "poolsize", "windowsize"), "window"),
+    **dict.fromkeys(("filters", "units", "outchannels", "outfeatures", "channels"), "features"),
+    **dict.fromkeys(("lr", "stepsize"), "learning_rate"),
+    **dict.fromkeys(("stride",), "strides"),
+    **dict.fromkeys(("dilationrate",), "dilation"),
+    **dict.fromkeys(("p", "rate", "dropout"), "drop_rate"),
+    **dict.fromkeys(("numepochs", "nepochs", "maxepochs"), "epochs"),
+    **dict.fromkeys(("bs", "batch", "minibatch"), "batch_size"),
+    **dict.fromkeys(("l2", "wd"), "weight_decay"),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), "conv"),
+    **dict.fromkeys(("linear", "fc", "fullyconnected", "innerproduct"), "dense"),
+    **dict.fromkeys(("maxpool1d", "maxpool2d", "maxpooling2d", "maxpooling1d"), "max_pool"),
+    **dict.fromkeys(("avgpool2d", "averagepooling2d", "avgpool"), "average_pool"),
+    **dict.fromkeys(("globalaveragepooling2d", "adaptiveavgpool2d"), "global_average_pool"),
+    **dict.fromkeys(("batchnorm1d", "batchnorm2d", "batchnormalization"), "batch_norm"),
+    **dict.fromkeys(("crossentropy", "crossentropyloss"), "softmax_cross_entropy"),
+    **dict.fromkeys(("categoricalcrossentropy", "nllloss"), "softmax_cross_entropy"),
+    "sparsecategoricalcrossentropy": "softmax_cross_entropy",
+    **dict.fromkeys(("mse", "mseloss", "l2loss"), "mean_squared_error"),
+    **dict.fromkeys(("bce", "bcewithlogitsloss", "binarycrossentropy"), "binary_cross_entropy"),
+    **dict.fromkeys(("randomhorizontalflip", "mirror"), "flip"),
+    **dict.fromkeys(("randomcrop", "randomresizedcrop"), "crop"),
+    **dict.fromkeys(("colorjitter", "colourjitter", "colour"), "color"),
+    **dict.fromkeys(("randomrotation", "rotate", "rotation"), "affine"),
+}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Hint at the known name closest to ``word``.
+    """Hint at the known name closest to ``word``, or at ours for what other libraries call so.
 
     >>> nearest("epoch", ["epochs", "batch_size"])
     " (did you mean 'epochs'?)"
     >>> nearest("adma", ["adamax", "adam"])
     " (did you mean 'adam'?)"
+    >>> nearest("AdamW", ["radam", "adamw"]), nearest("kernel_size", ["window"])
+    (" (did you mean 'adamw'?)", " (did you mean 'window'?)")
     >>> nearest("zzz", ["epochs"])
     ''
     """
-    matches = difflib.get_close_matches(word, list(known), n=5)
+    known = list(known)
+    plain = word.lower().replace("_", "").replace("-", "")
+    if _ELSEWHERE.get(plain) in known:
+        return f" (did you mean '{_ELSEWHERE[plain]}'?)"
+    same = [name for name in known if name.lower().replace("_", "") == plain]
+    matches = same or difflib.get_close_matches(word.lower(), known, n=5)
     if not matches:
         return ""
     # of several, one of the word's own length: a slip of the finger rarely adds letters

@@ -6,12 +6,20 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 Axes: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = str | int | Sequence[int | Sequence[int]]
+Pairs: TypeAlias = tuple[tuple[int, int], ...]
+
+ZEROS = "ZEROS"
+FILLS = ("CIRCULAR", "REFLECT", "REPLICATE")
+NAMES = ("VALID", "SAME", "SAME_LOWER", "FULL", *FILLS)
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,10 @@ class Geometry:
         size: Spatial size of the input, in elements.
         window: Spatial size of the kernel or pool.
         strides: Step between neighbouring windows.
-        padding: Elements added before and after each axis; never negative.
+        padding: Elements added before and after each axis; where negative, elements cropped.
         dilation: Step between neighbouring elements of one window.
         groups: Number of channel groups that do not see each other.
+        fill: What is added: "ZEROS", or elements of the input itself, as one of ``FILLS`` says.
     """
 
     size: tuple[int, ...]
@@ -33,6 +42,7 @@ class Geometry:
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     groups: int = 1
+    fill: str = ZEROS
 
     @property
     def rank(self) -> int:
@@ -65,6 +75,23 @@ class Geometry:
             for n, span, stride, m in zip(
                 self.padded, self.span, self.strides, self.output, strict=True
             )
+        )
+
+    @property
+    def border(self) -> Pairs:
+        """What no window does by itself: elements filled from the input, or (negative) cropped."""
+        if self.fill != ZEROS:
+            return self.padding
+        return tuple((-over(-lo), -over(-hi)) for lo, hi in self.padding)
+
+    def bordered(self) -> Geometry:
+        """The same windows over an input that has its border: padded with zeros alone."""
+        edges = list(zip(self.padding, self.border, strict=True))
+        return replace(
+            self,
+            size=resized(self.size, self.border),
+            padding=tuple((lo - a, hi - b) for (lo, hi), (a, b) in edges),
+            fill=ZEROS,
         )
 
     @property
@@ -104,7 +131,7 @@ def over(n: int) -> int:
     return max(0, n) if known(n) else 0
 
 
-def integer(name: str, value: object, minimum: int) -> int:
+def integer(name: str, value: object, minimum: int | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``."""
     try:
         number = operator.index(value)  # pyright: ignore[reportArgumentType]
@@ -112,14 +139,19 @@ def integer(name: str, value: object, minimum: int) -> int:
         raise TypeError(f"{name} must be an integer, found {value!r}") from None
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, found {value!r}")
-    if number < minimum:
+    if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {number}")
     return number
 
 
-def per_axis(name: str, value: Axes, rank: int, minimum: int = 1) -> tuple[int, ...]:
+def is_single(value: Any) -> TypeIs[int]:
+    """Whether it is one integer: Python's, NumPy's, or an array of no axis."""
+    return isinstance(value, int) or getattr(value, "ndim", None) == 0
+
+
+def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tuple[int, ...]:
     """Return one integer per spatial axis, from one integer or one for each axis."""
-    if isinstance(value, int | np.integer):
+    if is_single(value):
         return (integer(name, value, minimum),) * rank
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
         raise TypeError(f"{name} must be an integer or a sequence of them, found {value!r}")
@@ -139,23 +171,36 @@ def pads(
     """Resolve ``padding`` to pairs (before, after), one per spatial axis.
 
     "VALID" pads nothing; "FULL" pads the window's span less one on both sides; "SAME" pads so that
-    the output has ``ceil(size / stride)`` elements, the odd element after.
+    the output has ``ceil(size / stride)`` elements, the odd element after, "SAME_LOWER" before.
+    ``FILLS`` pad half the window's reach on both sides, the odd element after. Names are in any
+    case.
     """
     if isinstance(padding, str):
         return _named_pads(padding, size, span, strides)
-    if isinstance(padding, int | np.integer):
-        both = integer("padding", padding, 0)
+    if is_single(padding):
+        both = integer("padding", padding)
         return ((both, both),) * len(size)
     if not isinstance(padding, Sequence | np.ndarray) or len(padding) != len(size):
         raise ValueError(
-            f"padding must be 'VALID', 'SAME', 'FULL', an integer, or one pair for each of "
+            f"padding must be a name ({', '.join(NAMES)}), an integer, or one pair for each of "
             f"the {len(size)} spatial axes, found {padding!r}"
         )
     return tuple(_pair(entry) for entry in padding)
 
 
+def fill_of(padding: Padding) -> str:
+    """What ``padding`` adds to an input."""
+    name = padding.upper() if isinstance(padding, str) else ZEROS
+    return name if name in FILLS else ZEROS
+
+
+def resized(size: Sequence[int], edges: Pairs) -> tuple[int, ...]:
+    """Return the size with ``edges`` added to it."""
+    return tuple(n + lo + hi for n, (lo, hi) in zip(size, edges, strict=True))
+
+
 def _pair(entry: int | Sequence[int]) -> tuple[int, int]:
-    lo, hi = per_axis("padding", entry, 2, minimum=0)
+    lo, hi = per_axis("padding", entry, 2, minimum=None)
     return lo, hi
 
 
@@ -165,18 +210,21 @@ def _named_pads(
     span: tuple[int, ...],
     strides: tuple[int, ...],
 ) -> tuple[tuple[int, int], ...]:
-    match padding:
+    match padding.upper():
         case "VALID":
             return ((0, 0),) * len(size)
         case "FULL":
             return tuple((n - 1, n - 1) for n in span)
-        case "SAME":
+        case "SAME" | "SAME_LOWER" as name:
             totals = (
                 max((-(-s // stride) - 1) * stride + n - s, 0)
                 for s, n, stride in zip(size, span, strides, strict=True)
             )
-            return tuple((total // 2, total - total // 2) for total in totals)
-    raise ValueError(f"padding must be 'VALID', 'SAME' or 'FULL', found {padding!r}")
+            halves = ((total // 2, total - total // 2) for total in totals)
+            return tuple((b, a) if name == "SAME_LOWER" else (a, b) for a, b in halves)
+        case name if name in FILLS:
+            return tuple(((n - 1) // 2, n // 2) for n in span)
+    raise ValueError(f"padding must be one of {', '.join(NAMES)}, found {padding!r}")
 
 
 def place(
@@ -194,9 +242,12 @@ def place(
     dilation = per_axis("dilation", dilation, rank)
     groups = integer("groups", groups, 1)
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-    resolved = Geometry(size, window, strides, pads(padding, size, span, strides), dilation, groups)
+    edges = pads(padding, size, span, strides)
+    resolved = Geometry(size, window, strides, edges, dilation, groups, fill_of(padding))
     if any(known(n) and n < 1 for n in resolved.output):
         raise ValueError(_too_large(resolved))
+    if any(map(any, resolved.border)) and min(resolved.bordered().size) < 1:
+        raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
     return resolved
 
 
@@ -211,9 +262,17 @@ def _too_large(g: Geometry) -> str:
 
 
 def place_pool(
-    size: tuple[int, ...], window: Axes, strides: Axes | None, padding: Padding
+    size: tuple[int, ...],
+    window: Axes,
+    strides: Axes | None,
+    padding: Padding,
+    *,
+    ceil_mode: bool = False,
 ) -> Geometry:
-    """Resolve a pool's window; refuse one that padding alone can fill."""
+    """Resolve a pool's window; refuse one that padding alone can fill.
+
+    With ``ceil_mode`` a last window may reach beyond the padding, if it begins before its end.
+    """
     resolved = place(size, window, strides, padding)
     for span, pair in zip(resolved.span, resolved.padding, strict=True):
         if known(*pair) and max(pair) >= span:
@@ -221,7 +280,36 @@ def place_pool(
                 f"padding must be smaller than the window {resolved.window}, "
                 f"found {resolved.padding}"
             )
-    return resolved
+    return _up_to_the_last(resolved) if ceil_mode else resolved
+
+
+def _up_to_the_last(g: Geometry) -> Geometry:
+    """Pad for one window more where a rest is left behind, unless it would hold padding alone."""
+    _check_zeros("ceil_mode", g)
+    edges = []
+    for n, (lo, hi), s, m, rest in zip(g.size, g.padding, g.strides, g.output, g.rest, strict=True):
+        more = rest > 0 and s * m - lo < n
+        edges.append((lo, hi + s - rest if more else hi))
+    return replace(g, padding=tuple(edges))
+
+
+def _check_zeros(option: str, g: Geometry) -> None:
+    if any(map(any, g.border)):
+        raise ValueError(
+            f"{option} goes with padding of zeros, found {g.fill} of {g.padding}; "
+            "pad or crop before"
+        )
+
+
+def _check_more(g: Geometry, more: tuple[int, ...]) -> None:
+    if g.fill != ZEROS:
+        raise ValueError(f"output_padding goes with padding of zeros, found {g.fill}")
+    for n, s, d in zip(more, g.strides, g.dilation, strict=True):
+        if n >= max(s, d):
+            raise ValueError(
+                f"output_padding must be smaller than the strides {g.strides} or the dilation "
+                f"{g.dilation}, found {more}"
+            )
 
 
 def place_transposed(
@@ -231,6 +319,7 @@ def place_transposed(
     padding: Padding,
     dilation: Axes = 1,
     groups: int = 1,
+    output_padding: Axes = 0,
 ) -> Geometry:
     """Resolve the correlation with the output ``inner``, whose adjoint transposes a convolution."""
     rank = len(inner)
@@ -239,7 +328,18 @@ def place_transposed(
         for name, value in (("window", window), ("strides", strides), ("dilation", dilation))
     )
     size = transposed_size(inner, window, strides, padding, dilation)
-    return place(size, window, strides, padding, dilation, groups)
+    placed = place(size, window, strides, padding, dilation, groups)
+    return _extended(placed, per_axis("output_padding", output_padding, rank, minimum=0))
+
+
+def _extended(g: Geometry, more: tuple[int, ...]) -> Geometry:
+    """The same windows over an input that has more elements behind."""
+    if not any(more):
+        return g
+    _check_more(g, more)
+    pairs = zip(g.padding, more, g.rest, g.strides, strict=True)
+    edges = tuple((lo, hi - (n + rest) // s * s) for (lo, hi), n, rest, s in pairs)
+    return replace(g, size=tuple(map(sum, zip(g.size, more, strict=True))), padding=edges)
 
 
 def transposed_size(
@@ -250,7 +350,7 @@ def transposed_size(
     dilation: tuple[int, ...],
 ) -> tuple[int, ...]:
     """Return the size whose correlation has the size ``inner``."""
-    if padding == "SAME":
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", *FILLS):
         return tuple(s * n for s, n in zip(strides, inner, strict=True))
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     cut = pads(padding, inner, span, strides)

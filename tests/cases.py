@@ -25,8 +25,8 @@ def distribution(*shape: int) -> Draw:
     return lambda generator: generator.dirichlet(np.ones(shape[-1]), shape[:-1])
 
 
-def labels(count: int, classes: int) -> Draw:
-    return lambda generator: generator.integers(0, classes, count).astype(np.int32)
+def labels(*shape: int, classes: int, dtype: str = "int32") -> Draw:
+    return lambda generator: generator.integers(0, classes, shape).astype(dtype)
 
 
 def key() -> Draw:
@@ -105,6 +105,29 @@ def _window_cases(op: str) -> list[Case]:
         case("3d-valid", (2, 4, 3, 4, 2), (2, 2, 3, 2, 3), (3,)),
         case("3d-strided-same", (1, 5, 4, 3, 2), (3, 2, 2, 2, 2), strides=(2, 1, 2),
              padding="SAME"),
+        case("2d-circular-strided", (2, 5, 4, 2), (3, 4, 2, 2), (2,), padding="CIRCULAR",
+             strides=(1, 3)),
+        case("2d-reflect-dilation", (1, 6, 5, 2), (2, 3, 2, 2), padding="reflect", dilation=(3, 1)),
+        case("1d-replicate", (2, 6, 2), (5, 2, 3), padding="Replicate", strides=2),
+        case("2d-same-lower", (1, 7, 6, 2), (3, 4, 2, 2), padding="same_lower", strides=(2, 1)),
+        case("2d-crop", (2, 7, 6, 2), (3, 2, 2, 2), (2,), padding=((-2, 1), (1, -1)),
+             strides=(2, 1)),
+        case("1d-integer-crop", (2, 9, 2), (2, 2, 2), padding=-1),
+    ]  # fmt: skip
+
+
+def _transposed_cases() -> list[Case]:
+    def case(name: str, x: tuple, w: tuple, **options: Any) -> Case:
+        draws = (normal(*x), normal(*w), normal(w[-1]))
+        return Case("convolve_transpose", name, draws, options)
+
+    return [
+        case("1d-output-padding-cut-less", (2, 4, 2), (3, 2, 3), strides=2, padding=1,
+             output_padding=1),
+        case("2d-output-padding", (2, 3, 4, 2), (3, 2, 2, 3), strides=(1, 3),
+             padding=((1, 0), (0, 1)), dilation=(3, 1), output_padding=(2, 2)),
+        case("1d-same-output-padding", (2, 3, 2), (2, 2, 2), strides=4, padding="SAME",
+             output_padding=3),
     ]  # fmt: skip
 
 
@@ -128,6 +151,41 @@ def _pool_cases(op: str) -> list[Case]:
         case("2d-no-example", (0, 4, 4, 2), 2),
         case("3d", (1, 4, 4, 4, 2), 2),
         case("3d-overlapping", (1, 4, 5, 4, 2), (2, 3, 2), strides=1),
+        case("2d-ceil", (2, 7, 6, 2), 3, strides=(2, 4), padding=((1, 0), (0, 2)), ceil_mode=True),
+        case("1d-ceil-window-of-one", (2, 7, 2), 1, strides=3, ceil_mode=True),
+        case("1d-ceil-begins-beyond", (2, 3, 2), 2, strides=3, padding=1, ceil_mode=True),
+        case("2d-crop", (2, 7, 6, 2), 3, strides=2, padding=((-1, 0), (1, -2))),
+        case("2d-circular", (2, 4, 5, 2), (3, 2), strides=(1, 2), padding="circular"),
+    ]
+
+
+def _average_cases() -> list[Case]:
+    def case(name: str, x: tuple, window: Any, **options: Any) -> Case:
+        options["count_include_pad"] = False
+        return Case("average_pool", name, (normal(*x),), options, (window,))
+
+    return [
+        case("2d-without-padding", (2, 6, 5, 2), 3, strides=2, padding=((1, 0), (2, 1))),
+        case("2d-ceil-without-padding", (1, 6, 5, 2), 3, strides=2, padding=1, ceil_mode=True),
+        case("2d-same-lower-without-padding", (1, 5, 6, 2), 2, strides=1, padding="SAME_LOWER"),
+    ]
+
+
+def _pad_cases() -> list[Case]:
+    def case(name: str, x: tuple, padding: Any, **options: Any) -> Case:
+        return Case("pad", name, (normal(*x),), {"padding": padding, **options})
+
+    return [
+        case("2d-zeros", (2, 3, 4, 2), ((1, 2), (-1, 0))),
+        case("1d-crop", (2, 5, 2), -1),
+        case("2d-circular", (2, 3, 4, 2), ((2, 0), (1, 3)), mode="CIRCULAR"),
+        case("2d-reflect", (2, 3, 4, 2), ((1, 2), (3, 0)), mode="reflect"),
+        case("2d-replicate", (1, 3, 2, 2), 2, mode="Replicate"),
+        case("1d-circular-longer-than-input", (2, 3, 2), ((4, 8),), mode="CIRCULAR"),
+        case("1d-reflect-longer-than-input", (2, 3, 2), ((4, 8),), mode="REFLECT"),
+        case("1d-reflect-one-element", (2, 1, 2), 2, mode="REFLECT"),
+        case("1d-circular-two-elements", (2, 2, 2), 3, mode="CIRCULAR"),
+        case("3d-reflect", (1, 3, 2, 3, 2), 1, mode="REFLECT"),
     ]
 
 
@@ -158,14 +216,19 @@ def _loss_cases() -> list[Case]:
         Case(mse, "no-example", (normal(0, 3), normal(0, 3))),
         Case(bce, "vector", (normal(5), uniform(5))),
         Case(bce, "matrix", (normal(4, 3), uniform(4, 3))),
-        Case(ce, "integers", (normal(5, 4), labels(5, 4))),
+        Case(ce, "integers", (normal(5, 4), labels(5, classes=4))),
         Case(ce, "distributions", (normal(5, 4), distribution(5, 4))),
-        Case(ce, "smoothed-integers", (normal(5, 4), labels(5, 4)), {"label_smoothing": 0.1}),
+        Case(ce, "smoothed-integers", (normal(5, 4), labels(5, classes=4)),
+             {"label_smoothing": 0.1}),
         Case(ce, "smoothed-distributions", (normal(5, 4), distribution(5, 4)),
              {"label_smoothing": 0.2}),
         Case(ce, "weights-not-summing-to-one", (normal(5, 4), uniform(5, 4))),
-        Case(ce, "one-class", (normal(3, 1), labels(3, 1))),
-        Case(ce, "no-example", (normal(0, 4), labels(0, 4))),
+        Case(ce, "one-class", (normal(3, 1), labels(3, classes=1))),
+        Case(ce, "axis-one", (normal(2, 3, 4), labels(2, 4, classes=3, dtype="uint8")),
+             {"axis": 1, "label_smoothing": 0.1}),
+        Case(ce, "some-count", (normal(5, 4), distribution(5, 4)),
+             {"where": np.array([True, False, True, True, False])}),
+        Case(ce, "no-example", (normal(0, 4), labels(0, classes=4))),
     ]  # fmt: skip
 
 
@@ -207,6 +270,9 @@ CASES: tuple[Case, ...] = (
         for op in ("max_pool", "relu_max_pool", "average_pool", "square_pool")
         for case in _pool_cases(op)
     ),
+    *_transposed_cases(),
+    *_average_cases(),
+    *_pad_cases(),
     *_elementwise_cases(),
     *_loss_cases(),
     *_other_cases(),
@@ -218,17 +284,21 @@ CASES: tuple[Case, ...] = (
 _DISTINCT = {
     "correlate": {"1d-valid", "1d-same-even-window", "2d-bias-a-position", "2d-padding-over-window",
                   "2d-dilation-stride-padding", "2d-two-groups", "2d-no-example",
-                  "3d-strided-same"},
+                  "3d-strided-same", "2d-circular-strided", "2d-crop"},
     "convolve": {"1d-valid", "2d-uneven-padding", "2d-two-groups"},
     "convolve_transpose": {"1d-valid", "1d-dilation", "2d-same-strided", "2d-two-groups",
-                           "2d-depthwise-multiplier"},
+                           "2d-depthwise-multiplier", "2d-reflect-dilation",
+                           "2d-output-padding"},
     "max_pool": {"1d", "2d-rest-of-input-unused", "2d-stride-over-window", "2d-uneven-padding",
-                 "2d-no-example", "3d-overlapping"},
+                 "2d-no-example", "3d-overlapping", "2d-ceil"},
     "relu_max_pool": {"2d-overlapping", "2d-same"},
-    "average_pool": {"2d-overlapping", "2d-uneven-padding"},
+    "average_pool": {"2d-overlapping", "2d-uneven-padding", "2d-ceil",
+                     "2d-ceil-without-padding"},
+    "pad": {"2d-zeros", "2d-reflect"},
     "square_pool": {"2d-overlapping", "2d-uneven-padding"},
     "dropout": {"half"},
-    "softmax_cross_entropy": {"integers", "smoothed-distributions", "weights-not-summing-to-one"},
+    "softmax_cross_entropy": {"integers", "smoothed-distributions", "weights-not-summing-to-one",
+                              "axis-one", "some-count"},
     "mean_squared_error": {"matrix", "no-example"},
     "local_response_norm": {"strong", "even-size"},
     "global_max_pool": {"2d"},

@@ -1,6 +1,7 @@
 """What all tests share: strict dtypes, two devices, and where real data is found."""
 
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -8,6 +9,11 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)  # before JAX starts: a mesh needs two devices
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_addoption(parser):
+    """How many cases ``tests/ops/test_drawn.py`` draws, beyond its 300."""
+    parser.addoption("--drawn", type=int, default=0, metavar="N", help="draw N cases of operations")
 
 
 @pytest.fixture
@@ -38,3 +44,29 @@ def x64():
     """Run the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a small network's finished run; who changes it copies it first."""
+    from jcnn.config import load_experiment
+    from jcnn.training import train
+    from tests.small import CONFIG
+
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.toml").write_text(CONFIG)
+    train(load_experiment(folder / "small.toml"), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; tests skip where it or Playwright is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -16,15 +16,18 @@ PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
     ("errors", "fields"),
-    ("geometry",),
+    ("geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),
     ("proof",),
+    ("lax",),
+    ("flax", "equinox"),
     ("layers", "losses", "augmentations", "optimizers", "data"),
     ("config",),
     ("runs", "weights"),
     ("training",),
     ("export", "report", "sweep", "benchmark", "inspection"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )

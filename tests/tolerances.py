@@ -10,6 +10,7 @@ TOLERANCES: dict[str, tuple[float, float]] = {
     "float64": (1e-10, 1e-12),
     "float32": (2e-6, 2e-6),
     "bfloat16": (1e-2, 2e-2),
+    "float16": (2e-3, 4e-3),
 }
 
 

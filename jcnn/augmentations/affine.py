@@ -16,7 +16,7 @@ from jcnn.fields import Fraction, NonNegativeReal, Real
 class Affine(Augmentation):
     """``affine``: turn by up to ± ``degrees``, move by ± ``pixels``, scale by 1 ± ``scale``.
 
-    The image is resampled bilinearly about its centre.
+    The image is resampled bilinearly about its centre; outside it stands ``fill``.
     """
 
     name: Literal["affine"] = "affine"
@@ -35,10 +35,10 @@ class Affine(Augmentation):
         right = columns[None, None, :] + self.pixels * draws[3][:, None, None]
         source_rows = cosine * down - sine * right + (x.shape[1] - 1) / 2
         source_columns = sine * down + cosine * right + (x.shape[2] - 1) / 2
-        return jax.vmap(partial(_resampled, fill=self.fill))(x, source_rows, source_columns)
+        return jax.vmap(partial(resampled, fill=self.fill))(x, source_rows, source_columns)
 
 
-def _resampled(image: Array, rows: Array, columns: Array, *, fill: float) -> Array:
+def resampled(image: Array, rows: Array, columns: Array, *, fill: float) -> Array:
     """Read one image at fractional places, bilinearly."""
     top, left = jnp.floor(rows), jnp.floor(columns)
     result = jnp.zeros((*rows.shape, image.shape[-1]), image.dtype)

@@ -13,7 +13,7 @@ from jcnn.fields import Count, Real
 
 
 class Cutout(Augmentation):
-    """``cutout``: cover a square of ``size`` pixels, its centre anywhere in the image."""
+    """``cutout``: cover a square of ``size`` pixels with ``fill``, centred anywhere."""
 
     name: Literal["cutout"] = "cutout"
     size: Count

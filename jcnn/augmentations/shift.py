@@ -13,7 +13,7 @@ from jcnn.fields import Count, Real, Shape
 
 
 class Shift(Augmentation):
-    """``shift``: move by up to ± ``pixels`` whole elements along each spatial axis."""
+    """``shift``: move by up to ± ``pixels`` elements along each spatial axis; ``fill`` enters."""
 
     name: Literal["shift"] = "shift"
     pixels: Count

@@ -12,8 +12,17 @@ import numpy as np
 from jax import Array, lax
 
 from jcnn.benchmark.programs import compile_program, no_compilation_cache
-from jcnn.benchmark.rows import Benchmark, Row, geometric_mean, timed_row
-from jcnn.benchmark.shapes import BOTH, CASES, FORWARD, INPUT, KERNEL, Case
+from jcnn.benchmark.rows import MILLISECONDS, OURS, Benchmark, Row, geometric_mean, timed_row
+from jcnn.benchmark.shapes import (
+    BOTH,
+    CASES,
+    FORWARD,
+    GRAD_OF_VMAP,
+    INPUT,
+    KERNEL,
+    VMAP_OF_GRAD,
+    Case,
+)
 from jcnn.benchmark.steps import NAMESPACES, Report, fastest_layout
 from jcnn.benchmark.timing import Effort, Subject, call_subject, measure
 from jcnn.benchmark.torch.peer import PeerError, TorchPeer, open_peer
@@ -21,6 +30,7 @@ from jcnn.proof.recording import Call
 
 Arrays = Sequence[Array]
 _SCAN_STEPS = 4
+_BATCH = "the batch"
 
 
 def bench_operations(
@@ -59,16 +69,25 @@ def bench_operations(
 
 
 def _alone(name: str, case: Case, passes: str, effort: Effort, peer: TorchPeer | None) -> Row:
-    subjects = []
-    for column, namespace in NAMESPACES.items():
-        function, arrays = passed(case.call, passes, namespace)
-        program = compile_program(function, arrays).call
-        subjects.append(call_subject(column, lambda p=program, a=arrays: p(*a)))
-    peers, refused = _peer_subjects(peer, case.call, passes)
-    timings = measure([*subjects, *peers], effort)
+    mapped = passes in (GRAD_OF_VMAP, VMAP_OF_GRAD)
+    subjects, notes = [], []
+    wanted = [(column, namespace, passes) for column, namespace in NAMESPACES.items()]
+    if mapped:
+        wanted.append((_BATCH, NAMESPACES[OURS], _BATCH))
+    for column, namespace, kind in wanted:
+        function, arrays = passed(case.call, kind, namespace)
+        program = compile_program(function, arrays)
+        notes.append(f"{column} {program.compile_seconds:.1f} s")
+        subjects.append(call_subject(column, lambda p=program.call, a=arrays: p(*a)))
+    peers, refused = _peer_subjects(None if mapped else peer, case.call, passes)
+    timings = dict(measure([*subjects, *peers], effort))
     layout = fastest_layout(timings)
-    note = f"PyTorch: {layout or refused}" if peer else ""
-    return timed_row(f"{name} {case.title}", timings, note)
+    notes = [f"compiled in: {', '.join(notes)}"]
+    if mapped:
+        notes.append(f"jcnn on the batch: {timings.pop(_BATCH).median * MILLISECONDS:.2f} ms")
+    elif peer:
+        notes.append(f"PyTorch: {layout or refused}")
+    return timed_row(f"{name} {case.title}", timings, "; ".join(notes))
 
 
 def _peer_subjects(peer: TorchPeer | None, call: Call, passes: str) -> tuple[list[Subject], str]:
@@ -141,6 +160,9 @@ def passed(call: Call, passes: str, namespace: ModuleType) -> tuple[Callable[...
         jax.eval_shape(operation, *drawn),
     )
 
+    if passes in (GRAD_OF_VMAP, VMAP_OF_GRAD):
+        return _of_examples(operation, passes), [dy, *drawn]
+
     def backward(dy: Any, *arrays: Array) -> Any:
         def of(*some: Array) -> Any:
             replaced = dict(zip(inner, some, strict=True))
@@ -150,6 +172,21 @@ def passed(call: Call, passes: str, namespace: ModuleType) -> tuple[Callable[...
         return (y, pull(dy)) if passes == BOTH else pull(dy)
 
     return backward, [dy, *drawn]
+
+
+def _of_examples(operation: Callable[..., Any], passes: str) -> Callable[..., Any]:
+    """The gradients by way of one example at a time, as a function of dy, x and w."""
+
+    def one(x: Array, w: Array) -> Any:
+        return operation(x[None], w)[0]
+
+    def pulled(dy: Array, x: Array, w: Array) -> Any:
+        return jax.vjp(one, x, w)[1](dy)
+
+    def gradient_of_vmap(dy: Array, x: Array, w: Array) -> Any:
+        return jax.vjp(jax.vmap(one, (0, None)), x, w)[1](dy)
+
+    return gradient_of_vmap if passes == GRAD_OF_VMAP else jax.vmap(pulled, (0, 0, None))
 
 
 def _function(call: Call, namespace: ModuleType) -> Callable[..., Any]:

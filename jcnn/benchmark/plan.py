@@ -110,7 +110,7 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
         given.get("padding", "VALID"),
         given.get("dilation", 1),
         given.get("groups", 1),
-    )
+    ).bordered()
     ends = (w[-1], x[-1]) if transposed else (x[-1], w[-1])
     chosen = lowering.choose(operation, g, *ends, batch=x[0], platform=platform)
     if chosen.name != "grouped":

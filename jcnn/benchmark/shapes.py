@@ -10,6 +10,8 @@ from jcnn.proof.recording import Call
 
 FORWARD, BOTH = "forward", "forward and backward"
 INPUT, KERNEL = "input gradient", "kernel gradient"
+# Of examples that vmap maps one by one, and of each of them.
+GRAD_OF_VMAP, VMAP_OF_GRAD = "gradient of vmap", "vmap of gradient"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,19 @@ def pool(op: str, x: tuple[int, ...], window: int, **options: Any) -> Case:
     return Case(op, f"{x} {window}x{window} strides {strides}", call, scanned=True)
 
 
+def large(op: str, *shapes: tuple[int, ...], **options: Any) -> Case:
+    """An operation whose window is large, forward and backward."""
+    arrays = _floats(**dict(zip("xw", shapes, strict=False)))
+    words = (*map(str, shapes), *(f"{k} {v}" for k, v in options.items()))
+    return Case("large window", " ".join([op, *words]), Call(op, arrays, tuple(options.items())))
+
+
+def mapped(op: str, x: tuple[int, ...], w: tuple[int, ...]) -> Case:
+    """An operation on one example at a time, with a kernel that all share."""
+    call = Call(op, _floats(x=x, w=w), ())
+    return Case("examples", f"{op} {x} {w}", call, (GRAD_OF_VMAP, VMAP_OF_GRAD))
+
+
 def other(op: str, title: str, arrays: tuple, **options: Any) -> Case:
     """Any other operation: forward and backward."""
     return Case(op, title, Call(op, arrays, tuple(options.items())))
@@ -104,6 +119,7 @@ TRANSPOSED = (
 _IMAGES = "(64, 32, 32, 64)", _floats(x=(64, 32, 32, 64))
 _LOGITS = _floats(logits=(4096, 100))
 OTHERS = (
+    other("pad", "(64, 32, 32, 64) circular", _IMAGES[1], padding=1, mode="CIRCULAR"),
     other("global_max_pool", *_IMAGES),
     other("global_average_pool", *_IMAGES),
     other("scaled_tanh", *_IMAGES),
@@ -134,7 +150,27 @@ OTHERS = (
     ),
 )
 
-CASES = (*POOLS, *CONVOLUTIONS, *TRANSPOSED, *OTHERS)
+LARGE = (
+    large("max_pool", (8, 56, 56, 64), window=56),
+    large("max_pool", (8, 56, 56, 64), window=28),
+    large("max_pool", (8, 56, 56, 64), window=16, strides=1),
+    large("average_pool", (8, 56, 56, 64), window=32, strides=1),
+    large("correlate", (8, 32, 32, 64), (13, 13, 1, 64), groups=64, padding="SAME"),
+    large("correlate", (4, 32, 32, 64), (31, 31, 1, 64), groups=64, padding="SAME"),
+    large("correlate", (16, 1000, 64), (127, 1, 64), groups=64, padding="SAME"),
+    large("correlate", (16, 1000, 64), (256, 1, 64), groups=64, padding="SAME"),
+    large("correlate", (8, 8192, 1), (1024, 1, 16)),
+    large("correlate", (4, 128, 128, 1), (65, 65, 1, 16)),
+    large("correlate", (16, 16, 16, 256), (3, 3, 8, 256), groups=32, padding="SAME"),
+)
+
+MAPPED = (
+    mapped("correlate", (128, 12, 12, 32), (5, 5, 32, 64)),
+    mapped("correlate", (64, 16, 16, 64), (3, 3, 64, 64)),
+    mapped("dense", (128, 1024), (1024, 256)),
+)
+
+CASES = (*POOLS, *CONVOLUTIONS, *TRANSPOSED, *OTHERS, *LARGE, *MAPPED)
 
 
 def choose_cases(text: str = "") -> tuple[Case, ...]:

@@ -9,14 +9,32 @@ from typing import Annotated, Any
 import typer
 
 from jcnn import __version__
-from jcnn.cli import bench, data, inspection, process, train, weights
+from jcnn.cli import (
+    bench,
+    catalogue,
+    data,
+    demo,
+    export,
+    inspection,
+    process,
+    report,
+    streams,
+    sweep,
+    train,
+    weights,
+)
 from jcnn.cli.options import say
 from jcnn.errors import UserError
 
+BROKEN_PIPE = 13  # SIGPIPE's number, which Windows has not
 
-def _group(text: str, *commands: Callable[..., Any]) -> typer.Typer:
+
+def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -> typer.Typer:
     group = typer.Typer(
-        help=text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=text,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
     )
     for command in commands:
         group.command()(command)
@@ -27,8 +45,13 @@ app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, inspection.verify, bench.bench),
+    *(report.report, report.compare, export.export, sweep.sweep, demo.demo),
+    *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
+    completion=True,
 )
-app.add_typer(_group("Get data sets and check them.", data.fetch, data.verify), name="data")
+app.add_typer(
+    _group("Get data sets and check them.", data.fetch, data.verify, data.check), name="data"
+)
 app.add_typer(
     _group("Weights in PyTorch's names and layout.", weights.save, weights.load), name="weights"
 )
@@ -62,22 +85,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         process.tune_allocator(arguments)
-        process.log_plainly()
+    streams.prepare()
+    process.leave_precision_alone()
+    with streams.warnings_said():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="jcnn")
+        sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
-        if error.filename is None:
+        if streams.is_broken_pipe(error):
+            streams.silence(sys.stdout)
+            return 128 + BROKEN_PIPE
+        place = f"'{error.filename}': " if error.filename is not None else ""
+        if not place:  # what is printed is all that is written without a name
+            streams.silence(sys.stdout)
+        return _fail(f"{place}{error.strerror or error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "jcnn").startswith("jcnn"):
             raise
-        return _fail(f"'{error.filename}': {error.strerror}")
-    except Exception as error:  # XLA's own class can't be named without loading it
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        return _fail(
+            f"this command needs the package '{error.name}', which is not installed: "
+            "pip install 'jcnn[experiments]'"
+        )
+    except Exception as error:
+        message = process.memory_mistake(error) or process.platform_mistake(error)
+        if message is None:
             raise
-        first = str(error).strip().splitlines()[0]
-        return _fail(f"memory is not enough; a smaller training.batch_size needs less: {first}")
+        return _fail(message)
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jcnn.cli.options import say
+from jcnn.cli.options import Json, print_json, say
 from jcnn.errors import UserError
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
@@ -33,3 +34,27 @@ def verify(name: DataName) -> None:
             f"{wrong} of {len(verdicts)} files of data set '{name}' are not as published; "
             f"`jcnn data fetch {name}` downloads them again"
         )
+
+
+def check(
+    target: Annotated[
+        Path, typer.Argument(metavar="NAME|FOLDER", help="A folder of own files, or a data set.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Find everything that is wrong with a folder of images or recordings, in one pass."""
+    from jcnn.data import fetch as fetching
+    from jcnn.data.folder_check import check_folder
+
+    if not target.exists() and str(target) in fetching.published():
+        return verify(str(target))
+    count, findings = check_folder(target)
+    if as_json:
+        rows = [f._asdict() | {"path": str(f.path)} for f in findings]
+        print_json({"files": count, "findings": rows})
+    else:
+        for finding in findings:
+            say(f"{finding.kind}: {finding.message}")
+        say(f"{count} files in {target}, {len(findings) or 'no'} findings")
+    if findings:
+        raise typer.Exit(1)

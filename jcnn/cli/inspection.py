@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jcnn.cli.options import Config, Json, Overrides, load, print_json, say
+from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
 
 
-def summary(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def summary(target: Target, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show layers, shapes and what they cost."""
-    experiment = load(config, overrides)
+    experiment = load_target(target, overrides)
     from jcnn.inspection.summary import print_summary, summarize
 
     summarized = summarize(experiment)
@@ -27,9 +27,7 @@ def summary(config: Config, overrides: Overrides = None, as_json: Json = False) 
 
 
 def check(
-    target: Annotated[
-        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
-    ],
+    target: Target,
     overrides: Overrides = None,
     batch_size: Annotated[
         int | None,
@@ -60,13 +58,10 @@ def check(
     if failure:
         return _dissect(target, as_json)
     params, state = None, None
+    experiment = load_target(target, overrides)
     if target.is_dir():
-        if overrides:
-            raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
-        trained = training.load_trained(target)
-        experiment, params, state = trained.experiment, trained.state.params, trained.state.state
-    else:
-        experiment = load(target, overrides)
+        learned = training.load_trained(target).state
+        params, state = learned.params, learned.state
     if exact:
         return _certify(experiment, batch_size, as_json)
     choose = inspection.random_batch if random_batch else inspection.real_batch
@@ -102,11 +97,7 @@ def verify(
     from jcnn.inspection.verification import print_verification
     from jcnn.inspection.verification import verify as verify_experiment
 
-    if target.is_dir():
-        from jcnn.runs import Run
-
-        target = Run.open(target).experiment_file
-    experiment = load(target, overrides)
+    experiment = load_target(target, overrides)
     training.enable_compilation_cache()
     with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
         verification = verify_experiment(

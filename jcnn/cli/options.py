@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jcnn.cli import process
+from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -25,6 +27,10 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say what was set for this process, too.")]
+Target = Annotated[
+    Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -33,6 +39,17 @@ def load(config: Path, overrides: Sequence[str] | None) -> Experiment:
     from jcnn.config import load_experiment
 
     return load_experiment(config, parsed(overrides))
+
+
+def load_target(target: Path, overrides: Sequence[str] | None) -> Experiment:
+    """Read the experiment of a file, or of a run's folder, which is as it was trained."""
+    if not target.is_dir():
+        return load(target, overrides)
+    if overrides:
+        raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
+    from jcnn.runs import Run
+
+    return Run.open(target).experiment()
 
 
 def parsed(overrides: Sequence[str] | None) -> dict[str, object]:
@@ -46,7 +63,18 @@ def parsed(overrides: Sequence[str] | None) -> dict[str, object]:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(_with_nulls(value), indent=2, allow_nan=False), flush=True)
+
+
+def _with_nulls(value: Any) -> Any:
+    """Put null in the place of infinities and of what is no number: JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _with_nulls(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(entry) for entry in value]
+    return value
 
 
 def say(line: str, *, error: bool = False) -> None:
@@ -54,7 +82,9 @@ def say(line: str, *, error: bool = False) -> None:
     print(line, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def say_allocator_note() -> None:
-    """Say what was set right for this process, if anything was."""
+def say_allocator_note(verbose: bool) -> None:
+    """Say what was set right for this process, if anything was and someone wants to know."""
+    if not verbose:
+        return
     if note := process.allocator_note():
         say(f"jcnn: {note}", error=True)

@@ -9,7 +9,6 @@ again, once, with settings that keep freed memory and ask for huge pages.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import signal
 import sys
@@ -85,15 +84,6 @@ def stopped(out: Path, step: int | None) -> str:
     return f"stopped{where}; continue with: jcnn train {out} --resume"
 
 
-def log_plainly() -> None:
-    """Say what the library notices as the command says all else: in a line, after its name."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("jcnn: %(message)s"))
-    logger = logging.getLogger("jcnn")
-    logger.addHandler(handler)
-    logger.propagate = False
-
-
 def allocator_note() -> str | None:
     """Say what was set right for this process, if anything was."""
     if os.environ.get(SWITCH) != "tuned":
@@ -135,3 +125,41 @@ def _expects_accelerator(environment: Mapping[str, str]) -> bool:
     if platforms:
         return platforms != "cpu"
     return any(importlib.util.find_spec(name) for name in _ACCELERATORS)
+
+
+def leave_precision_alone() -> None:
+    """Take JAX_ENABLE_X64 away: an experiment's figures are those of its own precision."""
+    if "jax" not in sys.modules:
+        os.environ.pop("JAX_ENABLE_X64", None)
+
+
+def memory_mistake(error: Exception) -> str | None:
+    """Say in a sentence that the memory is not enough; None for other errors."""
+    if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's own class can't be named without loading it
+        return None
+    first = str(error).strip().splitlines()[0]
+    return f"memory is not enough; a smaller training.batch_size needs less: {first}"
+
+
+def platform_mistake(error: Exception) -> str | None:
+    """Say in a sentence that JAX can't start on the platform asked for; None for other errors."""
+    if "jax" not in sys.modules or not isinstance(error, RuntimeError | AssertionError):
+        return None
+    failure: Exception | None = error if "Unable to initialize backend" in str(error) else None
+    if failure is None:  # some of JAX's say nothing: asked again, it fails again
+        import jax
+
+        try:
+            jax.devices()
+        except Exception as again:
+            failure = again
+        else:
+            return None
+    reason = next(iter(str(failure).splitlines()), "") or type(failure).__name__
+    named = os.environ.get("JAX_PLATFORMS")
+    if named is None:
+        return f"JAX finds nothing to compute on: {reason}"
+    return (
+        f"JAX_PLATFORMS is '{named}', which JAX can't start here ({reason}): expected cpu, or what "
+        "is installed"
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated, Any, cast
 
 import typer
 
@@ -15,12 +16,14 @@ from jcnn.cli.options import (
     Out,
     Overrides,
     RunFolder,
+    Verbose,
     load,
     parsed,
     print_json,
     say,
     say_allocator_note,
 )
+from jcnn.cli.streams import Patient, is_broken_pipe
 from jcnn.errors import UserError
 
 
@@ -31,6 +34,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out (or the run CONFIG names).")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of some steps for ui.perfetto.dev.")
+    ] = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Train an experiment and write a run's folder."""
@@ -43,10 +50,14 @@ def train(
     experiment = load(config, overrides)
     from jcnn import runs, training
 
-    say_allocator_note()
+    say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)
     training.enable_compilation_cache()
-    progress = training.choose_progress(sys.stderr if as_json else sys.stdout)
+    patient = Patient(sys.stderr if as_json else sys.stdout)
+    shown = cast(IO[str], patient)
+    progress: training.Progress = training.choose_progress(shown)
+    if profile:
+        progress = training.Profile(progress, out / "profile")
     try:
         with training.Interruption(process.leaving(out)) as interruption:
             summary = training.train(
@@ -61,53 +72,106 @@ def train(
     if as_json:
         print_json({**summary, "run": str(out)})
     else:
-        test = summary["test"]
-        say(
-            f"test accuracy {test['accuracy']:.2%} in {summary['seconds']:.1f} s "
-            f"({summary['compile_seconds']:.1f} s of it compiling); run in {out}"
-        )
+        print(_outcome(summary, out), file=shown, flush=True)
+    if patient.failure and not is_broken_pipe(patient.failure):
+        raise patient.failure
+
+
+def _outcome(summary: dict[str, Any], out: Path) -> str:
+    test, best = summary["test"], summary["best_step"]
+    why = {
+        None: "",
+        "early_stopping": f" (stopped early; of step {best}, the best)",
+        "max_seconds": f" (stopped by training.max_seconds after {summary['steps']} steps)",
+    }[summary["stopped_by"]]
+    return (
+        f"test accuracy {test['accuracy']:.2%}{why} in {summary['seconds']:.1f} s "
+        f"({summary['compile_seconds']:.1f} s of it compiling); run in {out}"
+    )
 
 
 def evaluate(
     run: RunFolder,
-    split: Annotated[str, typer.Option("--split", help="test or train.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="test, train or validation.")] = "test",
     overrides: Overrides = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Top-5 accuracy, F1, each class's recall, confusions too."),
+    ] = False,
     best: Annotated[
         bool, typer.Option("--best", help="The best checkpoint (training.keep_best).")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's network."""
-    if split not in ("train", "test"):
-        raise UserError(f"--split is '{split}'; expected 'test' or 'train'")
+    if split not in ("train", "test", "validation"):
+        raise UserError(f"--split is '{split}'; expected 'test', 'train' or 'validation'")
     from jcnn import training
+    from jcnn.training.metrics import ALL
 
     training.enable_compilation_cache()
-    result = training.evaluate(run, split, parsed(overrides), best=best)
+    metrics = ALL if details else ()
+    result = training.evaluate(run, split, parsed(overrides), metrics, best=best)
     if as_json:
         print_json(result)
-    else:
-        say(
-            f"{result['split']} loss {result['loss']:.4f}  accuracy {result['accuracy']:.2%}  "
-            f"(step {result['step']})"
-        )
+        return
+    say(
+        f"{result['split']} loss {result['loss']:.4f}  accuracy {result['accuracy']:.2%}  "
+        f"(step {result['step']})"
+    )
+    if details:
+        say(f"top-5 accuracy {result['top_5']:.2%}  F1 (mean over classes) {result['f1']:.4f}")
+        for line in _confusions(result):
+            say(line)
+
+
+def _confusions(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each class: its recall, and what it was taken for most."""
+    names = list(result["recall"])
+    width = max(map(len, names))
+    for name, row in zip(names, result["confusion_matrix"], strict=True):
+        wrong = sorted(((n, other) for n, other in zip(row, names, strict=True) if n), reverse=True)
+        taken = ", ".join(f"{other} {n}" for n, other in wrong if other != name)
+        line = f"  {name:<{width}}  recall {result['recall'][name]:>7.2%} of {sum(row)}"
+        yield line + (f"; taken for {taken}" if taken else "")
 
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or recordings.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Images or recordings, folders of them, or -."),
+    ],
     invert: Annotated[
         bool, typer.Option("--invert", help="Exchange black and white first.")
     ] = False,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="The N most probable classes.")
+    ] = 1,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per file.")] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain", metavar="DIR", help="Write each input's gradients over it as pictures."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Name the class of each file."""
+    """Name the class of each file; a file that can't be read is passed over, and named at last."""
+    if as_csv and as_json:
+        raise UserError("--csv and --json exclude each other")
     from jcnn import training
+    from jcnn.cli import predictions
 
     training.enable_compilation_cache()
-    results = training.predict(run, files, invert=invert)
-    if as_json:
-        print_json({"predictions": results})
-        return
-    for result in results:
-        say(f"{result['file']}  {result['class']}  {result['probability']:.2%}")
+    with predictions.given(files) as paths:
+        output = predictions.Output(top, as_csv=as_csv, as_json=as_json)
+        for prediction in training.predictions(run, paths, invert=invert):
+            output.add(prediction)
+        if explain is not None:
+            from jcnn.report import explain as write_explanations
+
+            written = write_explanations(run, paths, explain, invert=invert)
+            say(f"{len(written)} pictures in {explain}", error=True)
+    if not output.end():
+        raise typer.Exit(1)

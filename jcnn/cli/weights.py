@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from jcnn.cli import options
-from jcnn.cli.options import Config, Out, Overrides, RunFolder, say, say_allocator_note
+from jcnn.cli.options import Config, Out, Overrides, RunFolder, Verbose, say, say_allocator_note
 
 WeightFile = Annotated[
     Path,
@@ -30,6 +30,7 @@ def load(
     file: WeightFile,
     overrides: Overrides = None,
     out: Out = None,
+    verbose: Verbose = False,
 ) -> None:
     """Make a run out of a .safetensors file, to evaluate, predict with, or train further."""
     from jcnn import runs, training
@@ -37,7 +38,7 @@ def load(
     experiment = options.load(
         config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"]
     )
-    say_allocator_note()
+    say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)
     training.load_weights(experiment, out)
     say(f"run in {out}; train it further with: jcnn train {out} --resume")

@@ -1,6 +1,17 @@
 """An experiment: one TOML file, one typed value; overrides; one sentence for each mistake."""
 
-from jcnn.config.experiment import Experiment, Training, load_experiment, parse_override
+from jcnn.config.experiment import Experiment, load_experiment, parse_override
 from jcnn.config.toml import to_toml
+from jcnn.config.tracking import Tracking
+from jcnn.config.training import EarlyStopping, InitialWeights, Training
 
-__all__ = ["Experiment", "Training", "load_experiment", "parse_override", "to_toml"]
+__all__ = [
+    "EarlyStopping",
+    "Experiment",
+    "InitialWeights",
+    "Tracking",
+    "Training",
+    "load_experiment",
+    "parse_override",
+    "to_toml",
+]

@@ -7,69 +7,29 @@ from collections.abc import Mapping
 from copy import deepcopy
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+import jax
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from jcnn.augmentations import AnyAugmentation
+from jcnn.config.paths import anchor, find_config, shipped
 from jcnn.config.toml import to_toml
+from jcnn.config.tracking import Tracking
+from jcnn.config.training import Training
 from jcnn.config.validation import explain
 from jcnn.data import AnyData
-from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Fraction, NonNegativeReal, Shape, Table, check_images
+from jcnn.errors import UserError, nearest
+from jcnn.fields import Shape, Table, check_images
 from jcnn.layers import AnyLayer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
-
-
-def _steps(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise PydanticCustomError("steps", 'expected "auto" or a positive integer')
 
 
 def _is_folder_name(value: str) -> str:
     if value in ("", ".", "..") or set(value) & set("/\\\0"):
         raise PydanticCustomError("name", "expected the name of a folder, without slashes")
     return value
-
-
-class Training(Table):
-    """``[training]``: how long and in what portions.
-
-    Attributes:
-        epochs: Passes over the training set.
-        batch_size: Examples per step.
-        evaluate_every_epochs: Epochs between evaluations; the last epoch is always evaluated.
-        precision: Dtype of the computation; parameters and loss are float32 in any case.
-        steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
-        augment: Random changes of the training images, in their order.
-        average_decay: Decay per step of a running average of the parameters and of the running
-            statistics, which evaluation then uses; no average where not given.
-        mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
-            image and for its mirror image.
-        initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with;
-            random weights where not given.
-        checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
-            training; 0 writes one wherever one can be.
-        keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest.
-        on_nonfinite: What a loss or a gradient that is infinite or not a number does: "stop" the
-            run, or "skip" the step, which then changes nothing but the count of steps.
-    """
-
-    epochs: Count = 10
-    batch_size: Count = 64
-    evaluate_every_epochs: Count = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
-    augment: tuple[AnyAugmentation, ...] = ()
-    average_decay: Fraction | None = None
-    mirrored_evaluation: Flag = False
-    initial_weights: Annotated[str, Field(min_length=1)] | None = None
-    checkpoint_every_seconds: NonNegativeReal = 60.0
-    keep_best: Flag = False
-    on_nonfinite: Literal["stop", "skip"] = "stop"
 
 
 class Experiment(Table):
@@ -83,6 +43,7 @@ class Experiment(Table):
         loss: What is minimised.
         optimizer: An optimizer of Optax.
         training: How long and in what portions.
+        tracking: Where metrics go beside the run's own files.
     """
 
     name: Annotated[str, AfterValidator(_is_folder_name)]
@@ -91,6 +52,7 @@ class Experiment(Table):
     loss: AnyLoss = SoftmaxCrossEntropy()
     optimizer: Optimizer
     training: Training = Training()
+    tracking: Tracking | None = None
     layers: Annotated[tuple[AnyLayer, ...], Field(min_length=1)]
 
     @property
@@ -111,12 +73,34 @@ class Experiment(Table):
     @model_validator(mode="after")
     def _check_fit(self) -> Experiment:
         output = self.model.output_shape(self.input_shape)
+        self._check_last_layer()
         self.loss.check_output(output, self.class_count)
+        self.loss.check_classes(self.class_count)
+        if self.optimizer.rates:
+            key = jax.random.key(0)
+            params, _ = jax.eval_shape(lambda: self.model.init(key, self.input_shape))
+            self.optimizer.check_layers(list(params))
         for augmentation in self.training.augment:
             augmentation.check_input(self.input_shape)
         if self.training.mirrored_evaluation:
             check_images("training.mirrored_evaluation", self.input_shape)
         return self
+
+    def _check_last_layer(self) -> None:
+        """Refuse the layer that the loss holds itself: it would be applied twice."""
+        names = zip(self.model.names, self.layers, strict=True)
+        shaping = ("flatten", "reshape")
+        name, last = next(((n, r) for n, r in reversed([*names]) if r.type not in shaping), ("", 0))
+        if last and last.type == self.loss.includes:
+            raise UserError(
+                f"layer '{name}' ({last.type}) stands before the loss '{self.loss.name}', which "
+                f"computes the {last.type} itself: expected the model to end without it"
+            )
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of the layers that do not learn: those whose rate is 0."""
+        return frozenset(name for name in self.model.names if self.optimizer.rate(name) == 0)
 
     def resolved(self) -> Experiment:
         """Return it with all that it knows only from the disk written down: the classes' names."""
@@ -133,7 +117,8 @@ def load_experiment(
     """Read and check an experiment.
 
     Args:
-        path: A TOML file.
+        path: A TOML file, or the name of one that comes with jcnn (``"digits"``). Relative paths
+            in it are seen from its own folder, if they lead somewhere there.
         overrides: Values that take the place of the file's, by dotted key: ``"training.epochs"``,
             ``"layers.0.features"`` (layers are numbered from 0 here).
 
@@ -141,12 +126,14 @@ def load_experiment(
         UserError: The file is missing or is not TOML, a key is unknown or has a wrong value, or
             the layers do not fit; one sentence names the key, what was expected and what was found.
     """
-    path = Path(path)
+    path = find_config(Path(path))
     document = _read(path)
     document.setdefault("name", path.stem)
+    document.pop("sweep", None)  # not of one experiment, but of many: jcnn.sweep reads it
     document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
         _override(document, key, deepcopy(value))
+    anchor(document, path.parent, overrides or {})
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
@@ -172,9 +159,12 @@ def parse_override(text: str) -> tuple[str, object]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: expected an experiment's TOML file") from None
+        raise UserError(
+            f"{path} does not exist{nearest(path.stem, shipped())}: expected an experiment's TOML "
+            f"file, or one that comes with jcnn ({', '.join(shipped())})"
+        ) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder: expected an experiment's TOML file") from None
     except UnicodeDecodeError:

@@ -64,7 +64,9 @@ def _sentence(first: Any, context: Mapping[str, Any], model: type[BaseModel]) ->
     match kind:
         case "extra_forbidden":
             *parents, key = first["loc"]
-            return f"unknown key{nearest(str(key), _fields(model, tuple(parents)))}"
+            known = _fields(model, tuple(parents))
+            hint = nearest(str(key), known) or ("" if parents else _elsewhere(str(key), model))
+            return f"unknown key{hint}; there are {', '.join(known)}"
         case "missing" | "union_tag_not_found":
             return "this key is missing"
         case "union_tag_invalid":
@@ -72,6 +74,16 @@ def _sentence(first: Any, context: Mapping[str, Any], model: type[BaseModel]) ->
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind].format(**context)}, found {_shown(found)}"
     return f"{first['msg'].removeprefix('Value error, ')}, found {_shown(found)}"
+
+
+def _elsewhere(key: str, model: type[BaseModel]) -> str:
+    """Hint at a table that has the key, where it was looked for at the top."""
+    for table, field in model.model_fields.items():
+        if get_origin(field.annotation) is tuple:
+            continue
+        if any(key in each.model_fields for each in _models(field.annotation)):
+            return f" (did you mean '{table}.{key}'?)"
+    return ""
 
 
 def _shown(value: Any) -> str:

@@ -12,10 +12,12 @@ from jcnn.data.fsdd import Fsdd
 from jcnn.data.image_folder import ImageFolder
 from jcnn.data.mel import MelFrontEnd
 from jcnn.data.mnist import Mnist
+from jcnn.data.sound_folder import SoundFolder
 from jcnn.data.usps import Usps
 
 AnyData = Annotated[
-    Digits | Mnist | Usps | Fsdd | Cifar10 | ImageFolder, Field(discriminator="name")
+    Digits | Mnist | Usps | Fsdd | Cifar10 | ImageFolder | SoundFolder,
+    Field(discriminator="name"),
 ]
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "ImageFolder",
     "MelFrontEnd",
     "Mnist",
+    "SoundFolder",
     "Split",
     "StreamingDataset",
     "Usps",

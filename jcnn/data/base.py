@@ -6,9 +6,11 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
+from pydantic import BeforeValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from jcnn.data.selection import stratified_first, stratified_last
 from jcnn.errors import UserError
@@ -35,18 +37,23 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set that fits in memory; ``classes[k]`` is the name of class ``k``."""
+    """A data set that fits in memory; ``classes[k]`` is the name of class ``k``.
+
+    ``validation`` is None unless ``data.validation`` asks for it.
+    """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
+    validation: Split | None = None
 
 
 @runtime_checkable
 class StreamingDataset(Protocol):
     """A data set that is read while it is used, because it does not fit in memory.
 
-    A batch is a pair (x, y) with the dtypes of :class:`Split`.
+    A batch is a pair (x, y) with the dtypes of :class:`Split`. A split is "train", "test" or
+    "validation".
     """
 
     @property
@@ -59,9 +66,8 @@ class StreamingDataset(Protocol):
         """How many training examples one epoch has."""
         ...
 
-    @property
-    def test_count(self) -> int:
-        """How many test examples there are."""
+    def labels(self, split: str) -> np.ndarray | None:
+        """The class of every example of a split, int32; None where there is no such split."""
         ...
 
     def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
@@ -73,9 +79,20 @@ class StreamingDataset(Protocol):
         """
         ...
 
-    def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every test example once, in a fixed order; the last batch may be smaller."""
+    def batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """Yield every example of a split once, as for testing, in a fixed order.
+
+        The last batch may be smaller.
+        """
         ...
+
+
+def _part(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    raise PydanticCustomError("part", "expected a number of examples, or a share between 0 and 1")
 
 
 class DataConfig(Table):
@@ -88,11 +105,24 @@ class DataConfig(Table):
         validation_count: where given, the test set is left alone and stays out of sight: this many
             examples, the last ones of each class of the training set in the classes' proportions,
             are taken out of it and used as the test set, for choices to be made on.
+        validation: where given, so many examples, or such a share, are taken out of the training
+            set in the same way and measured beside the test set, as a third split: training stops
+            early, and the best state is chosen, by it.
     """
 
     name: str
     train_count: Count | None = None
     validation_count: Count | None = None
+    validation: Annotated[Any, BeforeValidator(_part)] | None = None
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if self.validation is not None and self.validation_count is not None:
+            raise ValueError(
+                "expected data.validation or data.validation_count, found both: the first is a "
+                "split of its own, the second takes the test set's place"
+            )
+        return self
 
     @property
     @abstractmethod
@@ -133,19 +163,24 @@ class DataConfig(Table):
         return None
 
     def select(self, train: Split, test: Split) -> Dataset:
-        """Apply ``train_count`` and ``validation_count`` to the published splits."""
-        kept, validation = self.select_indices(train.y)
-        if validation is not None:
-            test = train.take(validation)
-        return Dataset(train if kept is None else train.take(kept), test, self.class_names)
+        """Apply ``train_count``, ``validation_count`` and ``validation`` to published splits."""
+        kept, taken = self.select_indices(train.y)
+        validation = None if taken is None else train.take(taken)
+        train = train if kept is None else train.take(kept)
+        if self.validation_count is not None and validation is not None:
+            test, validation = validation, None
+        return Dataset(train, test, self.class_names, validation)
 
     def select_indices(self, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Choose training examples (None: all of them) and validation examples (None: none)."""
         kept: np.ndarray | None = None
         validation: np.ndarray | None = None
-        if self.validation_count is not None:
-            self._check_count("validation_count", self.validation_count, len(labels) - 1)
-            validation = stratified_last(labels, self.validation_count)
+        key = "validation" if self.validation_count is None else "validation_count"
+        count = self.validation if self.validation_count is None else self.validation_count
+        if count is not None:
+            count = max(1, round(count * len(labels))) if isinstance(count, float) else count
+            self._check_count(key, count, len(labels) - 1)
+            validation = stratified_last(labels, count)
             kept = np.setdiff1d(np.arange(len(labels)), validation)
         if self.train_count is not None:
             candidates = np.arange(len(labels)) if kept is None else kept

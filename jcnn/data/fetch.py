@@ -18,7 +18,7 @@ INTACT = "intact"
 ABSENT = "missing"
 DIFFERENT = "differs from the published file"
 EMBEDDED = "digits"
-OWN = "image_folder"
+OWN = ("image_folder", "sound_folder")
 TIMEOUT_SECONDS = 30
 
 
@@ -88,9 +88,17 @@ def folder_hash(folder: Path) -> str:
     return whole.hexdigest()
 
 
+def published() -> tuple[str, ...]:
+    """The names of the data sets that :func:`verify` knows."""
+    return (EMBEDDED, *SOURCES)
+
+
 def _find_source(name: str) -> Source | None:
-    if name == OWN:
-        raise UserError(f"data set '{OWN}' is a folder of your own images: nothing publishes it")
+    if name in OWN:
+        raise UserError(
+            f"data set '{name}' is a folder of your own files: nothing publishes it, and "
+            "`jcnn data check FOLDER` looks through it"
+        )
     if name != EMBEDDED and name not in SOURCES:
         known = [EMBEDDED, *SOURCES]
         raise UserError(

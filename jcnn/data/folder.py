@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -11,9 +12,29 @@ from jcnn.errors import UserError
 
 
 def data_folder() -> Path:
-    """The folder that JCNN_DATA names, else ``~/.cache/jcnn``; it need not exist."""
+    """The folder that JCNN_DATA names, else :func:`cache_folder`; it need not exist."""
     named = os.environ.get("JCNN_DATA")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "jcnn"
+    return expanded(named).absolute() if named else cache_folder()
+
+
+def cache_folder() -> Path:
+    """``~/.cache/jcnn``; for a user who has no home, a folder among the temporary ones."""
+    try:
+        return Path.home() / ".cache" / "jcnn"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "jcnn"
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Put the home folder in the place of a leading ``~``.
+
+    Raises:
+        UserError: there is no such user, or none with a home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path} begins with the home folder of a user who has none") from None
 
 
 def find_file(folder: Path, stem: str) -> Path | None:

@@ -1,69 +1,86 @@
-"""Which images a folder of classes holds; anything that does not belong there is refused."""
+"""Which files a folder of classes holds; all that does not belong there is named at once."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from jcnn.data.selection import class_quotas
 from jcnn.errors import UserError, nearest
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+# What systems and programs leave behind in folders, in lower case.
+LEFTOVERS = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "icon\r", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
+TABLES = (".csv", ".tsv")
+SHOWN = 5
+
+
+class Kind(NamedTuple):
+    """What a folder is to hold: the word for it, and how the files' names end."""
+
+    word: str
+    endings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageList:
-    """Images of one split: their folder, their names in it ("cat/1.jpg"), and their classes."""
+class FileList:
+    """Files of one split: their folder, their names in it ("cat/1.jpg"), and their classes."""
 
     folder: Path
     names: tuple[str, ...]
     labels: np.ndarray
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Count the files."""
         return len(self.names)
 
     def path(self, index: int) -> Path:
-        """Where one image lies."""
+        """Where one file lies."""
         return self.folder / self.names[index]
 
-    def take(self, indices: np.ndarray) -> ImageList:
-        """Keep the images at ``indices``, in that order."""
+    def take(self, indices: np.ndarray) -> FileList:
+        """Keep the files at ``indices``, in that order."""
         names = tuple(self.names[i] for i in indices)
-        return ImageList(self.folder, names, self.labels[indices])
+        return FileList(self.folder, names, self.labels[indices])
 
 
-def class_folders(folder: Path) -> tuple[str, ...]:
+def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
     """Names of the class folders, sorted.
 
-    Hidden entries (their name begins with a dot) are passed over.
+    Hidden entries (their name begins with a dot), what systems leave behind, and tables of labels
+    are passed over.
 
     Raises:
         UserError: something else than folders is there, or nothing.
     """
-    entries = _entries(folder)
-    stray = next((e for e in entries if not e.is_dir()), None)
-    if stray is not None:
-        raise UserError(f"{stray.path} is a stray file: expected only folders there, one per class")
+    entries = [e for e in _entries(folder) if not e.name.lower().endswith(TABLES)]
+    refuse([e for e in entries if not e.is_dir()], "only folders there, one per class")
     if not entries:
-        raise UserError(f"{folder} is empty: expected a folder of images for each class")
+        raise UserError(f"{folder} is empty: expected a folder of {kind.word} for each class")
     return tuple(e.name for e in entries)
 
 
-def list_images(folder: Path, classes: tuple[str, ...], *, complete: bool) -> ImageList:
-    """List the images of a split, the classes in turn, sorted by name.
+def list_files(folder: Path, classes: tuple[str, ...], kind: Kind, *, complete: bool) -> FileList:
+    """List the files of a split, the classes in turn, sorted by name.
 
     Args:
         folder: the folder with a folder for each class.
         classes: the names of the classes, in the order of their numbers.
+        kind: what the files are.
         complete: whether every class must be there.
 
     Raises:
-        UserError: a folder that is no class, a class without images, a stray file.
+        UserError: a folder that is no class, a class without files, stray files.
     """
-    present = class_folders(folder)
+    present = class_folders(folder, kind)
     for name in present:
         if name not in classes:
             raise UserError(
@@ -73,36 +90,89 @@ def list_images(folder: Path, classes: tuple[str, ...], *, complete: bool) -> Im
     for name in classes if complete else ():
         if name not in present:
             raise UserError(
-                f"{folder / name} does not exist: expected a folder of images for each of the "
+                f"{folder / name} does not exist: expected a folder of {kind.word} for each of the "
                 f"{len(classes)} classes"
             )
     names: list[str] = []
     labels: list[int] = []
+    strays: list[os.DirEntry[str]] = []
     for label, name in enumerate(classes):
         if name in present:
-            found = _image_names(folder / name)
-            names += (f"{name}/{image}" for image in found)
+            found, stray = _files(folder / name, kind)
+            names += (f"{name}/{file}" for file in found)
             labels += [label] * len(found)
-    return ImageList(folder, tuple(names), np.array(labels, np.int32))
+            strays += stray
+    refuse(strays, f"only {kind.word} ({' '.join(kind.endings)}) there")
+    return FileList(folder, tuple(names), np.array(labels, np.int32))
 
 
-def _image_names(folder: Path) -> list[str]:
+def stray_entries(folder: Path, kind: Kind) -> list[os.DirEntry[str]]:
+    """What lies among the files of a class and is none."""
+    return [e for e in _entries(folder) if not _is_file(e, kind)]
+
+
+def describe(entry: os.DirEntry[str]) -> str:
+    """Say what a stray entry is."""
+    if not Path(entry.path).exists():
+        return "a link that leads nowhere"
+    return f"a stray {'file' if entry.is_file() else 'folder'}"
+
+
+def refuse(strays: Sequence[os.DirEntry[str]], expected: str) -> None:
+    """Name everything that does not belong there in one sentence."""
+    if not strays:
+        return
+    first, *others = strays
+    more = ""
+    if others:
+        rest = len(others) - SHOWN
+        more = f", and so are {', '.join(e.path for e in others[:SHOWN])}"
+        more += f" and {rest} more" if rest > 0 else ""
+    raise UserError(f"{first.path} is {describe(first)}{more}: expected {expected}")
+
+
+def share(files: FileList, test_share: float, seed: int) -> tuple[FileList, FileList]:
+    """Split files into training and test, each class in the same share.
+
+    Which of them are for testing depends on the seed and the files' names alone: the same on every
+    machine, with every version.
+
+    Raises:
+        UserError: the share leaves the training or the test set empty.
+    """
+    count = round(test_share * len(files))
+    if not 0 < count < len(files):
+        raise UserError(
+            f"data.test_share is {test_share:g}, which is {count} of the {len(files)} files of "
+            f"{files.folder}: expected some for testing and some for training"
+        )
+    chosen: list[int] = []
+    drawn = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in files.names]
+    for label, quota in class_quotas(files.labels, count).items():
+        members = np.flatnonzero(files.labels == label).tolist()
+        chosen += sorted(members, key=drawn.__getitem__)[:quota]
+    test = np.sort(np.array(chosen, np.intp))
+    return files.take(np.setdiff1d(np.arange(len(files)), test)), files.take(test)
+
+
+def _files(folder: Path, kind: Kind) -> tuple[list[str], list[os.DirEntry[str]]]:
+    """Names of the files of a class, and what does not belong there."""
     entries = _entries(folder)
-    for entry in entries:
-        if not entry.name.lower().endswith(ENDINGS) or not entry.is_file():
-            raise UserError(
-                f"{entry.path} is a stray {'file' if entry.is_file() else 'folder'}: expected only "
-                f"images ({' '.join(ENDINGS)}) there"
-            )
     if not entries:
-        raise UserError(f"{folder} is a class without images: expected at least one")
-    return [e.name for e in entries]
+        raise UserError(f"{folder} is a class without {kind.word}: expected at least one")
+    names = [e.name for e in entries if _is_file(e, kind)]
+    return names, [e for e in entries if not _is_file(e, kind)]
+
+
+def _is_file(entry: os.DirEntry[str], kind: Kind) -> bool:
+    return entry.name.lower().endswith(kind.endings) and entry.is_file()
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+            kept = (e for e in entries if e.name[0] != "." and e.name.lower() not in LEFTOVERS)
+            return sorted(kept, key=lambda e: e.name)
     except FileNotFoundError:
         raise UserError(f"{folder} does not exist: expected a folder for each class") from None
     except OSError as error:

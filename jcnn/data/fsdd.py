@@ -11,7 +11,7 @@ import numpy as np
 from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder, missing
 from jcnn.data.mel import MelFrontEnd
-from jcnn.data.wav import read_wav
+from jcnn.data.sound import read_sound
 from jcnn.errors import UserError, nearest
 from jcnn.fields import Shape
 
@@ -71,13 +71,13 @@ class Fsdd(DataConfig):
         )
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
-        """Read a WAV file: one channel, 16 bits, ``front_end.sample_rate`` samples per second."""
+        """Read a recording of any length, sample rate and number of channels."""
         if invert:
             raise UserError(f"{path} cannot be inverted: data set 'fsdd' has recordings, no images")
         return self._read(path)
 
     def _read(self, path: Path) -> np.ndarray:
-        return self.front_end.features(read_wav(path, self.front_end.sample_rate))
+        return self.front_end.features(read_sound(path, self.front_end.sample_rate))
 
     def _is_for_test(self, recording: Recording) -> bool:
         if self.held_out_speaker is not None:

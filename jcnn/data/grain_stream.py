@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from jcnn.data.base import Batch
-from jcnn.data.folder_scan import ImageList
+from jcnn.data.folder_scan import FileList
+from jcnn.data.labelled_folder import Lists, digest
 from jcnn.data.preparation import Evaluation, ImagePreparation
 from jcnn.errors import UserError
 
@@ -24,46 +25,75 @@ class GrainStream:
     """A :class:`jcnn.data.base.StreamingDataset` of images.
 
     Attributes:
-        train: the training images.
-        test: the test images.
+        lists: the images of each split.
         classes: the name of each class.
         preparation: how an image becomes an example.
         worker_count: processes that prepare them; 0 stands for threads of this one.
     """
 
-    train: ImageList
-    test: ImageList
+    lists: Lists
     classes: tuple[str, ...]
     preparation: ImagePreparation
     worker_count: int
+    _kept: dict[tuple[str, int], _Batches] = field(default_factory=dict)
+    _opened: weakref.WeakSet[_Batches] = field(default_factory=weakref.WeakSet)
 
     @property
     def train_count(self) -> int:
         """How many training images one epoch has."""
-        return len(self.train)
+        return len(self.lists.train)
 
-    @property
-    def test_count(self) -> int:
-        """How many test images there are."""
-        return len(self.test)
+    def labels(self, split: str) -> np.ndarray | None:
+        """See :class:`jcnn.data.base.StreamingDataset`."""
+        files = getattr(self.lists, split)
+        return None if files is None else files.labels
+
+    def digest(self) -> str:
+        """Fingerprint of the files: names, sizes, classes and splits."""
+        return " ".join(digest(files) for files in self.lists if files is not None)
 
     def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
         """Yield training batches without end; see :class:`jcnn.data.base.StreamingDataset`."""
-        if batch_size > len(self.train):
+        images = self.lists.train
+        if batch_size > len(images):
             raise UserError(
-                f"training.batch_size is {batch_size}, but there are only {len(self.train)} "
+                f"training.batch_size is {batch_size}, but there are only {len(images)} "
                 "training images"
             )
-        dataset = _indices(self.train).seed(seed % 2**32).shuffle()
-        dataset = dataset.random_map(_PrepareForTraining(self.train, self.preparation))
+        dataset = _indices(images).seed(seed % 2**32).shuffle()
+        dataset = dataset.random_map(_PrepareForTraining(images, self.preparation))
         # batches before epochs: an epoch has whole batches, and each epoch shuffles anew
         dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=_stack).repeat()
-        return _Batches(self._open(dataset[start_step:]))
+        return self._read(dataset[start_step:])
 
-    def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every test image once; see :class:`jcnn.data.base.StreamingDataset`."""
-        dataset = _indices(self.test).map(_PrepareForTest(self.test, self.preparation.evaluation))
-        return _Batches(self._open(dataset.batch(batch_size, batch_fn=_stack)))
+    def batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """Yield every image of a split once; see :class:`jcnn.data.base.StreamingDataset`.
+
+        Worker processes are started once, and read the same split again and again.
+        """
+        images: FileList = getattr(self.lists, split)
+        dataset = _indices(images).map(_PrepareForTest(images, self.preparation.evaluation))
+        dataset = dataset.batch(batch_size, batch_fn=_stack)
+        if not self.worker_count:
+            yield from self._read(dataset)
+            return
+        # out of the dict while it is read: who stops halfway leaves none that stands there
+        reader = self._kept.pop((split, batch_size), None)
+        reader = reader or self._read(dataset.repeat())
+        for _ in range(len(dataset)):
+            yield next(reader)
+        self._kept[split, batch_size] = reader
+
+    def close(self) -> None:
+        """End all worker processes, and free what they have read ahead."""
+        for batches in list(self._opened):
+            batches.close()
+        self._kept.clear()
+
+    def _read(self, dataset: Any) -> _Batches:
+        batches = _Batches(self._open(dataset))
+        self._opened.add(batches)
+        return batches
 
     def _open(self, dataset: Any) -> Any:
         import grain
@@ -117,7 +147,7 @@ def _close(open_iterators: list[Any]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _PrepareForTraining:
-    images: ImageList
+    images: FileList
     preparation: ImagePreparation
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.int32]:
@@ -126,14 +156,14 @@ class _PrepareForTraining:
 
 @dataclass(frozen=True, eq=False)
 class _PrepareForTest:
-    images: ImageList
+    images: FileList
     evaluation: Evaluation
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.int32]:
         return self.evaluation.read(self.images.path(index)), self.images.labels[index]
 
 
-def _indices(images: ImageList) -> Any:
+def _indices(images: FileList) -> Any:
     import grain
 
     return grain.MapDataset.range(len(images))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,26 +16,36 @@ from jcnn.fields import PositiveReal, Real
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+LIMIT = "JCNN_MAX_MEGAPIXELS"
+HEIF = (".heic", ".heif")
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"),
+    *(".avif", *HEIF),
+)
+
 
 def open_image(path: Path, channels: int) -> Image:
     """Read an image and convert it to 8 bits of gray (1 channel) or RGB (3 channels).
 
     Colour becomes gray by luma (ITU-R 601), gray becomes three equal channels, 16 bits become 8,
-    what is transparent becomes black, and a camera's orientation mark is followed.
+    floats from 0 to 1 (or from 0 to 255, where one is above 1) become 8 bits, what is transparent
+    becomes black, and a camera's orientation mark is followed.
 
     Raises:
         UserError: the file is missing, not an image, or broken.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
+        _prepare(path)
         with warnings.catch_warnings():
-            # Pillow warns of an image of suspicious size before it refuses one: refuse both
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # of marks that a camera wrote wrongly, and of images half as large as it refuses
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             with Image.open(path) as image:
                 image.load()
-                upright = ImageOps.exif_transpose(image)
-                return _convert(upright, "L" if channels == 1 else "RGB")
+                return _convert(path, _upright(image), "L" if channels == 1 else "RGB")
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: expected an image file") from None
     except IsADirectoryError:
@@ -43,22 +54,80 @@ def open_image(path: Path, channels: int) -> Image:
         raise UserError(f"{path} is not an image in a format that can be read") from None
     except PermissionError:
         raise UserError(f"{path} cannot be read: permission denied") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(f"{path} is far too large an image to be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is a broken image: {error}") from None
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path} has more pixels than the {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"
+            f" that are read: make it smaller, or set {LIMIT} to the millions that you want"
+        ) from None
+    except MemoryError:
+        raise UserError(f"{path} is an image too large for the memory") from None
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is a broken image: {reason}") from None
 
 
-def _convert(image: Image, mode: str) -> Image:
+def _prepare(path: Path) -> None:
+    """Bring Pillow's limit up to the user's, and its reader of HEIF where that is needed."""
+    from PIL import Image
+
+    if named := os.environ.get(LIMIT):
+        if not named.isdecimal() or not int(named):
+            raise UserError(f"{LIMIT} is '{named}': expected millions of pixels, such as 400")
+        Image.MAX_IMAGE_PIXELS = int(named) * 500_000  # Pillow refuses what is twice as large
+    if path.suffix.lower() in HEIF:
+        try:
+            from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            raise UserError(
+                f"{path} is a HEIF image, which the package pillow-heif reads: pip install "
+                "'jcnn[heif]', or save it as JPEG"
+            ) from None
+        register_heif_opener()
+
+
+def _upright(image: Image) -> Image:
+    """Follow the orientation mark; marks that cannot be read turn nothing."""
+    from PIL.ExifTags import Base
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        mark = image.getexif().get(Base.Orientation)
+    except Exception:  # whatever the camera wrote, the pixels are there
+        return image.copy()
+    turn = turns.get(mark) if isinstance(mark, int) else None
+    return image.copy() if turn is None else image.transpose(turn)
+
+
+def _convert(path: Path, image: Image, mode: str) -> Image:
     from PIL import Image as Pillow
 
     if image.mode.startswith("I"):  # 16 bits per pixel, whatever the byte order
         narrowed = np.clip(np.asarray(image, dtype=np.int64), 0, 65535) // 257
         image = Pillow.fromarray(narrowed.astype(np.uint8))
+    elif image.mode == "F":
+        image = Pillow.fromarray(_bytes_of_floats(path, np.asarray(image)))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _bytes_of_floats(path: Path, values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 255):  # so written, it finds NaN as well
+        raise UserError(
+            f"{path} has floats from {low:g} to {high:g} as pixels: expected 0 to 1, or 0 to 255"
+        )
+    return np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8)
 
 
 def read_pixels(path: Path, shape: tuple[int, ...], *, invert: bool = False) -> np.ndarray:

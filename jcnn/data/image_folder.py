@@ -1,60 +1,62 @@
-"""Images in one folder per class, as ImageNet has them, read in training (Krizhevsky et al. 2012).
+"""Own images in one folder per class, as ImageNet has them, or with a table of labels.
 
-``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Grain decodes and cuts them in worker processes.
+``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg`` (Krizhevsky et al., 2012). Grain decodes and cuts
+them while training goes on.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from jcnn.data.base import DataConfig, Dataset, Split
-from jcnn.data.folder import data_folder
-from jcnn.data.folder_scan import ImageList, class_folders, list_images
+from jcnn.data.base import Dataset
+from jcnn.data.folder_scan import Kind
 from jcnn.data.grain_stream import GrainStream
+from jcnn.data.image import ENDINGS, open_image
+from jcnn.data.labelled_folder import LabelledFolder, load_lists
 from jcnn.data.preparation import Evaluation, ImagePreparation
-from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Natural, NonNegativeReal, PositiveReal, Real, Shape
 
 Rgb = tuple[Real, Real, Real]
+# Starting processes costs more than they save for fewer images than this.
+FEW = 2000
+MOST_WORKERS = 8
 
 
-class ImageFolder(DataConfig):
-    """``name = "image_folder"``: RGB images of any size, cut to ``image_size`` x ``image_size``.
+class ImageFolder(LabelledFolder):
+    """``name = "image_folder"``: images of any size, cut to ``image_size`` x ``image_size``.
 
     For training: the shorter side is made ``resize`` long, a random square is cut out, mirrored
     half of the time, and the colours are shifted along their principal axes. For testing: the
-    square in the middle.
+    square in the middle. The keys that say where the files lie: :class:`LabelledFolder`.
 
     Attributes:
-        folder: the folder with the splits, seen from the data folder (or a full path).
-        classes: the classes' names in the order of their numbers; or how many there are, and their
-            names are those of the training folders, sorted.
-        train_folder: the training images, seen from ``folder``.
-        test_folder: the test images, seen from ``folder``; ImageNet calls them ``val``.
         image_size: the side of the square that the network sees.
         resize: the length of an image's shorter side before the square is cut.
+        channels: 3 for colour, also of gray images; 1 for gray, also of colour images.
         mirror: whether training images are mirrored, left to right, half of the time.
         color_shift: the standard deviation of the three random factors of the colour shift, one per
-            principal axis and image; 0 turns it off.
+            principal axis and image; 0 turns it off. Gray images have no colours to shift.
         color_scales: what each factor is multiplied by, on the scale of pixels in [0, 1].
         color_axes: the principal axes of the colours, one row per axis. Scales and axes default to
             those of ImageNet that fb.resnet.torch uses.
-        mean: subtracted from each channel of pixels in [0, 1]; by default ImageNet's.
-        standard_deviation: what the difference is divided by; by default ImageNet's.
-        worker_count: processes that prepare images; 0 stands for threads of this one.
+        mean: subtracted from each channel of pixels in [0, 1]; by default ImageNet's. For gray
+            images it is the mean of the three.
+        standard_deviation: what the difference is divided by, likewise.
+        worker_count: processes that prepare images; 0 stands for threads of this one. "auto": none
+            for fewer than 2,000 images, else one per core, at most 8. It changes no bit.
     """
 
+    kind: ClassVar[Kind] = Kind("images", ENDINGS)
+
     name: Literal["image_folder"] = "image_folder"
-    folder: str
-    classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
-    train_folder: str = "train"
-    test_folder: str = "test"
     image_size: Count = 227
     resize: Count = 256
+    channels: Literal[1, 3] = 3
     mirror: Flag = True
     color_shift: NonNegativeReal = 0.1
     color_scales: Rgb = (0.2175, 0.0188, 0.0045)
@@ -65,7 +67,7 @@ class ImageFolder(DataConfig):
     )
     mean: Rgb = (0.485, 0.456, 0.406)
     standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (0.229, 0.224, 0.225)
-    worker_count: Natural = 2
+    worker_count: Annotated[Natural | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ImageFolder:
@@ -73,85 +75,43 @@ class ImageFolder(DataConfig):
             raise ValueError(
                 f"expected resize >= image_size = {self.image_size}, found resize = {self.resize}"
             )
-        if isinstance(self.classes, tuple) and len(set(self.classes)) < len(self.classes):
-            raise ValueError("expected classes to name each class once")
         return self
 
     @property
     def input_shape(self) -> Shape:
-        """Three channels of ``image_size`` x ``image_size`` pixels."""
-        return (self.image_size, self.image_size, 3)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """``classes``, or the training folders; ``class_0``, ... while there is no such folder."""
-        if isinstance(self.classes, tuple):
-            return self.classes
-        train = self._path / self.train_folder
-        if not train.is_dir():
-            return tuple(f"class_{k}" for k in range(self.classes))
-        names = class_folders(train)
-        if len(names) != self.classes:
-            raise UserError(
-                f"{train} has {len(names)} class folders: expected {self.classes}, as data.classes "
-                "says"
-            )
-        return names
-
-    def resolved(self) -> Self:
-        """Name the classes, so that a run knows them when the folder is gone or has changed."""
-        if isinstance(self.classes, tuple) or not (self._path / self.train_folder).is_dir():
-            return self
-        return self.model_copy(update={"classes": self.class_names})
+        """``channels`` of ``image_size`` x ``image_size`` pixels."""
+        return (self.image_size, self.image_size, self.channels)
 
     def load(self) -> Dataset:
         """Decode all images into memory, prepared as for testing (for small folders only)."""
-        train, test = self._lists()
-        evaluation = self._evaluation()
-        return Dataset(_decode(train, evaluation), _decode(test, evaluation), self.class_names)
+        return load_lists(self.lists(), self.class_names, self._evaluation().read)
 
     def stream(self) -> GrainStream:
-        """Open the images for training and testing; nothing is decoded yet."""
-        train, test = self._lists()
+        """Open the images of every split; nothing is decoded yet."""
+        lists = self.lists()
         preparation = ImagePreparation(
             evaluation=self._evaluation(),
             mirror=self.mirror,
-            color_shift=self.color_shift,
+            color_shift=self.color_shift if self.channels == 3 else 0.0,
             color_scales=self.color_scales,
             color_axes=self.color_axes,
         )
-        return GrainStream(train, test, self.class_names, preparation, self.worker_count)
+        workers = self.worker_count
+        if workers == "auto":
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+            workers = min(cores, MOST_WORKERS) if len(lists.train) >= FEW else 0
+        return GrainStream(lists, self.class_names, preparation, workers)
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read an image of any size, prepared as for testing."""
         return self._evaluation().read(path, invert=invert)
 
-    @property
-    def _path(self) -> Path:
-        return data_folder() / Path(self.folder).expanduser()
+    def check_file(self, path: Path) -> None:
+        """See :meth:`LabelledFolder.check_file`."""
+        open_image(path, self.channels)
 
     def _evaluation(self) -> Evaluation:
-        return Evaluation(self.image_size, self.resize, self.mean, self.standard_deviation)
-
-    def _lists(self) -> tuple[ImageList, ImageList]:
-        if not self._path.is_dir():
-            raise UserError(
-                f"data.folder: {self._path} does not exist: expected a folder with "
-                f"{self.train_folder}/CLASS/ and {self.test_folder}/CLASS/, in the folder that "
-                "JCNN_DATA names unless the path is complete"
-            )
-        train = list_images(self._path / self.train_folder, self.class_names, complete=True)
-        test = list_images(self._path / self.test_folder, self.class_names, complete=False)
-        kept, validation = self.select_indices(train.labels)
-        if validation is not None:
-            test = train.take(validation)
-        return (train if kept is None else train.take(kept)), test
-
-
-def _decode(images: ImageList, evaluation: Evaluation) -> Split:
-    from concurrent.futures import ThreadPoolExecutor
-
-    # Pillow decodes outside the interpreter's lock, so threads are enough
-    with ThreadPoolExecutor() as pool:
-        x = list(pool.map(evaluation.read, map(images.path, range(len(images)))))
-    return Split(np.stack(x), images.labels)
+        if self.channels == 3:
+            return Evaluation(self.image_size, self.resize, self.mean, self.standard_deviation)
+        mean, deviation = (sum(v) / 3 for v in (self.mean, self.standard_deviation))
+        return Evaluation(self.image_size, self.resize, (mean,), (deviation,))

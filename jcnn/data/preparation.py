@@ -23,17 +23,17 @@ class Evaluation:
     Attributes:
         image_size: the side of the square.
         resize: the length of the shorter side before.
-        mean: subtracted from each channel of pixels in [0, 1].
+        mean: subtracted from each channel of pixels in [0, 1]; as many channels as it has.
         standard_deviation: what the difference is divided by.
     """
 
     image_size: int
     resize: int
-    mean: Rgb
-    standard_deviation: Rgb
+    mean: tuple[float, ...]
+    standard_deviation: tuple[float, ...]
 
     def read(self, path: Path, *, invert: bool = False) -> np.ndarray:
-        """Read an image into normalised float32 (image_size, image_size, 3)."""
+        """Read an image into normalised float32 (image_size, image_size, channels)."""
         image = self.resized(path)
         left, top = ((side - self.image_size) // 2 for side in image.size)
         pixels = self.cut(image, left, top)
@@ -43,7 +43,7 @@ class Evaluation:
         """Read an image and make its shorter side ``resize`` long, bilinearly, without aliasing."""
         from PIL.Image import Resampling
 
-        image = open_image(path, channels=3)
+        image = open_image(path, channels=len(self.mean))
         shorter = min(image.size)
         if shorter == self.resize:
             return image
@@ -54,7 +54,8 @@ class Evaluation:
     def cut(self, image: Image, left: int, top: int) -> np.ndarray:
         """Cut the square out, as float32 pixels in [0, 1]."""
         square = image.crop((left, top, left + self.image_size, top + self.image_size))
-        return np.asarray(square, np.float32) / np.float32(255)
+        pixels = np.asarray(square, np.float32) / np.float32(255)
+        return pixels.reshape(self.image_size, self.image_size, len(self.mean))
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Subtract the mean and divide by the standard deviation, channel by channel."""
@@ -84,7 +85,7 @@ class ImagePreparation:
     color_axes: tuple[Rgb, Rgb, Rgb]
 
     def read(self, path: Path, rng: np.random.Generator) -> np.ndarray:
-        """Read an image into a random example, float32 (image_size, image_size, 3)."""
+        """Read an image into a random example, float32 (image_size, image_size, channels)."""
         image = self.evaluation.resized(path)
         # drawn whether used or not: a switch of one keeps the others' draws
         fraction_x, fraction_y, side = rng.random(3)
@@ -93,5 +94,7 @@ class ImagePreparation:
         pixels = self.evaluation.cut(image, int(fraction_x * width), int(fraction_y * height))
         if self.mirror and side < 0.5:
             pixels = pixels[:, ::-1]
+        if not self.color_shift:
+            return self.evaluation.normalize(pixels)
         shift = (factors * np.array(self.color_scales)) @ np.array(self.color_axes)
         return self.evaluation.normalize(pixels + shift.astype(np.float32))

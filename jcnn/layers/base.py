@@ -61,23 +61,28 @@ class Context:
         ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through autodiff.
         training: Whether batch statistics and dropout are in force.
         key: Source of randomness, needed by dropout in training.
+        frozen: Names of layers that are applied as in evaluation, in training too.
     """
 
     ops: Any
     training: bool = False
     key: Array | None = None
+    frozen: frozenset[str] = frozenset()
 
-    def at(self, position: int) -> Context:
-        """Return the context of the layer at a position: the same, with a key of its own."""
-        if self.key is None:
-            return self
-        return replace(self, key=jax.random.fold_in(self.key, position))
+    def at(self, position: int, name: str) -> Context:
+        """Return the context of a layer by its position and name: the same, with its own key."""
+        key = None if self.key is None else jax.random.fold_in(self.key, position)
+        training = self.training and name not in self.frozen
+        return replace(self, key=key, training=training, frozen=frozenset())
 
 
 class Layer(Table):
     """The base of every layer; its fields are the keys of one ``[[layers]]`` table.
 
     The defaults below are those of a layer without parameters that keeps its input's shape.
+
+    Attributes:
+        name: What its parameters are called; where not given, its type and number, as in conv_1.
     """
 
     # Whether its state is set from a sample of inputs before training.

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from pydantic import Field
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
-from jcnn.geometry import Geometry, place_transposed
+from jcnn.geometry import ZEROS, Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
-from jcnn.layers.window import Padding, PerAxis, per_axis, place, placing, spatial
+from jcnn.layers.window import Naturals, Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
     Annotated[
@@ -81,9 +81,11 @@ class Conv(Convolution):
         features: Output channels.
         window: Size of the kernel, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring outputs.
-        padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL", an integer, or a
-            list of integers or [before, after] pairs, one per spatial axis. It pads zeros; a
-            ``pad`` layer pads another value.
+        padding: "VALID" (none), "SAME" (output of ceil(size / stride), the odd element after;
+            "SAME_LOWER" before), "FULL", an integer, or a list of integers or [before, after]
+            pairs, one per spatial axis; negative ones crop. It pads zeros, or with "CIRCULAR",
+            "REFLECT" and "REPLICATE" elements of the input; a ``pad`` layer pads more of them, or
+            another value.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
         correlate: Whether to leave the kernel unflipped.
@@ -157,7 +159,7 @@ class Conv(Convolution):
         params, state = super().init(key, input_shape)
         mask = self._mask(input_shape[-1])
         if mask is not None:
-            params["w"] = params["w"] * mask
+            params["w"] = params["w"] * _over_window(mask, params["w"])
         return params, state
 
     def apply(
@@ -168,14 +170,14 @@ class Conv(Convolution):
         w = params["w"].astype(x.dtype)
         mask = self._mask(x.shape[-1])
         if mask is not None:
-            w = w * jnp.asarray(mask, x.dtype)
+            w = w * _over_window(mask, w)
         operation = context.ops.correlate if self.correlate else context.ops.convolve
         y = operation(
             x,
             w,
             None if self.bias == "none" else params["b"].astype(x.dtype),
             strides=g.strides,
-            padding=g.padding,
+            padding=g.padding if g.fill == ZEROS else g.fill,
             dilation=g.dilation,
             groups=self.groups,
         )
@@ -202,9 +204,11 @@ class ConvTranspose(Convolution):
         window: Size of the kernel.
         strides: Step between the kernel's copies, in output elements.
         padding: What is cut off: "VALID" nothing (strides (n - 1) + window elements remain), "SAME"
-            all but strides · n, "FULL" window - 1 at both ends, or integers as in ``conv``.
+            and "SAME_LOWER" all but strides · n, "FULL" window - 1 at both ends, or integers as in
+            ``conv``, of which negative ones add; "CIRCULAR" adds what hangs over at the other end.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that do not see each other.
+        output_padding: Elements more behind the output, fewer than the strides or the dilation.
         bias: One per "channel", one per "position" and channel, or "none".
         bias_value: What the biases begin with.
         initializer: How the kernel begins.
@@ -214,6 +218,7 @@ class ConvTranspose(Convolution):
     """
 
     type: Literal["conv_transpose"] = "conv_transpose"
+    output_padding: Naturals = 0
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
@@ -223,7 +228,13 @@ class ConvTranspose(Convolution):
     def _output_size(self, size: Shape) -> Shape:
         with placing():
             placed = place_transposed(
-                size, self.window, self.strides, self.padding, self.dilation, self.groups
+                size,
+                self.window,
+                self.strides,
+                self.padding,
+                self.dilation,
+                self.groups,
+                self.output_padding,
             )
         return placed.size
 
@@ -239,6 +250,7 @@ class ConvTranspose(Convolution):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
+            output_padding=self.output_padding,
         )
         return y, state
 
@@ -250,3 +262,7 @@ class ConvTranspose(Convolution):
         sums = weights * prod(input_shape[:-1])
         biased = prod(output) if self.bias != "none" else 0
         return Cost(weights + self._biases(input_shape), sums + biased, prod(output), 2 * sums)
+
+
+def _over_window(mask: np.ndarray, w: Array) -> Array:
+    return lax.broadcast_to_rank(jnp.asarray(mask, w.dtype), w.ndim)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from pydantic import BeforeValidator, Field
 
 from jcnn.fields import PositiveReal, Shape, Table
@@ -35,12 +35,17 @@ class Initializer(Table):
 
 
 def _normal(key: Array, shape: Shape, std: Any) -> Array:
-    return jax.random.normal(key, shape, jnp.float32) * jnp.asarray(std, jnp.float32)
+    return jax.random.normal(key, shape, jnp.float32) * _per_unit(std, shape)
 
 
 def _uniform(key: Array, shape: Shape, bound: Any) -> Array:
     unit = jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
-    return unit * jnp.asarray(bound, jnp.float32)
+    return unit * _per_unit(bound, shape)
+
+
+def _per_unit(number: Any, shape: Shape) -> Array:
+    number = jnp.asarray(number, jnp.float32)
+    return lax.broadcast_to_rank(number, len(shape)) if number.ndim else number
 
 
 class HeNormal(Initializer):
@@ -96,7 +101,7 @@ class UniformRootFanIn(Initializer):
 
 
 class Gaussian(Initializer):
-    """Gaussian with a fixed standard deviation (Krizhevsky et al., 2012, with 0.01)."""
+    """Gaussian with the standard deviation ``std`` (Krizhevsky et al., 2012, with 0.01)."""
 
     name: Literal["gaussian"] = "gaussian"
     std: PositiveReal = 0.01

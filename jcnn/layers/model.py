@@ -55,6 +55,7 @@ class Model(Sequence):
         training: bool = False,
         key: Array | None = None,
         ops: ModuleType | None = None,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[Array, State]:
         """Compute the output for a batch.
 
@@ -67,10 +68,11 @@ class Model(Sequence):
             key: A JAX random key, for dropout in training.
             ops: :mod:`jcnn.ops` where not given, or :mod:`jcnn.reference`: the same model through
                 autodiff.
+            frozen: Names of layers that are applied as in evaluation, in training too.
 
         Returns:
             Output of shape ``(N, *output_shape)``, and the next state.
         """
         if ops is None:
             import jcnn.ops as ops
-        return super().apply(params, state, x, Context(ops, training, key))
+        return super().apply(params, state, x, Context(ops, training, key, frozen))

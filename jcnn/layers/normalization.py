@@ -12,6 +12,7 @@ from pydantic import Field
 from jcnn.fields import Count, Fraction, PositiveReal, Real, Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.window import spatial
+from jcnn.precision import dtype_within
 
 
 class BatchNorm(Layer):
@@ -43,14 +44,18 @@ class BatchNorm(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        scale, offset = params["scale"].astype(x.dtype), params["offset"].astype(x.dtype)
+        # A value per channel stays float32 beside activations of half precision.
+        wide = dtype_within(x)
+        scale, offset = params["scale"].astype(wide), params["offset"].astype(wide)
         if not context.training:
-            mean, variance = state["mean"].astype(x.dtype), state["variance"].astype(x.dtype)
+            mean, variance = state["mean"].astype(wide), state["variance"].astype(wide)
             y = context.ops.batch_norm_inference(
                 x, scale, offset, mean, variance, epsilon=self.epsilon
             )
             return y, state
         y, mean, variance = context.ops.batch_norm(x, scale, offset, epsilon=self.epsilon)
+        if 0 in x.shape:
+            return y, state  # no example says nothing of what is usual
         return y, {
             "mean": self._running(state["mean"], mean),
             "variance": self._running(state["variance"], variance),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from jax import Array
 
-from jcnn.fields import Shape
-from jcnn.geometry import Geometry, place_pool
+from jcnn.fields import Flag, Shape
+from jcnn.geometry import place_pool
 from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, PerAxis, per_axis, placing, spatial
 
@@ -19,27 +19,36 @@ class WindowPool(Layer):
         window: Size of the windows, an integer, or a list with one per spatial axis.
         strides: Step between neighbouring windows; the window itself where not given.
         padding: As in ``conv``; padding never wins a max pool.
+        ceil_mode: Whether a last window may reach beyond the input and its padding.
     """
 
     window: PerAxis
     strides: PerAxis | None = None
     padding: Padding = "VALID"
-
-    def _geometry(self, input_shape: Shape) -> Geometry:
-        with placing():
-            return place_pool(spatial(input_shape), self.window, self.strides, self.padding)
+    ceil_mode: Flag = False
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
-        return (*self._geometry(input_shape).output, input_shape[-1])
+        with placing():
+            g = place_pool(
+                spatial(input_shape),
+                self.window,
+                self.strides,
+                self.padding,
+                ceil_mode=self.ceil_mode,
+            )
+        return (*g.output, input_shape[-1])
+
+    def _options(self) -> dict[str, Any]:
+        given = {"ceil_mode": self.ceil_mode} if self.ceil_mode else {}
+        return {"strides": self.strides, "padding": self.padding, **given}
 
     def apply(
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        g = self._geometry(x.shape[1:])
         pool = getattr(context.ops, self.type)
-        return pool(x, g.window, strides=g.strides, padding=g.padding), state
+        return pool(x, self.window, **self._options()), state
 
 
 class MaxPool(WindowPool):
@@ -59,9 +68,22 @@ class ReluMaxPool(WindowPool):
 
 
 class AveragePool(WindowPool):
-    """``average_pool``: the mean of each window, padding counted as zeros."""
+    """``average_pool``: the mean of each window.
+
+    Attributes:
+        window: Size of the windows.
+        strides: Step between neighbouring windows; the window itself where not given.
+        padding: As in ``conv``.
+        ceil_mode: Whether a last window may reach beyond; what is there is not counted.
+        count_include_pad: Whether padding is counted, as zeros.
+    """
 
     type: Literal["average_pool"] = "average_pool"
+    count_include_pad: Flag = True
+
+    def _options(self) -> dict[str, Any]:
+        given = {} if self.count_include_pad else {"count_include_pad": False}
+        return {**super()._options(), **given}
 
 
 class SquarePool(WindowPool):

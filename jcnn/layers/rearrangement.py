@@ -16,11 +16,14 @@ from jcnn.layers.window import Padding, explicit_padding, spatial
 
 
 class Pad(Layer):
-    """``pad``: surround the spatial axes with a value.
+    """``pad``: surround the spatial axes with a value, or with the input's own elements.
 
     Attributes:
-        padding: An integer, or a list of integers or [before, after] pairs, one per spatial axis.
+        padding: An integer, or a list of integers or [before, after] pairs, one per spatial axis;
+            negative ones crop.
         value: What to surround with; -1 is the background of the 1989 zip codes.
+        mode: "constant" surrounds with the value; "circular" goes on at the other end, "reflect"
+            goes back from the edge, "replicate" repeats it.
 
     >>> Pad(padding=2, value=-1.0).output_shape((16, 16, 1))
     (20, 20, 1)
@@ -29,25 +32,34 @@ class Pad(Layer):
     type: Literal["pad"] = "pad"
     padding: Padding
     value: Real = 0.0
+    mode: Literal["constant", "circular", "reflect", "replicate"] = "constant"
 
     def _pairs(self, size: Shape) -> tuple[tuple[int, int], ...]:
         if isinstance(self.padding, str):
             raise UserError(f"padding must be integers here, and it is '{self.padding}'")
-        return explicit_padding(self.padding, size)
+        pairs = explicit_padding(self.padding, size)
+        if self.mode != "constant" and min(map(min, pairs)) < 0:
+            raise UserError(f'padding must be at least 0 with mode = "{self.mode}", found {pairs}')
+        return pairs
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
         size = spatial(input_shape)
         pairs = self._pairs(size)
-        return (*(n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)), input_shape[-1])
+        padded = [n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)]
+        if min(padded) < 1:
+            raise UserError(f"padding {pairs} leaves nothing of the input {dims(size)}")
+        return (*padded, input_shape[-1])
 
     def apply(
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        pairs = ((0, 0), *self._pairs(x.shape[1:-1]), (0, 0))
-        value = jnp.asarray(self.value, x.dtype)
-        return lax.pad(x, value, [(lo, hi, 0) for lo, hi in pairs]), state
+        pairs = self._pairs(x.shape[1:-1])
+        if self.mode != "constant":
+            return context.ops.pad(x, pairs, mode=self.mode), state
+        edges = [(lo, hi, 0) for lo, hi in ((0, 0), *pairs, (0, 0))]
+        return lax.pad(x, jnp.asarray(self.value, x.dtype), edges), state
 
 
 class Flatten(Layer):

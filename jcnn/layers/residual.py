@@ -73,7 +73,7 @@ class Residual(Layer):
                 params.get(name, {}),
                 state.get(name, {}),
                 x,
-                context.at(position),
+                context.at(position, name),
             )
             outputs.append(y)
             if path_state:

@@ -105,7 +105,7 @@ class Sequence:
             if position < start:
                 continue
             own = params.get(name, {}), state.get(name, {})
-            x, own_state = layer.apply(*own, x, context.at(position))
+            x, own_state = layer.apply(*own, x, context.at(position, name))
             yield name, x, own_state
 
     @property

@@ -14,11 +14,13 @@ from jcnn.errors import UserError
 from jcnn.fields import Shape, dims
 from jcnn.geometry import Geometry
 
-PADDINGS = ("VALID", "SAME", "FULL")
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return _is_integer(value) and value >= least
 
 
 def _per_axis(value: Any) -> int | tuple[int, ...]:
@@ -31,28 +33,40 @@ def _per_axis(value: Any) -> int | tuple[int, ...]:
     )
 
 
-def _is_pair(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple) and len(value) == 2 and all(_is_count(v, 0) for v in value)
+def _naturals(value: Any) -> int | tuple[int, ...]:
+    if _is_count(value, 0):
+        return value
+    if isinstance(value, list | tuple) and value and all(_is_count(v, 0) for v in value):
+        return tuple(value)
+    raise PydanticCustomError(
+        "per_axis", "expected an integer of at least 0, or a list of one for each spatial axis"
     )
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_integer, value))
+
+
 def _padding(value: Any) -> str | int | tuple[tuple[int, int], ...]:
-    if _is_count(value, 0) or (isinstance(value, str) and value in PADDINGS):
+    if isinstance(value, str) and value.upper() in geometry.NAMES:
+        return value.upper()
+    if _is_integer(value):
         return value
     if isinstance(value, list | tuple) and value:
-        if all(_is_count(v, 0) for v in value):
+        if all(map(_is_integer, value)):
             return tuple((v, v) for v in value)
-        if all(_is_pair(v) for v in value):
+        if all(map(_is_pair, value)):
             return tuple((lo, hi) for lo, hi in value)
+    names = ", ".join(f'"{name}"' for name in geometry.NAMES)
     raise PydanticCustomError(
         "padding",
-        'expected "VALID", "SAME", "FULL", an integer of at least 0, '
-        "or a list of such integers or of [before, after] pairs, one for each spatial axis",
+        f"expected one of {names}, an integer, or a list of integers or of [before, after] pairs, "
+        "one for each spatial axis; negative ones crop",
     )
 
 
 PerAxis = Annotated[Any, BeforeValidator(_per_axis)]
+Naturals = Annotated[Any, BeforeValidator(_naturals)]
 Padding = Annotated[Any, BeforeValidator(_padding)]
 
 

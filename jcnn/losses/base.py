@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from pydantic import Field
 
 from jcnn.errors import UserError
-from jcnn.fields import Shape, Table, dims
+from jcnn.fields import NonNegativeReal, Shape, Table, dims
 
 
 class Loss(Table):
-    """The base of every loss over labelled classes."""
+    """The base of every loss over labelled classes.
+
+    Attributes:
+        class_weights: What the loss of an example is multiplied by, by its class, in the order of
+            the classes' numbers; 1 where not given. Means are taken over examples all the same.
+    """
+
+    # The layer that the loss itself holds: behind a model's last one it would count twice.
+    includes: ClassVar[str | None] = None
 
     name: str
+    class_weights: Annotated[tuple[NonNegativeReal, ...], Field(min_length=1)] | None = None
+
+    def check_classes(self, class_count: int) -> None:
+        """Refuse weights that are not one per class."""
+        if self.class_weights is not None and len(self.class_weights) != class_count:
+            raise UserError(
+                f"loss.class_weights has {len(self.class_weights)} weights: expected {class_count},"
+                " one per class"
+            )
 
     def check_output(self, output_shape: Shape, class_count: int) -> None:
         """Refuse a model whose output is not one value per class."""
@@ -27,6 +45,13 @@ class Loss(Table):
 
     def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
         """Loss of each example, shape ``(N,)``, from outputs ``(N, K)`` and integer labels."""
+        losses = self.unweighted(output, labels, ops)
+        if self.class_weights is None:
+            return losses
+        return losses * jnp.asarray(self.class_weights, losses.dtype)[labels]
+
+    def unweighted(self, output: Array, labels: Array, ops: Any) -> Array:
+        """Loss of each example without the weights of the classes."""
         raise NotImplementedError
 
     def curvature_probe(self, output: Array, key: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from jcnn.losses.base import Loss
 class BinaryCrossEntropy(Loss):
     """``binary_cross_entropy`` on logits: one per class, or a single one for two classes."""
 
+    includes: ClassVar[str | None] = "sigmoid"
+
     name: Literal["binary_cross_entropy"] = "binary_cross_entropy"
 
     def check_output(self, output_shape: Shape, class_count: int) -> None:
@@ -22,12 +24,13 @@ class BinaryCrossEntropy(Loss):
         if not (output_shape == (1,) and class_count == 2):
             super().check_output(output_shape, class_count)
 
-    def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
-        """See :meth:`Loss.per_example`."""
+    def unweighted(self, output: Array, labels: Array, ops: Any) -> Array:
+        """See :meth:`Loss.unweighted`."""
         if output.shape[-1] == 1:
             target = labels[:, None].astype(output.dtype)
         else:
-            target = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
+            classes = output.shape[-1]
+            target = jax.nn.one_hot(labels.astype(jnp.int32), classes, dtype=output.dtype)
         return ops.binary_cross_entropy(output, target)
 
     def curvature_probe(self, output: Array, key: Array) -> Array:

@@ -23,10 +23,10 @@ class MeanSquaredError(Loss):
     name: Literal["mean_squared_error"] = "mean_squared_error"
     targets: tuple[Real, Real] = (0.0, 1.0)
 
-    def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
-        """See :meth:`Loss.per_example`."""
+    def unweighted(self, output: Array, labels: Array, ops: Any) -> Array:
+        """See :meth:`Loss.unweighted`."""
         off, on = self.targets
-        right = jax.nn.one_hot(labels, output.shape[-1], dtype=output.dtype)
+        right = jax.nn.one_hot(labels.astype(jnp.int32), output.shape[-1], dtype=output.dtype)
         return ops.mean_squared_error(output, off + (on - off) * right)
 
     def curvature_probe(self, output: Array, key: Array) -> Array:

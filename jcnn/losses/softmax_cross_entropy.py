@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 from jax import Array
@@ -19,12 +19,14 @@ class SoftmaxCrossEntropy(Loss):
         temperature: What the logits are divided by.
     """
 
+    includes: ClassVar[str | None] = "softmax"
+
     name: Literal["softmax_cross_entropy"] = "softmax_cross_entropy"
     label_smoothing: Fraction = 0.0
     temperature: PositiveReal = 1.0
 
-    def per_example(self, output: Array, labels: Array, ops: Any) -> Array:
-        """See :meth:`Loss.per_example`."""
+    def unweighted(self, output: Array, labels: Array, ops: Any) -> Array:
+        """See :meth:`Loss.unweighted`."""
         logits = output / self.temperature
         return ops.softmax_cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 

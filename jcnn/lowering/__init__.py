@@ -1,8 +1,9 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.choice import Choice, Policy, allow_winograd, choose, forced, noted
+from jcnn.lowering.choice import Choice, choose
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
+from jcnn.lowering.policy import Policy, allow_winograd, forced, noted
 from jcnn.lowering.pools import (
     gather,
     max_pool,

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from difflib import get_close_matches
 from math import prod
-from types import MappingProxyType
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jcnn.geometry import Geometry, known
 from jcnn.lowering.fold import Fold, outputs_a_block
+from jcnn.lowering.policy import asked_for, only_local, winograd_allowed
 from jcnn.lowering.windows import UNROLLED
-
-OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
-NAMES = (
-    "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
-    "fold_overlap_add", "winograd",
-)  # fmt: skip
 
 # Output positions of the whole batch below which rearranging x or w is no small part of the work.
 SMALL = 1024
@@ -35,94 +23,6 @@ class Choice(NamedTuple):
 
     name: str
     why: str
-
-
-_forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))
-_notes: ContextVar[list[tuple[str, Geometry, str]] | None] = ContextVar("notes", default=None)
-_winograd: ContextVar[bool | None] = ContextVar("winograd", default=None)
-
-
-@contextmanager
-def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
-    """Within the context, what is traced takes this lowering wherever it can serve.
-
-    >>> with forced("patches", input_gradient="xla"):
-    ...     choose("correlate", Geometry((9, 9), (3, 3), (1, 1), ((0, 0),) * 2, (1, 1)), 8, 8).name
-    'patches'
-
-    The choice is made when a function is traced: a function that ``jax.jit`` compiled before
-    keeps the lowerings it was compiled with (``jax.clear_caches()`` forgets them).
-
-    Raises:
-        ValueError: There is no such lowering, or no such operation.
-    """
-    everywhere = dict.fromkeys(OPERATIONS, name) if name else {}
-    for what, words, names in (
-        ("operation", operations, OPERATIONS),
-        ("lowering", {**everywhere, **operations}.values(), NAMES),
-    ):
-        for word in words:
-            if word not in names:
-                near = "".join(get_close_matches(word, names, 1))
-                hint = f" (did you mean '{near}'?)" if near else f"; there are {', '.join(names)}"
-                raise ValueError(f"forced: no {what} '{word}'{hint}")
-    token = _forced.set({**_forced.get(), **everywhere, **operations})
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-@contextmanager
-def noted() -> Iterator[list[tuple[str, Geometry, str]]]:
-    """Within the context, what is traced adds operation, geometry and lowering to the list."""
-    notes: list[tuple[str, Geometry, str]] = []
-    token = _notes.set(notes)
-    try:
-        yield notes
-    finally:
-        _notes.reset(token)
-
-
-def note(operation: str, g: Geometry, name: str) -> None:
-    """Tell who listens which lowering is being traced."""
-    if (notes := _notes.get()) is not None:
-        notes.append((operation, g, name))
-
-
-@contextmanager
-def allow_winograd(on: bool) -> Iterator[None]:
-    """Within the context, Winograd's algorithm may (or may not) be chosen in what is traced."""
-    token = _winograd.set(on)
-    try:
-        yield
-    finally:
-        _winograd.reset(token)
-
-
-class Policy(NamedTuple):
-    """What was asked for when an operation was called, and holds when it is compiled."""
-
-    forced: tuple[tuple[str, str], ...]
-    winograd: bool | None
-    precision: str | None
-
-    @classmethod
-    def current(cls) -> Policy:
-        """What is asked for here."""
-        precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
-        return cls(tuple(sorted(_forced.get().items())), _winograd.get(), precision)
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Within the context, what is traced takes the lowerings that were asked for."""
-        tokens = _forced.set(dict(self.forced)), _winograd.set(self.winograd)
-        try:
-            with jax.default_matmul_precision(self.precision):
-                yield
-        finally:
-            _forced.reset(tokens[0])
-            _winograd.reset(tokens[1])
 
 
 def choose(
@@ -138,9 +38,11 @@ def choose(
     """The lowering for an operation between images of ``channels`` and outputs of ``features``.
 
     Double precision is asked for to be exact: there minimal filtering, which cancels a digit or
-    two, is not chosen.
+    two, is not chosen. Nor is it under ``jax.default_matmul_precision("highest")``, where every
+    output depends on its own window alone, and nor are folds that multiply others by zero. Along
+    time (one spatial axis) such folds are never chosen: a NaN would reach outputs before it.
     """
-    wanted = _forced.get().get(operation)
+    wanted = asked_for(operation)
     if wanted in applicable(operation, g):
         return Choice(wanted, "forced")
     if platform != "cpu":
@@ -149,10 +51,24 @@ def choose(
         return _for_any_size(operation, g, channels)
     exact = jnp.dtype(dtype).itemsize == 8
     chosen = _on_cpu(operation, g, channels, features, batch=batch, exact=exact)
-    if operations(chosen.name, g, channels, features) <= UNROLLED:
-        return chosen
     name = "transposed" if operation == "kernel_gradient" else "xla"
-    return Choice(name, "a large window: one operation, whatever its size")
+    if operations(chosen.name, g, channels, features) > UNROLLED:
+        return Choice(name, "a large window: one operation, whatever its size")
+    along_time = g.rank == 1 and operation != "kernel_gradient"
+    if (along_time or only_local()) and not local(chosen.name, g, channels, features):
+        return Choice(name, "what one position holds must reach no window that it isn't in")
+    return chosen
+
+
+def local(name: str, g: Geometry, channels: int, features: int) -> bool:
+    """Whether each result depends on the elements that its own sum names, and on no others.
+
+    Others, multiplied by zero or cancelling, would bring their NaN and infinities with them.
+    """
+    if not name.startswith("fold"):
+        return name != "winograd"
+    whole = not any(k % s for k, s in zip(g.window, g.strides, strict=True))
+    return whole and Fold.of(g, channels, features).single
 
 
 def _for_any_size(operation: str, g: Geometry, channels: int) -> Choice:
@@ -320,13 +236,10 @@ _FILTERING_CHANNELS = {
 
 
 def _filters(operation: str, g: Geometry, least_channels: int) -> bool:
-    on = _winograd.get()
-    if on is None:
-        on = os.environ.get("JCNN_WINOGRAD", "1") != "0"
     window = g.window[0]
     enough = _FILTERING_CHANNELS[operation]
     return (
-        on
+        winograd_allowed()
         and g.rank == 2
         and set(g.window) == {window}
         and window in enough

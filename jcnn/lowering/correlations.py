@@ -16,7 +16,8 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
-from jcnn.lowering.choice import choose, note
+from jcnn.lowering.choice import choose
+from jcnn.lowering.policy import note
 from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import resized
 

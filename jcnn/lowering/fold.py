@@ -70,6 +70,11 @@ class Fold:
         return cls(g, outputs_a_block(g, channels, features))
 
     @property
+    def single(self) -> bool:
+        """Whether no outputs are folded together."""
+        return set(self.outputs) == {1}
+
+    @property
     def block(self) -> tuple[int, ...]:
         """b: input elements of a block along each axis."""
         return tuple(t * s for t, s in zip(self.outputs, self.plain.strides, strict=True))

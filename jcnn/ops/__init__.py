@@ -1,7 +1,8 @@
 """The operations of a convolutional network, each with its gradient written down.
 
 Pure functions on channels-last arrays. Every one carries an explicit ``jax.custom_vjp`` rule;
-``jcnn.reference`` has the same names without rules. Reverse mode only, to any order.
+``jcnn.reference`` has the same names without rules. Reverse mode only, to any order: for forward
+mode see ``docs/guides/forward_mode.md``.
 """
 
 from jcnn.ops.activations import (
@@ -12,12 +13,14 @@ from jcnn.ops.activations import (
     tanh,
     unit_step,
 )
+from jcnn.ops.classification import softmax_cross_entropy
 from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
-from jcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
 from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
+from jcnn.ops.padding import pad
 from jcnn.ops.pooling import average_pool, decimate, global_average_pool, square_pool
 from jcnn.ops.rectifiers import leaky_relu, prelu, relu
 
@@ -38,6 +41,7 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "mean_squared_error",
+    "pad",
     "prelu",
     "relu",
     "relu_max_pool",

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import floating, naming, number
 from jcnn.ops.rule import nothing, output, rule
+from jcnn.precision import in_float32
 
 
 def sigmoid(x: ArrayLike) -> jax.Array:
@@ -38,11 +39,13 @@ def sigmoid(x: ArrayLike) -> jax.Array:
 
 
 @rule(keeps=output)
+@in_float32
 def _sigmoid(x: jax.Array) -> jax.Array:
     return jax.lax.logistic(x)
 
 
 @_sigmoid.pullback
+@in_float32
 def _(z: jax.Array, dy: jax.Array) -> jax.Array:
     return dy * z * (1 - z)  # σ' = σ (1 − σ) [L]
 
@@ -69,11 +72,13 @@ def tanh(x: ArrayLike) -> jax.Array:
 
 
 @rule(keeps=output)
+@in_float32
 def _tanh(x: jax.Array) -> jax.Array:
     return jnp.tanh(x)
 
 
 @_tanh.pullback
+@in_float32
 def _(z: jax.Array, dy: jax.Array) -> jax.Array:
     return dy * (1 - z * z)  # tanh' = 1 − tanh² [L]
 
@@ -93,7 +98,7 @@ def scaled_tanh(x: ArrayLike, *, amplitude: float = 1.7159, rate: float = 2 / 3)
         Same shape and dtype.
 
     Raises:
-        TypeError: ``x`` is not floating point.
+        TypeError: ``x`` is not floating point, or an option is traced.
         ValueError: ``amplitude`` is not positive.
 
     Gradient:
@@ -102,17 +107,21 @@ def scaled_tanh(x: ArrayLike, *, amplitude: float = 1.7159, rate: float = 2 / 3)
     >>> scaled_tanh(jnp.array([1.0]), amplitude=2.0, rate=0.0)
     Array([0.], dtype=float32)
     """
+    op = "scaled_tanh"
+    amplitude, rate = number(op, "amplitude", amplitude), number(op, "rate", rate)
     if not amplitude > 0:
-        raise ValueError(f"scaled_tanh: amplitude must be positive, found {amplitude}")
-    return _scaled_tanh(float(amplitude), float(rate), *floating("scaled_tanh", x=x))
+        raise ValueError(f"{op}: amplitude must be positive, found {amplitude}")
+    return _scaled_tanh(amplitude, rate, *floating(op, x=x))
 
 
 @rule(keeps=output, statics=2)
+@in_float32
 def _scaled_tanh(amplitude: float, rate: float, x: jax.Array) -> jax.Array:
     return amplitude * jnp.tanh(rate * x)
 
 
 @_scaled_tanh.pullback
+@in_float32
 def _(amplitude: float, rate: float, z: jax.Array, dy: jax.Array) -> jax.Array:
     return dy * (rate * (amplitude - z * z / amplitude))
 
@@ -121,13 +130,15 @@ def softmax(x: ArrayLike) -> jax.Array:
     r"""Normalise exponentials along the last axis: :math:`z_j = e^{a_j} / \sum_k e^{a_k}`.
 
     Args:
-        x: (..., K), floating point. Large values don't overflow.
+        x: (..., K), floating point; without a class, nothing. Large values don't overflow; a
+            class of −inf gets nothing.
 
     Returns:
         Same shape and dtype; rows add up to one.
 
     Raises:
         TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has no axis.
 
     Gradient:
         :math:`\delta_{a} = z \, (\delta - \sum_k \delta_k z_k)`; the output is kept.
@@ -135,16 +146,22 @@ def softmax(x: ArrayLike) -> jax.Array:
     >>> softmax(jnp.array([[0.0, 0.0]]))
     Array([[0.5, 0.5]], dtype=float32)
     """
-    return _softmax(*floating("softmax", x=x))
+    (x,) = floating("softmax", x=x)
+    with naming("softmax"):
+        if not x.ndim:
+            raise ValueError("x must have an axis of classes (..., K), found a single number")
+    return _softmax(x) if x.shape[-1] else x
 
 
 @rule(keeps=output)
+@in_float32
 def _softmax(x: jax.Array) -> jax.Array:
     raised = jnp.exp(x - x.max(axis=-1, keepdims=True))
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
 @_softmax.pullback
+@in_float32
 def _(z: jax.Array, dy: jax.Array) -> jax.Array:
     return z * (dy - (dy * z).sum(axis=-1, keepdims=True))
 

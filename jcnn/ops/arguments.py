@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
+
+from jcnn.precision import dtype_within
 
 
 @contextmanager
@@ -22,15 +25,47 @@ def naming(op: str) -> Iterator[None]:
 
 def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
     """Convert to JAX arrays of one floating dtype that vary together; leave out None."""
+    converted = _floating(op, **arrays)
+    if len({a.dtype for a in converted.values()}) > 1:
+        found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
+        raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
+    return varying_together(*converted.values())
+
+
+def with_channels(op: str, x: ArrayLike, **channels: ArrayLike) -> list[jax.Array]:
+    """As :func:`floating`; beside an ``x`` of half precision all channels may be float32.
+
+    In half precision they are handed on in float32, in which is computed.
+    """
+    named = _floating(op, x=x, **channels)
+    wide = dtype_within(named["x"])
+    if not all(named[name].dtype == wide for name in channels):
+        named = dict(zip(named, floating(op, **named), strict=True))
+    first, *rest = named.values()
+    return varying_together(first, *(a.astype(wide) for a in rest))
+
+
+def _floating(op: str, **arrays: ArrayLike | None) -> dict[str, jax.Array]:
     converted = {name: jnp.asarray(a) for name, a in arrays.items() if a is not None}
     for name, a in converted.items():
         if not jnp.issubdtype(a.dtype, jnp.floating):
             raise TypeError(f"{op}: {name} must be floating point, found {a.dtype}")
-    dtypes = {a.dtype for a in converted.values()}
-    if len(dtypes) > 1:
-        found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
-        raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
-    return varying_together(*converted.values())
+    return converted
+
+
+def number(op: str, name: str, value: object) -> float:
+    """Return an option as a Python float; one that JAX traces has none."""
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{op}: {name} must be a number when the operation is traced, found the traced "
+            f"{value.aval.str_short()}; close over it, or name it in jit's static_argnames"
+        )
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        return float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: {name} must be a number, found {value!r}") from None
 
 
 def varying_together(*arrays: jax.Array) -> list[jax.Array]:
@@ -56,3 +91,11 @@ def spatial_size(x: jax.Array) -> tuple[int, ...]:
             f"(N, *size, C), found shape {x.shape}"
         )
     return x.shape[1:-1]
+
+
+def positions(x: jax.Array) -> tuple[int, ...]:
+    """Return the spatial axes' lengths, none of them zero: what is taken over all of them."""
+    size = spatial_size(x)
+    if 0 in size:
+        raise ValueError(f"x must have an element along each spatial axis, found shape {x.shape}")
+    return size

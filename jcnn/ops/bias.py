@@ -3,6 +3,7 @@ r"""The bias, :math:`z + b \cdot \mathbf{1}`, and its gradient, :math:`\sum \del
 from __future__ import annotations
 
 import jax
+from jax import lax
 
 from jcnn.ops.rule import nothing, rule
 
@@ -27,7 +28,7 @@ def add_bias(z: jax.Array, b: jax.Array | None) -> jax.Array:
 
 @rule(keeps=nothing, statics=1)
 def _add_bias(bias_axes: int, z: jax.Array, b: jax.Array) -> jax.Array:
-    return z + b
+    return z + lax.broadcast_to_rank(b, z.ndim)
 
 
 @_add_bias.pullback

@@ -27,6 +27,7 @@ from jcnn.geometry import Axes, Geometry, Padding, integer, place, place_transpo
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.padding import bordered, unbordered
 from jcnn.ops.rule import arguments, rule
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
@@ -52,8 +53,11 @@ def correlate(
         w: Kernel, (*window, C / groups, D), of the same dtype.
         b: Bias, (D,) or one a position, (*output, D); or None.
         strides: Step between neighbouring outputs, in elements; one integer or one an axis.
-        padding: "VALID" (none), "SAME" (output of ceil(size / stride)), "FULL" (window - 1 on both
-            sides), an integer for all sides, or a pair (before, after) for each axis. Zeros.
+        padding: A name, in any case: "VALID" (none), "SAME" (output of ceil(size / stride), the odd
+            element after; "SAME_LOWER" before), "FULL" (window - 1 on both sides); zeros. Or
+            "CIRCULAR", "REFLECT" or "REPLICATE": (window - 1) // 2 elements of the input before and
+            window // 2 after, see :func:`pad`. Or an integer for all sides, or a pair (before,
+            after) for each axis; negative numbers crop the input.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that don't see each other; divides C and D.
 
@@ -67,7 +71,8 @@ def correlate(
     Gradient:
         :math:`\partial L/\partial x = X(\delta, w)`, a convolution with ``w``;
         :math:`\partial L/\partial w = W(x, \delta)`; :math:`\partial L/\partial b = \sum \delta`
-        [T "Gradient for bias term"]. Kept between the passes: ``x`` and ``w``.
+        [T "Gradient for bias term"]. Kept between the passes: ``x``, padded or
+        cropped where that isn't with zeros, and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
@@ -80,7 +85,11 @@ def correlate(
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
         check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(on_mesh(partial(correlation, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(_correlate, resolved), x, w, spec=image(x, w)), b)
+
+
+def _correlate(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    return correlation(geometry.bordered(), bordered(geometry, x), w)
 
 
 def convolve(
@@ -121,7 +130,8 @@ def convolve(
         :math:`\partial L/\partial a [m'] = \sum_m w[m - m'] \, \delta[m]`, a correlation [L "The
         Back-Prop of Convolution is Correlation"]; :math:`\partial L/\partial w [k] = \sum_m
         \delta[m] \, a[m - k]`, a correlation too [L "Weight gradient"];
-        :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x`` and ``w``.
+        :math:`\partial L/\partial b = \sum \delta` [T]. Kept between the passes: ``x``, padded or
+        cropped where that isn't with zeros, and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
@@ -134,7 +144,11 @@ def convolve(
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
         check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(on_mesh(partial(_convolve, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(_bordered_convolve, resolved), x, w, spec=image(x, w)), b)
+
+
+def _bordered_convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    return _convolve(geometry.bordered(), bordered(geometry, x), w)
 
 
 @rule(keeps=arguments, statics=1)
@@ -158,6 +172,7 @@ def convolve_transpose(
     padding: Padding = "VALID",
     dilation: Axes = 1,
     groups: int = 1,
+    output_padding: Axes = 0,
 ) -> jax.Array:
     r"""Add a copy of the kernel, scaled by each input element, every ``strides`` elements.
 
@@ -174,9 +189,12 @@ def convolve_transpose(
         padding: What the correlation that this is the adjoint of would pad, so what is cut off
             here. With :math:`n` elements and a window that spans :math:`k`: "VALID" gives
             :math:`s (n - 1) + k`, "SAME" gives :math:`s n`, "FULL" cuts :math:`k - 1` off both
-            ends; an integer or pairs cut that much.
+            ends; an integer or pairs cut that much, and negative ones add. With "CIRCULAR",
+            "REFLECT" and "REPLICATE" what hangs over is added to what they would have copied.
         dilation: Step between neighbouring kernel elements.
         groups: Groups of channels that don't see each other.
+        output_padding: Elements more behind the output: so many fewer are cut off there, and
+            those that no kernel reaches are zero. Smaller than the stride or the dilation.
 
     Returns:
         (N, *output, D), of the same dtype.
@@ -199,9 +217,15 @@ def convolve_transpose(
     with naming("convolve_transpose"):
         inner = spatial_size(x)
         _check_kernel(x, w, groups)
-        resolved = place_transposed(inner, w.shape[:-2], strides, padding, dilation, groups)
+        resolved = place_transposed(
+            inner, w.shape[:-2], strides, padding, dilation, groups, output_padding
+        )
         check_bias(b, (*resolved.size, w.shape[-1]))
-    return add_bias(on_mesh(partial(_convolve_transpose, resolved), x, w, spec=image(x, w)), b)
+    return add_bias(on_mesh(partial(_unbordered_transpose, resolved), x, w, spec=image(x, w)), b)
+
+
+def _unbordered_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    return unbordered(geometry, _convolve_transpose(geometry.bordered(), x, w))
 
 
 @rule(keeps=arguments, statics=1)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.geometry import known
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mapped import Call
@@ -62,12 +61,17 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
 @rule(keeps=arguments)
 def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     y = x @ w
-    terms, columns = w.shape
-    if (not known(terms) or terms < 8) and (not known(columns) or columns > MISCOUNTED_ABOVE):
+    if _miscounted(*w.shape):
         # To its own precision, which changes nothing: the product is then fused with no reduction.
         kind = jnp.finfo(y.dtype)
         y = lax.reduce_precision(y, kind.nexp, kind.nmant)
     return y
+
+
+def _miscounted(terms: int, columns: int) -> bool:
+    """Whether a product may be one of those; an export may leave its sizes open."""
+    few = not isinstance(terms, int) or terms < 8
+    return few and (not isinstance(columns, int) or columns > MISCOUNTED_ABOVE)
 
 
 def _in_front(call: Call, count: int, mapped: tuple[bool, bool], *arrays: jax.Array):

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating, varying_together
+from jcnn.ops.arguments import floating, number, varying_together
 from jcnn.ops.rule import all_but_first, rule
+from jcnn.precision import in_float32
 
 
 def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
@@ -26,7 +27,7 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
         Same shape and dtype.
 
     Raises:
-        TypeError: ``x`` is not floating point.
+        TypeError: ``x`` is not floating point, or ``drop_rate`` is traced.
         ValueError: ``drop_rate`` is outside [0, 1).
 
     Gradient:
@@ -37,12 +38,14 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     Array([1., 1., 1.], dtype=float32)
     """
     (x,) = floating("dropout", x=x)
+    drop_rate = number("dropout", "drop_rate", drop_rate)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
-    return _dropout(float(drop_rate), *varying_together(x, key))
+    return _dropout(drop_rate, *varying_together(x, key))
 
 
 @rule(keeps=all_but_first, statics=1)
+@in_float32
 def _dropout(drop_rate: float, x: jax.Array, key: jax.Array) -> jax.Array:
     kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
     return jnp.where(kept, x / (1 - drop_rate), 0)

@@ -8,6 +8,7 @@ is therefore not the input but which element won.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,9 @@ from jax.typing import ArrayLike
 
 from jcnn import lowering
 from jcnn.geometry import Axes, Geometry, Padding, place_pool
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.padding import bordered
 from jcnn.ops.rule import linear, rule
 
 
@@ -32,7 +34,12 @@ def _scatter(geometry: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
 
 
 def max_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Take the largest element of each window.
 
@@ -44,6 +51,8 @@ def max_pool(
         strides: Step between windows; the window itself if None.
         padding: As in :func:`jcnn.ops.correlate`; padding never wins. A window must hold at
             least one element of the input.
+        ceil_mode: Whether a last window may reach beyond the input and its padding, if it begins
+            within; else a rest that fills no window is left out.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -66,12 +75,17 @@ def max_pool(
     """
     (x,) = floating("max_pool", x=x)
     with naming("max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(lambda x: _max_pool(resolved, None, x)[0], x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_largest, resolved, None), x, spec=image(x, x))
 
 
 def relu_max_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Take the largest rectified element of each window, in one operation.
 
@@ -82,6 +96,7 @@ def relu_max_pool(
         window: See :func:`max_pool`.
         strides: See :func:`max_pool`.
         padding: See :func:`max_pool`.
+        ceil_mode: See :func:`max_pool`.
 
     Returns:
         (N, *output, C), of the same dtype, never negative; NaN where a window holds NaN, with the
@@ -106,14 +121,23 @@ def relu_max_pool(
     """
     (x,) = floating("relu_max_pool", x=x)
     with naming("relu_max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(lambda x: _max_pool(resolved, 0.0, x)[0], x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_largest, resolved, 0.0), x, spec=image(x, x))
+
+
+def _largest(geometry: Geometry, floor: float | None, x: jax.Array) -> jax.Array:
+    return _max_pool(geometry.bordered(), floor, bordered(geometry, x))[0]
 
 
 @rule(keeps=lambda results, x: results[1:], statics=2)
 def _max_pool(geometry: Geometry, floor: float | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the largest elements and which they were ("none" where not above ``floor``)."""
-    return lowering.max_pool(geometry, x, floor)
+    return _winners(geometry, x, floor)
+
+
+# One operation where nothing else is compiled: jax_debug_nans and jax_debug_infs look at what comes
+# out of it, not at the -inf of a padding and at the NaN that is there for windows that hold one.
+_winners = jax.jit(lowering.max_pool, static_argnums=(0, 2), inline=True)
 
 
 @_max_pool.pullback
@@ -134,7 +158,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has no spatial axis.
+        ValueError: ``x`` has no spatial axis, or no element along one.
 
     Gradient:
         :math:`\delta` goes to the arg max, at a tie to the first element in row-major order
@@ -147,7 +171,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     """
     (x,) = floating("global_max_pool", x=x)
     with naming("global_max_pool"):
-        length = math.prod(spatial_size(x))
+        length = math.prod(positions(x))
     return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 
@@ -177,5 +201,5 @@ def _pick(length: int, x: jax.Array, winner: jax.Array) -> jax.Array:
 
 @_pick.adjoint
 def _place(length: int, dy: jax.Array, winner: jax.Array) -> jax.Array:
-    here = jnp.arange(length, dtype=winner.dtype)[:, None] == winner[:, None]
+    here = jnp.arange(length, dtype=winner.dtype)[None, :, None] == winner[:, None]
     return jnp.where(here, dy[:, None], jnp.zeros((), dy.dtype))

@@ -2,6 +2,7 @@ r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import jax
@@ -10,9 +11,10 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.geometry import integer
-from jcnn.lowering.precision import summed_in_float32
-from jcnn.ops.arguments import floating, naming
+from jcnn.ops.arguments import floating, naming, number, with_channels
+from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
+from jcnn.precision import dtype_within, in_float32, widened
 
 Outputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 Numbers: TypeAlias = tuple[int, float, float, float]
@@ -30,16 +32,19 @@ def batch_norm(
     over the :math:`M` elements of a channel, the batch and all positions.
 
     Args:
-        x: (N, ..., C), floating point; N at least 1.
-        scale: :math:`\gamma`, (C,), of the same dtype.
-        offset: :math:`\beta`, (C,), of the same dtype.
+        x: (N, ..., C), floating point.
+        scale: :math:`\gamma`, (C,), of the same dtype; or float32 beside a half-precision ``x``.
+        offset: :math:`\beta`, (C,), of the dtype of ``scale``.
         epsilon: Added to the variance; positive.
 
     Returns:
-        ``(y, mean, variance)``: (N, ..., C), (C,) and (C,). The variance is the biased one, over M.
+        ``(y, mean, variance)``: (N, ..., C) of the dtype of ``x``, (C,) and (C,), in float32 where
+        ``x`` is of half precision. The variance is the biased one, over M. Without any element,
+        both are zero. How far all a channel's values are from zero takes nothing from the digits of
+        ``y`` and of the variance: deviations are taken from the channel's first value on.
 
     Raises:
-        TypeError: An array is not floating point, or dtypes differ.
+        TypeError: An array is not floating point, dtypes don't fit, or ``epsilon`` is traced.
         ValueError: Shapes don't fit, or ``epsilon`` is not positive.
 
     Gradient:
@@ -57,18 +62,22 @@ def batch_norm(
     >>> mean, variance
     (Array([2.], dtype=float32), Array([1.], dtype=float32))
     """
-    x, scale, offset = floating("batch_norm", x=x, scale=scale, offset=offset)
-    _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
-    return _batch_norm(float(epsilon), x, scale, offset)
+    x, scale, offset = with_channels("batch_norm", x, scale=scale, offset=offset)
+    epsilon = _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
+    y, mean, variance = _batch_norm(epsilon, x, scale, offset)
+    return y, _pivot(x).reshape(mean.shape) + mean, variance
 
 
 @rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=1)
 def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Outputs:
-    axes = tuple(range(x.ndim - 1))
-    mean = x.mean(axis=axes)
-    variance = jnp.square(x - mean).mean(axis=axes)
+    """The statistics are those of the deviations from the pivot."""
+    deviation = widened(x) - _pivot(x)
+    mean = _mean(deviation)
+    centred = deviation - _channels(mean, x)
+    variance = _mean(jnp.square(centred))
     factor = scale * lax.rsqrt(variance + epsilon)
-    return (x - mean) * factor + offset, mean, variance
+    y = centred * _channels(factor, x) + _channels(offset, x)
+    return y.astype(x.dtype), mean, variance
 
 
 @_batch_norm.pullback
@@ -80,16 +89,45 @@ def _(
     variance: jax.Array,
     cotangents: Outputs,
 ) -> Outputs:
-    dy, dmean, dvariance = cotangents
+    dy, dmean, dvariance = map(widened, cotangents)
     axes = tuple(range(x.ndim - 1))
-    m = x.size // x.shape[-1]
+    m = _count(x)
     rate = lax.rsqrt(variance + epsilon)
-    normalized = (x - mean) * rate
+    centred = widened(x) - _pivot(x) - _channels(mean, x)
+    normalized = centred * _channels(rate, x)
     doffset = dy.sum(axis=axes)
     dscale = (dy * normalized).sum(axis=axes)
-    dx = (scale * rate) * (dy - (doffset + normalized * dscale) / m)
-    through_statistics = (dmean + 2 * (x - mean) * dvariance) / m
-    return dx + through_statistics, dscale, doffset
+    through_mean = _channels(doffset, x) + normalized * _channels(dscale, x)
+    dx = _channels(scale * rate, x) * (dy - through_mean / m)
+    through_statistics = (_channels(dmean, x) + 2 * centred * _channels(dvariance, x)) / m
+    return (dx + through_statistics).astype(x.dtype), dscale, doffset
+
+
+def _pivot(x: jax.Array) -> jax.Array:
+    """The first value of each channel, (1, ..., C), which sums of what is near it are taken from.
+
+    A constant: what it takes away is added again, so that nothing depends on it.
+    """
+    if 0 in x.shape:
+        return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), dtype_within(x))
+    before = x.ndim - 1
+    spec = *(None for _ in range(before)), axis(x, -1)
+    first = on_mesh(lambda x: x[(slice(1),) * before], lax.stop_gradient(x), spec=spec)
+    return widened(first)
+
+
+def _mean(a: jax.Array) -> jax.Array:
+    """The mean of each channel; of nothing, 0."""
+    return a.sum(axis=tuple(range(a.ndim - 1))) / _count(a)
+
+
+def _count(a: jax.Array) -> int:
+    return math.prod(a.shape[:-1]) or 1
+
+
+def _channels(a: jax.Array, x: jax.Array) -> jax.Array:
+    """Give (C,) the rank of ``x``."""
+    return lax.broadcast_to_rank(a, x.ndim)
 
 
 def batch_norm_inference(
@@ -107,17 +145,18 @@ def batch_norm_inference(
 
     Args:
         x: (N, ..., C), floating point.
-        scale: :math:`\gamma`, (C,).
+        scale: :math:`\gamma`, (C,), as all that follow of the same dtype, or all float32 beside a
+            half-precision ``x``.
         offset: :math:`\beta`, (C,).
         mean: :math:`\mu`, (C,), a running mean.
         variance: :math:`v`, (C,), a running variance.
         epsilon: Added to the variance; positive.
 
     Returns:
-        (N, ..., C), of the same dtype.
+        (N, ..., C), of the dtype of ``x``.
 
     Raises:
-        TypeError: An array is not floating point, or dtypes differ.
+        TypeError: An array is not floating point, dtypes don't fit, or ``epsilon`` is traced.
         ValueError: Shapes don't fit, or ``epsilon`` is not positive.
 
     Gradient:
@@ -133,11 +172,12 @@ def batch_norm_inference(
     Array([[2.]], dtype=float32)
     """
     op = "batch_norm_inference"
-    x, scale, offset, mean, variance = floating(
-        op, x=x, scale=scale, offset=offset, mean=mean, variance=variance
+    x, scale, offset, mean, variance = with_channels(
+        op, x, scale=scale, offset=offset, mean=mean, variance=variance
     )
-    _check_channels(op, x, epsilon, scale=scale, offset=offset, mean=mean, variance=variance)
-    return _batch_norm_inference(float(epsilon), x, scale, offset, mean, variance)
+    channels = {"scale": scale, "offset": offset, "mean": mean, "variance": variance}
+    epsilon = _check_channels(op, x, epsilon, **channels)
+    return _batch_norm_inference(epsilon, x, scale, offset, mean, variance)
 
 
 @rule(keeps=lambda y, x, scale, offset, *statistics: (x, scale, *statistics), statics=1)
@@ -149,7 +189,9 @@ def _batch_norm_inference(
     mean: jax.Array,
     variance: jax.Array,
 ) -> jax.Array:
-    return (x - mean) * (scale * lax.rsqrt(variance + epsilon)) + offset
+    factor = scale * lax.rsqrt(variance + epsilon)
+    centred = widened(x) - _channels(mean, x)
+    return (centred * _channels(factor, x) + _channels(offset, x)).astype(x.dtype)
 
 
 @_batch_norm_inference.pullback
@@ -161,15 +203,17 @@ def _(
     variance: jax.Array,
     dy: jax.Array,
 ) -> tuple[jax.Array, ...]:
+    dy = widened(dy)
     axes = tuple(range(x.ndim - 1))
     rate = lax.rsqrt(variance + epsilon)
     doffset = dy.sum(axis=axes)
-    centred = (dy * (x - mean)).sum(axis=axes)
-    dx = scale * rate * dy
+    centred = (dy * (widened(x) - _channels(mean, x))).sum(axis=axes)
+    dx = (_channels(scale * rate, x) * dy).astype(x.dtype)
     return dx, rate * centred, doffset, -scale * rate * doffset, -0.5 * scale * rate**3 * centred
 
 
-def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) -> None:
+def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) -> float:
+    epsilon = number(op, "epsilon", epsilon)
     if not epsilon > 0:
         raise ValueError(f"{op}: epsilon must be positive, found {epsilon}")
     if x.ndim < 2:
@@ -177,6 +221,7 @@ def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) 
     for name, a in arrays.items():
         if a.shape != x.shape[-1:]:
             raise ValueError(f"{op}: {name} must be {x.shape[-1:]}, found {a.shape}")
+    return epsilon
 
 
 def local_response_norm(
@@ -220,17 +265,21 @@ def local_response_norm(
     """
     (x,) = floating("local_response_norm", x=x)
     with naming("local_response_norm"):
-        integer("size", size, 1)
+        size = integer("size", size, 1)
+    offset, scale, power = (
+        number("local_response_norm", name, value)
+        for name, value in (("offset", offset), ("scale", scale), ("power", power))
+    )
     if not (offset > 0 and scale >= 0):
         raise ValueError(
             "local_response_norm: offset must be positive and scale not negative, "
             f"found {offset} and {scale}"
         )
-    return _local_response_norm((size, float(offset), float(scale), float(power)), x)
+    return _local_response_norm((size, offset, scale, power), x)
 
 
 @rule(keeps=arguments, statics=1)
-@summed_in_float32  # the square of a float16 above 255 is infinite
+@in_float32
 def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
@@ -238,14 +287,15 @@ def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
 
 
 @_local_response_norm.pullback
-@summed_in_float32
+@in_float32
 def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power
+    da = dy * shrunk  # first, so that where s overflows no infinite product meets its zero
     # the channels that c is a neighbour of: the neighbourhood mirrored
-    crossed = _neighbours(dy * x * shrunk / s, size // 2, (size - 1) // 2)
-    return dy * shrunk - 2 * scale * power * x * crossed
+    crossed = _neighbours(x * da / s, size // 2, (size - 1) // 2)
+    return da - x * (2 * scale * power * crossed)
 
 
 def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:

@@ -10,14 +10,17 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
-from jcnn.geometry import Axes, Geometry, Padding, per_axis, place_pool
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.geometry import Axes, Geometry, Padding, Pairs, per_axis, place_pool
+from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.padding import bordered
 from jcnn.ops.rule import arguments, linear, rule
+from jcnn.precision import in_float32
 
 
 @linear
@@ -31,20 +34,28 @@ def _window_spread(geometry: Geometry, dy: jax.Array) -> jax.Array:
 
 
 def average_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> jax.Array:
     r"""Average each window.
 
     .. math:: a[m] = \frac{1}{M} \sum_{m'} z[s m + m']
 
     over the :math:`M` elements of a window; padding counts as zeros, so the divisor is the same
-    everywhere.
+    everywhere, but for ``count_include_pad=False`` and ``ceil_mode``.
 
     Args:
         x: Input, (N, *size, C), floating point.
         window: See :func:`jcnn.ops.max_pool`.
         strides: See :func:`jcnn.ops.max_pool`.
         padding: See :func:`jcnn.ops.max_pool`.
+        ceil_mode: See :func:`jcnn.ops.max_pool`; what is beyond the padding is never counted.
+        count_include_pad: Whether :math:`M` counts the padding.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -63,22 +74,51 @@ def average_pool(
     """
     (x,) = floating("average_pool", x=x)
     with naming("average_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(partial(_window_average, resolved), x, spec=image(x, x))
+        size = spatial_size(x)
+        padded = place_pool(size, window, strides, padding)
+        resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
+        counted = padded.bordered().padding if count_include_pad else ((0, 0),) * len(size)
+    return on_mesh(partial(_average, resolved, counted), x, spec=image(x, x))
+
+
+def _average(geometry: Geometry, counted: Pairs, x: jax.Array) -> jax.Array:
+    return _window_average((geometry.bordered(), counted), bordered(geometry, x))
 
 
 @linear
-def _window_average(geometry: Geometry, x: jax.Array) -> jax.Array:
-    return lowering.window_sum(geometry, x) / geometry.taps
+@in_float32
+def _window_average(static: tuple[Geometry, Pairs], x: jax.Array) -> jax.Array:
+    return lowering.window_sum(static[0], x) / _divisor(*static, x.dtype)
 
 
 @_window_average.adjoint
-def _window_shares(geometry: Geometry, dy: jax.Array) -> jax.Array:
-    return lowering.window_spread(geometry, dy / geometry.taps)
+@in_float32
+def _window_shares(static: tuple[Geometry, Pairs], dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(static[0], dy / _divisor(*static, dy.dtype))
+
+
+def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
+    """How many elements of each window count: those of the input, and so many before and after."""
+    if counted == g.padding:
+        return g.taps
+    counts = []
+    for axis, (before, after) in enumerate(counted):
+        first = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
+        held = np.clip([first, first + g.window[axis]], -before, g.size[axis] + after)
+        # along its own axis of (N, *output, C)
+        counts.append(
+            jnp.asarray(np.diff(held, axis=0).reshape(-1, *(1,) * (g.rank - axis)), dtype)
+        )
+    return math.prod(counts)
 
 
 def square_pool(
-    x: ArrayLike, window: Axes, *, strides: Axes | None = None, padding: Padding = "VALID"
+    x: ArrayLike,
+    window: Axes,
+    *,
+    strides: Axes | None = None,
+    padding: Padding = "VALID",
+    ceil_mode: bool = False,
 ) -> jax.Array:
     r"""Add up the squares in each window, as the outputs of the TDNN of 1988 do over time.
 
@@ -89,6 +129,7 @@ def square_pool(
         window: See :func:`jcnn.ops.max_pool`.
         strides: See :func:`jcnn.ops.max_pool`.
         padding: See :func:`jcnn.ops.max_pool`.
+        ceil_mode: See :func:`jcnn.ops.max_pool`.
 
     Returns:
         (N, *output, C), of the same dtype.
@@ -107,16 +148,22 @@ def square_pool(
     """
     (x,) = floating("square_pool", x=x)
     with naming("square_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding)
-    return on_mesh(partial(_square_pool, resolved), x, spec=image(x, x))
+        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
+    return on_mesh(partial(_squares, resolved), x, spec=image(x, x))
+
+
+def _squares(geometry: Geometry, x: jax.Array) -> jax.Array:
+    return _square_pool(geometry.bordered(), bordered(geometry, x))
 
 
 @rule(keeps=arguments, statics=1)
+@in_float32
 def _square_pool(geometry: Geometry, x: jax.Array) -> jax.Array:
     return _window_sum(geometry, x * x)
 
 
 @_square_pool.pullback
+@in_float32
 def _(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     return 2 * x * _window_spread(geometry, dy)
 
@@ -164,7 +211,7 @@ def _every(static: tuple[tuple[int, ...], tuple[int, ...]], x: jax.Array) -> jax
 def _between_zeros(static: tuple[tuple[int, ...], tuple[int, ...]], dy: jax.Array) -> jax.Array:
     size, factor = static
     edges = [
-        (0, n - ((m - 1) * f + 1), f - 1)
+        (0, n - ((m - 1) * f + 1) if m else n, f - 1)
         for n, m, f in zip(size, dy.shape[1:-1], factor, strict=True)
     ]
     return lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
@@ -181,7 +228,7 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has no spatial axis.
+        ValueError: ``x`` has no spatial axis, or no element along one.
 
     Gradient:
         :math:`\partial L/\partial z[n] = \delta / M`. Nothing is kept between the passes.
@@ -192,16 +239,18 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     """
     (x,) = floating("global_average_pool", x=x)
     with naming("global_average_pool"):
-        size = spatial_size(x)
+        size = positions(x)
     return _mean(size, x)
 
 
 @linear
+@in_float32
 def _mean(size: tuple[int, ...], x: jax.Array) -> jax.Array:
     return x.mean(axis=tuple(range(1, 1 + len(size))))
 
 
 @_mean.adjoint
+@in_float32
 def _spread_evenly(size: tuple[int, ...], dy: jax.Array) -> jax.Array:
     share = dy / math.prod(size)
     return jnp.broadcast_to(

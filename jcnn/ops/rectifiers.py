@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating
+from jcnn.ops.arguments import floating, number
 from jcnn.ops.rule import arguments, output, rule
+from jcnn.precision import in_float32
 
 
 def relu(x: ArrayLike) -> jax.Array:
@@ -57,7 +59,7 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
         Same shape and dtype.
 
     Raises:
-        TypeError: ``x`` is not floating point.
+        TypeError: ``x`` is not floating point, or ``slope`` is traced (:func:`prelu` takes arrays).
         ValueError: ``slope`` is negative.
 
     Gradient:
@@ -67,17 +69,20 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> jax.Array:
     >>> leaky_relu(jnp.array([-1.0, 0.0, 2.0]), 0.5)
     Array([-0.5,  0. ,  2. ], dtype=float32)
     """
+    slope = number("leaky_relu", "slope", slope)
     if not slope >= 0:
         raise ValueError(f"leaky_relu: slope must not be negative, found {slope}")
-    return _leaky_relu(float(slope), *floating("leaky_relu", x=x))
+    return _leaky_relu(slope, *floating("leaky_relu", x=x))
 
 
 @rule(keeps=output, statics=1)
+@in_float32
 def _leaky_relu(slope: float, x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, slope * x)
 
 
 @_leaky_relu.pullback
+@in_float32
 def _(slope: float, y: jax.Array, dy: jax.Array) -> jax.Array:
     return jnp.where(y > 0, dy, slope * dy)
 
@@ -111,12 +116,18 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> jax.Array:
 
 
 @rule(keeps=arguments)
+@in_float32
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, slope * x)
+    return jnp.where(x > 0, x, _leaking(slope, x))
 
 
 @_prelu.pullback
+@in_float32
 def _(x: jax.Array, slope: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    dx = jnp.where(x > 0, dy, slope * dy)
+    dx = jnp.where(x > 0, dy, _leaking(slope, dy))
     leaked = jnp.where(x > 0, 0, dy * x)
     return dx, leaked.sum(axis=tuple(range(x.ndim - slope.ndim)))
+
+
+def _leaking(slope: jax.Array, a: jax.Array) -> jax.Array:
+    return (lax.broadcast_to_rank(slope, a.ndim) if slope.ndim else slope) * a

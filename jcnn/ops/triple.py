@@ -23,7 +23,8 @@ function                in the first argument  in the second
 ======================= ====================== ======================
 
 Three rules that name each other are therefore closed under reverse-mode differentiation to any
-order. Between the passes each keeps its two arguments, nothing else.
+order. Between the passes each keeps its two arguments, nothing else. Sums of no term are zero here,
+so that a lowering always has something to add.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import jax
+import jax.numpy as jnp
 
 from jcnn import lowering
 from jcnn.geometry import Geometry
@@ -44,18 +46,26 @@ Pair: TypeAlias = tuple[jax.Array, jax.Array]
 @rule(keeps=arguments, statics=1)
 def correlation(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """F: correlate ``x`` (N, *size, C) with ``w`` (*window, C/G, D) to (N, *output, D)."""
+    if 0 in (*x.shape, *w.shape):
+        return jnp.zeros((x.shape[0], *geometry.output, w.shape[-1]), x.dtype)
     return lowering.correlate(geometry, x, w)
 
 
 @rule(keeps=arguments, statics=1)
 def input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """X: carry ``dy`` (N, *output, D) back to the input (N, *size, C)."""
+    if 0 in (*dy.shape, *w.shape, *geometry.size):
+        channels = w.shape[-2] * geometry.groups
+        return jnp.zeros((dy.shape[0], *geometry.size, channels), dy.dtype)
     return lowering.input_gradient(geometry, dy, w)
 
 
 @rule(keeps=arguments, statics=1)
 def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     """W: correlate ``x`` (N, *size, C) with ``dy`` (N, *output, D) to (*window, C/G, D)."""
+    if 0 in (*x.shape, *dy.shape):
+        channels = x.shape[-1] // geometry.groups
+        return jnp.zeros((*geometry.window, channels, dy.shape[-1]), x.dtype)
     return lowering.kernel_gradient(geometry, x, dy)
 
 

@@ -48,9 +48,12 @@ def check_call(
         if key not in parameters:
             raise ArgumentError(
                 (*path, key),
-                f"unknown argument of {full_name(function)}{nearest(key, parameters)}",
+                f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
+                f"{', '.join(parameters)}",
             )
         _check_value((*path, key), value, parameters[key].default)
+        if key == "learning_rate":
+            _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
@@ -82,6 +85,19 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _check_rate(path: tuple[str, ...], value: Any) -> None:
+    """Refuse a learning rate below zero, also within a schedule: it would climb."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if key == "schedules" or key.endswith("value"):
+                _check_rate((*path, key), entry)
+    elif isinstance(value, list | tuple):
+        for position, entry in enumerate(value):
+            _check_rate((*path, str(position)), entry)
+    elif isinstance(value, int | float) and value < 0:
+        raise ArgumentError(path, f"expected a value of at least 0, found {value}")
+
+
 def _check_table(path: tuple[str, ...], table: Mapping[str, Any]) -> None:
     if "schedule" not in table:
         for key, value in table.items():
@@ -108,7 +124,7 @@ def _check_word(path: tuple[str, ...], word: str) -> None:
         raise ArgumentError(path, f"expected a number of steps or \"N epochs\", found '{word}'")
 
 
-def resolve(key: str, value: Any, steps_per_epoch: int) -> Any:
+def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
     """Turn what a file can hold into what Optax takes."""
     if isinstance(value, Mapping):
         resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
@@ -126,7 +142,7 @@ def resolve(key: str, value: Any, steps_per_epoch: int) -> Any:
     return value
 
 
-def _steps(text: str, steps_per_epoch: int) -> int:
+def _steps(text: str, steps_per_epoch: float) -> int:
     """Read a number of steps.
 
     >>> _steps("1.5 epochs", 100), _steps("30", 100)

@@ -14,12 +14,18 @@ optimizer may name the parameters that it is for, so that some learn faster than
 
     before = [{name = "scale", step_size = 64.0, only = ["offset"]}]
 
+What stands ``after`` it changes its updates, and layers may have a rate of their own::
+
+    after = [{name = "reduce_on_plateau", factor = 0.5, patience = 3, accumulation_size = 100}]
+    rates = {"conv_*" = 0.1, "conv_1" = 0.0}
+
 One optimizer is jcnn's own: see :mod:`jcnn.optimizers.diagonal_levenberg_marquardt`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -28,9 +34,27 @@ import jax.numpy as jnp
 import optax
 from pydantic import ConfigDict, Field, model_validator
 
-from jcnn.fields import Table
+from jcnn.errors import UserError, nearest
+from jcnn.fields import NonNegativeReal, Table
 from jcnn.optimizers.arguments import ArgumentError, check_call, find, named, resolve
 from jcnn.optimizers.catalogue import full_name, optimizers, transformations
+
+_ACCUMULATES = (
+    "apply_every feeds the optimizer zero gradients between its steps: expected "
+    "training.accumulate_batches, which gives it the mean of several batches"
+)
+_MISPLACED = {
+    ("before", "apply_every"): _ACCUMULATES,
+    ("after", "apply_every"): _ACCUMULATES,
+    ("before", "reduce_on_plateau"): (
+        "reduce_on_plateau scales the optimizer's updates: expected it in optimizer.after"
+    ),
+}
+
+
+def _tried(built: Any, params: Any) -> Any:
+    value = jnp.zeros((), jnp.float32)
+    return built.update(params, built.init(params), params, curvature=lambda: params, value=value)
 
 
 class Transformation(Table):
@@ -54,20 +78,26 @@ class Transformation(Table):
         try:  # without computing, so that what Optax refuses is refused when the file is read
             built = self.build(steps_per_epoch=1000)
             params = {"layer": {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}}
-            jax.eval_shape(lambda p: built.update(p, built.init(p), p, curvature=lambda: p), params)
+            jax.eval_shape(lambda p: _tried(built, p), params)
         except Exception as error:
             reason = str(error).split("\n")[0].rstrip(".")
             name = full_name(self._known()[self.name])
             raise ArgumentError((), f"{name} refuses its arguments: {reason}") from None
         return self
 
-    def build(self, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    def build(
+        self, steps_per_epoch: float, accumulated: int = 1
+    ) -> optax.GradientTransformationExtraArgs:
         """Make Optax's transformation.
 
         Args:
             steps_per_epoch: What an epoch stands for in ``"N epochs"``.
+            accumulated: Batches whose mean gradient makes one step of the optimizer, and of its
+                schedules.
         """
-        built = optax.with_extra_args_support(self._assemble(steps_per_epoch))
+        built = optax.with_extra_args_support(self._assemble(steps_per_epoch / accumulated))
+        if accumulated > 1:
+            built = optax.MultiSteps(built, accumulated).gradient_transformation()
 
         # Optax mixes step counts with floats, also where the program around it is strict.
         def init(params: Any) -> Any:
@@ -80,7 +110,7 @@ class Transformation(Table):
 
         return optax.GradientTransformationExtraArgs(init, update)
 
-    def _assemble(self, steps_per_epoch: int) -> optax.GradientTransformation:
+    def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         arguments = {k: resolve(k, v, steps_per_epoch) for k, v in self.arguments.items()}
         return self._known()[self.name](**arguments)
 
@@ -98,7 +128,7 @@ class Preparation(Transformation):
         | None
     ) = None
 
-    def _assemble(self, steps_per_epoch: int) -> optax.GradientTransformation:
+    def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         transformation = super()._assemble(steps_per_epoch)
         if self.only is None:
             return transformation
@@ -111,15 +141,55 @@ class Optimizer(Transformation):
     >>> optimizer = Optimizer(name="sgd", learning_rate=0.1, momentum=0.9)
     >>> type(optimizer.build(steps_per_epoch=22)).__name__
     'GradientTransformationExtraArgs'
+
+    Attributes:
+        before: Transformations of the gradients, in their order.
+        after: Transformations of the updates, in their order.
+        rates: What the updates of a layer are multiplied by, by its name or a pattern with ``*``;
+            the first that fits. A layer of rate 0 is frozen: its parameters and running statistics
+            keep their bits, and it is applied as in evaluation.
     """
 
     before: tuple[Preparation, ...] = ()
+    after: tuple[Preparation, ...] = ()
+    rates: dict[str, NonNegativeReal] = Field(default={})
+
+    @model_validator(mode="after")
+    def _check_places(self) -> Optimizer:
+        for key, entries in (("before", self.before), ("after", self.after)):
+            for position, entry in enumerate(entries):
+                if reason := _MISPLACED.get((key, entry.name)):
+                    raise ArgumentError((key, str(position), "name"), reason)
+        return self
 
     def _known(self) -> Mapping[str, Callable[..., Any]]:
         return optimizers()
 
-    def _assemble(self, steps_per_epoch: int) -> optax.GradientTransformation:
-        optimizer = super()._assemble(steps_per_epoch)
-        if not self.before:
-            return optimizer
-        return optax.chain(*(t._assemble(steps_per_epoch) for t in self.before), optimizer)
+    def rate(self, layer: str) -> float:
+        """What the updates of a layer are multiplied by."""
+        fitting = (rate for pattern, rate in self.rates.items() if fnmatchcase(layer, pattern))
+        return next(fitting, 1.0)
+
+    def check_layers(self, names: Collection[str]) -> None:
+        """Refuse a pattern that fits none of the layers that have parameters."""
+        for pattern in self.rates:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UserError(
+                    f"optimizer.rates: no layer with parameters is named '{pattern}'"
+                    f"{nearest(pattern, names)}: there are {', '.join(names)}"
+                )
+
+    def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
+        chain = [t._assemble(steps_per_epoch) for t in self.before]
+        chain.append(super()._assemble(steps_per_epoch))
+        chain += (t._assemble(steps_per_epoch) for t in self.after)
+        if self.rates:
+            chain.append(optax.stateless(self._scaled))
+        return optax.chain(*chain) if len(chain) > 1 else chain[0]
+
+    def _scaled(self, updates: Any, _: Any) -> Any:
+        def scale(name: str, own: Any) -> Any:
+            rate = self.rate(name)
+            return jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), own)
+
+        return {name: scale(name, own) for name, own in updates.items()}

@@ -68,6 +68,7 @@ class Recorder:
 
         def record(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs).arguments
+            bound |= bound.pop("options", {})
             arrays = {k: a for k, a in bound.items() if isinstance(a, jax.Array)}
             statics = {k: v for k, v in bound.items() if k not in arrays and v is not None}
             self.calls.setdefault(

@@ -135,10 +135,12 @@ class Problem:
             return {tensor: unit * magnitude for tensor, magnitude in magnitudes.items()}
         if not self.filters:
             return {}
+        copies = self.formula.window.copies if self.formula.window else 1
+        added = (1 + copies) * UNIT
         found = {tensor: self._filtering(tensor, notes, dy, *arrays) for tensor in expected}
         return {
-            # A bias, or a second term, is added with a rounding of its own.
-            tensor: np.minimum(NEAREST, bound + 2 * UNIT * (bound + np.abs(expected[tensor])))
+            # A bias, a second term, or a copy's gradient, is added with a rounding of its own.
+            tensor: np.minimum(NEAREST, bound + added * (bound + np.abs(expected[tensor])))
             for tensor, bound in found.items()
             if bound is not None
         }
@@ -164,12 +166,19 @@ class Problem:
         assert self.formula.window is not None
         at = self.formula.window
         groups = dict(self.call.statics).get("groups", 1)
-        g = Geometry(at.size, at.window, at.strides, at.padding, at.dilation, groups)
         turn = self.formula.kernel
+        if operation == "kernel_gradient" and self.call.op == "convolve_transpose":
+            a, b = b, a
+        padding, bordered = at.padding, at.fill != "ZEROS" or min(map(min, at.padding)) < 0
+        if bordered:  # no lowering meets such padding: the input holds it
+            padding = ((0, 0),) * len(at.size)
+            a = a if operation == "input_gradient" else at.pad(a)
+        size = at.zeros(0, 0).shape[1:-1] if bordered else at.size
+        g = Geometry(size, at.window, at.strides, padding, at.dilation, groups)
         if operation == "kernel_gradient":
-            pair = (b, a) if self.call.op == "convolve_transpose" else (a, b)
-            return turn(winograd_bound(operation, g, *pair))
-        return winograd_bound(operation, g, a, turn(b))
+            return turn(winograd_bound(operation, g, a, b))
+        bound = winograd_bound(operation, g, a, turn(b))
+        return at.crop(bound) if bordered and operation == "input_gradient" else bound
 
     def _named(self, prefix: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {f"{prefix}{name}": a for name, a in zip(self.names, arrays, strict=True)}

@@ -1,7 +1,8 @@
 """The names of ``jcnn.ops`` on plain ``jax.lax`` and ``jax.numpy``, with no gradient rule.
 
 What ``jax.grad`` derives from these is what the explicit rules are held against. They also serve
-forward mode (``jax.jvp``, ``jax.jacfwd``), which a ``custom_vjp`` rule does not.
+forward mode (``jax.jvp``, ``jax.linearize``, ``jax.hessian``), which ``custom_vjp`` rules do not:
+see ``docs/guides/forward_mode.md``.
 """
 
 from jcnn.reference.activations import (
@@ -23,6 +24,7 @@ from jcnn.reference.normalization import (
     dropout,
     local_response_norm,
 )
+from jcnn.reference.padding import pad
 from jcnn.reference.pooling import (
     average_pool,
     decimate,
@@ -50,6 +52,7 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "mean_squared_error",
+    "pad",
     "prelu",
     "relu",
     "relu_max_pool",

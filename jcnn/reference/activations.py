@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from jcnn.precision import in_float32
 
 
 def relu(x: jax.Array) -> jax.Array:
@@ -11,34 +14,40 @@ def relu(x: jax.Array) -> jax.Array:
     return jax.nn.relu(x)
 
 
+@in_float32
 def leaky_relu(x: jax.Array, slope: float = 0.01) -> jax.Array:
     """Rectify with a leak; at 0 on the leak's side."""
     return jnp.where(x > 0, x, slope * x)
 
 
+@in_float32
 def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     """Rectify with a learned leak."""
-    return jnp.where(x > 0, x, slope * x)
+    return jnp.where(x > 0, x, lax.broadcast_to_rank(slope, x.ndim) * x)
 
 
+@in_float32
 def sigmoid(x: jax.Array) -> jax.Array:
     """Apply the logistic sigmoid."""
     return jax.nn.sigmoid(x)
 
 
+@in_float32
 def tanh(x: jax.Array) -> jax.Array:
     """Apply the hyperbolic tangent."""
     return jnp.tanh(x)
 
 
+@in_float32
 def scaled_tanh(x: jax.Array, *, amplitude: float = 1.7159, rate: float = 2 / 3) -> jax.Array:
     """Apply ``amplitude * tanh(rate * x)``."""
     return amplitude * jnp.tanh(rate * x)
 
 
+@in_float32
 def softmax(x: jax.Array) -> jax.Array:
     """Normalise exponentials along the last axis."""
-    return jax.nn.softmax(x, axis=-1)
+    return jax.nn.softmax(x, axis=-1) if x.shape[-1] else x
 
 
 def unit_step(x: jax.Array) -> jax.Array:

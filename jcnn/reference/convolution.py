@@ -8,26 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Axes = int | Sequence[int]
-Padding = str | int | Sequence[int | Sequence[int]]
+from jcnn.reference.padding import MODES, Axes, Padding, Pairs, bordered, folded, pads, per_axis
 
 
-def per_axis(value: Axes, rank: int) -> tuple[int, ...]:
-    """Write one number for all axes, or one per axis, as one per axis."""
-    return (value,) * rank if isinstance(value, int) else tuple(value)
-
-
-def pads(
-    padding: Padding, size: Sequence[int], span: Sequence[int], strides: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Write ``padding`` as pairs of integers, for windows that span ``span`` elements."""
-    if padding == "FULL":
-        return [(n - 1, n - 1) for n in span]
-    if isinstance(padding, str):
-        return [(lo, hi) for lo, hi in lax.padtype_to_pads(size, span, strides, padding)]
-    if isinstance(padding, int):
-        return [(padding, padding)] * len(span)
-    return [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
+def _with_bias(y: jax.Array, b: jax.Array | None) -> jax.Array:
+    return y if b is None else y + lax.broadcast_to_rank(b, y.ndim)
 
 
 def _dimensions(rank: int) -> lax.ConvDimensionNumbers:
@@ -59,7 +44,7 @@ def correlate(
     strides, dilation = per_axis(strides, rank), per_axis(dilation, rank)
     span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[:-2], strict=True)]
     before, within = [], []
-    edges = pads(padding, x.shape[1:-1], span, strides)
+    x, edges = bordered(x, padding, pads(padding, x.shape[1:-1], span, strides))
     for n, reach, s, (lo, hi) in zip(x.shape[1:-1], span, strides, edges, strict=True):
         used = hi - (n + lo + hi - reach) % s
         within.append((min(lo, reach - 1), min(max(used, 0), reach - 1)))
@@ -75,7 +60,7 @@ def correlate(
         dimension_numbers=_dimensions(rank),
         feature_group_count=groups,
     )
-    return y if b is None else y + b
+    return _with_bias(y, b)
 
 
 def convolve(
@@ -104,6 +89,7 @@ def convolve_transpose(
     padding: Padding = "VALID",
     dilation: Axes = 1,
     groups: int = 1,
+    output_padding: Axes = 0,
 ) -> jax.Array:
     """Correlate the input, spread by ``strides``, with the flipped kernel; then crop.
 
@@ -112,7 +98,13 @@ def convolve_transpose(
     rank = w.ndim - 2
     strides, dilation = per_axis(strides, rank), per_axis(dilation, rank)
     span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[:-2], strict=True)]
-    edges = _transposed_pads(padding, x.shape[1:-1], span, strides)
+    more = per_axis(output_padding, rank)
+    edges = [
+        (lo, hi + n)
+        for (lo, hi), n in zip(
+            _transposed_pads(padding, x.shape[1:-1], span, strides), more, strict=True
+        )
+    ]
     within = [(max(lo, 0), max(hi, 0)) for lo, hi in edges]
     y = lax.conv_general_dilated(
         x,
@@ -126,19 +118,25 @@ def convolve_transpose(
     )
     cut = (slice(max(-lo, 0), -max(-hi, 0) or None) for lo, hi in edges)
     y = y[(slice(None), *cut)]
-    return y if b is None else y + b
+    if isinstance(padding, str) and padding.upper() in MODES:
+        y = folded(y, padding, pads(padding, span, span, strides))
+    return _with_bias(y, b)
 
 
 def _transposed_pads(
     padding: Padding, size: Sequence[int], span: Sequence[int], strides: Sequence[int]
-) -> list[tuple[int, int]]:
+) -> Pairs:
     """Pad the spread input by the window's reach less what ``padding`` cuts off the output."""
-    if padding == "SAME":
+    name = padding.upper() if isinstance(padding, str) else ""
+    if name.startswith("SAME"):
         whole = [s * (n - 1) + k for n, k, s in zip(size, span, strides, strict=True)]
         cuts = []
         for length, n, s in zip(whole, size, strides, strict=True):
-            low = max(length - s * n, 0) // 2
+            total = max(length - s * n, 0)
+            low = total // 2 if name == "SAME" else total - total // 2
             cuts.append((low, length - s * n - low))
+    elif name in MODES:  # the whole of s n elements with their border is what is folded
+        cuts = [(0, 1 - s) for s in strides]
     else:
         cuts = pads(padding, size, span, strides)
     return [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(span, cuts, strict=True)]
@@ -147,4 +145,4 @@ def _transposed_pads(
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     """Multiply by a matrix and add a bias."""
     y = jnp.matmul(x, w)
-    return y if b is None else y + b
+    return _with_bias(y, b)

@@ -6,15 +6,25 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.precision import in_float32, widened
+
 
 def batch_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, *, epsilon: float = 1e-5
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalise each channel by the batch's own mean and variance."""
-    axes = tuple(range(x.ndim - 1))
-    mean, variance = jnp.mean(x, axis=axes), jnp.var(x, axis=axes)
-    y = batch_norm_inference(x, scale, offset, mean, variance, epsilon=epsilon)
-    return y, mean, variance
+    axes, wide = tuple(range(x.ndim - 1)), widened(x)
+    if 0 in x.shape:
+        mean = variance = jnp.zeros(x.shape[-1:], wide.dtype)
+    else:
+        # From the first value on, so that what all values share takes no digits.
+        pivot = lax.stop_gradient(wide[(0,) * len(axes)])
+        mean = jnp.mean(wide - _channels(pivot, x), axis=axes)
+        centred = wide - _channels(pivot, x) - _channels(mean, x)
+        wide, variance = centred, jnp.mean(centred**2, axis=axes)
+        mean = pivot + mean
+    y = _normalized(wide, scale, offset, variance, epsilon)
+    return y.astype(x.dtype), mean, variance
 
 
 def batch_norm_inference(
@@ -27,9 +37,26 @@ def batch_norm_inference(
     epsilon: float = 1e-5,
 ) -> jax.Array:
     """Normalise each channel by a given mean and variance."""
-    return (x - mean) / jnp.sqrt(variance + epsilon) * scale + offset
+    centred = widened(x) - _channels(mean, x)
+    return _normalized(centred, scale, offset, variance, epsilon).astype(x.dtype)
 
 
+def _normalized(
+    centred: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    variance: jax.Array,
+    epsilon: float,
+) -> jax.Array:
+    root = _channels(jnp.sqrt(widened(variance) + epsilon), centred)
+    return centred / root * _channels(scale, centred) + _channels(offset, centred)
+
+
+def _channels(a: jax.Array, x: jax.Array) -> jax.Array:
+    return lax.broadcast_to_rank(widened(a), x.ndim)
+
+
+@in_float32
 def local_response_norm(
     x: jax.Array,
     *,
@@ -51,6 +78,7 @@ def local_response_norm(
     return x / (offset + scale * sums) ** power
 
 
+@in_float32
 def dropout(x: jax.Array, key: jax.Array, drop_rate: float) -> jax.Array:
     """Set a random share of the elements to zero and scale the others up."""
     kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from jcnn.runs.files import writing
+
+BINS = 64
 
 
 class Events:
@@ -41,6 +46,35 @@ class Events:
         """Write what is left, and close."""
         with self._named():
             self._writer.close()
+
+    def histograms(self, kind: str, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a histogram of each array's finite values, under ``kind/name``."""
+        from tensorboardX.summary import histogram
+
+        with self._named():
+            for name, array in arrays.items():
+                values = array[np.isfinite(array)].ravel()
+                if values.size:
+                    made = histogram(f"{kind}/{name}", values, BINS)
+                    self._add(step=step, summary=made)
+
+    def filters(self, step: int, kernel: np.ndarray) -> None:
+        """Write a first layer's kernels (height, width, channels, features) as one image."""
+        from tensorboardX.summary import image
+
+        low, high = kernel.min(), kernel.max()
+        scaled = (kernel - low) / max(high - low, np.finfo(np.float32).tiny)
+        if scaled.shape[2] != 3:
+            scaled = scaled.mean(axis=2, keepdims=True)
+        side = math.ceil(math.sqrt(scaled.shape[3]))
+        height, width = scaled.shape[:2]
+        whole = np.zeros((side * (height + 1), side * (width + 1), 3), np.float32)
+        for number in range(scaled.shape[3]):
+            row, column = divmod(number, side)
+            top, left = row * (height + 1), column * (width + 1)
+            whole[top : top + height, left : left + width] = scaled[..., number]
+        with self._named():
+            self._add(step=step, summary=image("filters", whole, dataformats="HWC"))
 
     def write(self, split: str, step: int, means: Mapping[str, float]) -> None:
         """Write the metrics of one split."""

@@ -17,6 +17,16 @@ CHANGEABLE = (
     "training.checkpoint_every_seconds",
     "training.keep_best",
     "training.on_nonfinite",
+    "training.max_seconds",
+    "training.metrics",
+    "training.histograms",
+    # where the data lie; that they are the same is seen by their fingerprint
+    "data.folder",
+    "data.worker_count",
+    "tracking",
+    "tracking.to",
+    "tracking.project",
+    "tracking.online",
 )
 
 Changes = dict[str, tuple[Any, Any]]

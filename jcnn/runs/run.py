@@ -31,6 +31,11 @@ class Run:
         return self.folder / "experiment.toml"
 
     @property
+    def data_file(self) -> Path:
+        """The classes, their counts, and a fingerprint of the data that the run learns from."""
+        return self.folder / "data.json"
+
+    @property
     def metrics_file(self) -> Path:
         """One JSON object per line: one for each evaluation and split."""
         return self.folder / "metrics.jsonl"

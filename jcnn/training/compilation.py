@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import jax
+
+from jcnn.data.folder import cache_folder, expanded
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 FOLDER = "JCNN_CACHE"
 
@@ -19,7 +25,7 @@ def enable_compilation_cache() -> None:
     named = os.environ.get(FOLDER)
     if named == "" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = Path(named).expanduser() if named else Path.home() / ".cache" / "jcnn" / "xla"
+    folder = expanded(named) if named else cache_folder() / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -28,3 +34,14 @@ def enable_compilation_cache() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def in_own_precision(function: Function) -> Function:
+    """Let JAX_ENABLE_X64 change nothing: an experiment says its precision itself."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]

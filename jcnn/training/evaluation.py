@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
-from jcnn.data import Split, StreamingDataset
+from jcnn.data import Dataset, Split, StreamingDataset
 from jcnn.training.state import Totals, TrainState
 
 SMALLEST_BATCH = 128
@@ -32,6 +32,10 @@ class Evaluation(Protocol):
         """Return the mean loss and accuracy."""
         ...
 
+    def outputs(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of each class (N, K), and the right classes (N,)."""
+        ...
+
 
 class DeviceEvaluation:
     """A split that lives on the device, measured in one dispatch."""
@@ -41,10 +45,11 @@ class DeviceEvaluation:
     ) -> None:
         """Put the split on the device."""
         self._x, self._y = jnp.asarray(split.x), jnp.asarray(split.y)
-        batch_size = min(_batch_size(experiment), len(split))
+        self._batch_size = min(_batch_size(experiment), len(split))
         self._jitted = self._program = jax.jit(
-            _make_loop(_make_measure(experiment, ops), batch_size)
+            _make_loop(_make_measure(experiment, ops), self._batch_size)
         )
+        self._probabilities = jax.jit(make_probabilities(experiment, ops))
 
     def compile(self, state: TrainState) -> None:
         """Compile the loop over the batches."""
@@ -54,16 +59,30 @@ class DeviceEvaluation:
         """Return the mean loss and accuracy."""
         return self._program(state, self._x, self._y).means()
 
+    def outputs(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of each class, and the right classes."""
+        size, rows = self._batch_size, []
+        for start in range(0, len(self._y), size):
+            batch = _padded(np.asarray(self._x[start : start + size]), size)
+            rows.append(np.asarray(self._probabilities(state, batch)))
+        return np.concatenate(rows)[: len(self._y)], np.asarray(self._y)
+
 
 class StreamEvaluation:
-    """The test split of a stream, measured batch by batch."""
+    """A split of a stream, measured batch by batch."""
 
     def __init__(
-        self, experiment: Experiment, stream: StreamingDataset, ops: ModuleType = explicit_ops
+        self,
+        experiment: Experiment,
+        stream: StreamingDataset,
+        ops: ModuleType = explicit_ops,
+        split: str = "test",
     ) -> None:
         """Read nothing yet."""
-        self._stream, self._batch_size = stream, _batch_size(experiment)
+        self._stream, self._split = stream, split
+        self._batch_size = _batch_size(experiment)
         self._shape = (self._batch_size, *experiment.input_shape)
+        self._probabilities = jax.jit(make_probabilities(experiment, ops))
         self._jitted = self._program = jax.jit(_make_measure(experiment, ops))
 
     def compile(self, state: TrainState) -> None:
@@ -76,13 +95,35 @@ class StreamEvaluation:
     def __call__(self, state: TrainState) -> Means:
         """Return the mean loss and accuracy."""
         totals = Totals.zero()
-        for x, y in self._stream.test_batches(self._batch_size):
-            missing = self._batch_size - len(y)
+        for x, y in self._stream.batches(self._split, self._batch_size):
             valid = jnp.arange(self._batch_size) < len(y)
-            x = np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
-            y = np.pad(y, (0, missing))
-            totals = totals.plus(self._program(state, jnp.asarray(x), jnp.asarray(y), valid))
+            x, y = (jnp.asarray(_padded(a, self._batch_size)) for a in (x, y))
+            totals = totals.plus(self._program(state, x, y, valid))
         return totals.means()
+
+    def outputs(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of each class, and the right classes."""
+        rows, labels = [], []
+        for x, y in self._stream.batches(self._split, self._batch_size):
+            probabilities = self._probabilities(state, _padded(x, self._batch_size))
+            rows.append(np.asarray(probabilities)[: len(y)])
+            labels.append(y)
+        return np.concatenate(rows), np.concatenate(labels)
+
+
+def evaluations(
+    experiment: Experiment, opened: Dataset | StreamingDataset, ops: ModuleType = explicit_ops
+) -> dict[str, Evaluation]:
+    """Return what measures each split that training watches: "validation" if any, and "test"."""
+    if isinstance(opened, Dataset):
+        splits = {"validation": opened.validation, "test": opened.test}
+        return {n: DeviceEvaluation(experiment, s, ops) for n, s in splits.items() if s is not None}
+    present = [name for name in ("validation", "test") if opened.labels(name) is not None]
+    return {name: StreamEvaluation(experiment, opened, ops, name) for name in present}
+
+
+def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+    return np.pad(rows, [(0, count - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 def make_predict(
@@ -99,6 +140,14 @@ def make_predict(
         return (predict(state, x) + predict(state, x[:, :, ::-1])) / 2
 
     return predict_both if experiment.training.mirrored_evaluation else predict
+
+
+def make_probabilities(
+    experiment: Experiment, ops: ModuleType = explicit_ops
+) -> Callable[[TrainState, Array], Array]:
+    """Return ``(state, x) -> probability of each class``, float32 (N, K)."""
+    predict = make_predict(experiment, ops)
+    return lambda state, x: experiment.loss.probabilities(predict(state, x))
 
 
 def _batch_size(experiment: Experiment) -> int:

@@ -10,17 +10,29 @@ from types import ModuleType
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
+from jcnn.data import Dataset, StreamingDataset
 from jcnn.runs.resumption import Changes, check_continues, check_unused
 from jcnn.runs.run import Run
-from jcnn.training.evaluation import DeviceEvaluation, Evaluation, StreamEvaluation
+from jcnn.training.compilation import in_own_precision
+from jcnn.training.evaluation import Evaluation, evaluations
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed
+from jcnn.training.identity import (
+    check_identity,
+    close_data,
+    identity,
+    open_data,
+    train_count,
+    write_identity,
+)
 from jcnn.training.interruption import Interruption
 from jcnn.training.memory import check_fits
 from jcnn.training.progress import Progress
+from jcnn.training.records import Records
 from jcnn.training.trainer import Summary, Trainer
-from jcnn.weights.safetensors import initial_weights
+from jcnn.training.weight_files import initial_weights
 
 
+@in_own_precision
 def train(
     experiment: Experiment,
     out: str | PathLike[str],
@@ -59,21 +71,25 @@ def train(
             check_unused(run, experiment)
             check_fits(experiment)
             weights = initial_weights(experiment)  # a file that doesn't fit leaves no run behind
-        feed, evaluation = prepare(experiment, ops)
-        if not resume:
+        opened = open_data(experiment)
+        stack.callback(close_data, opened)
+        feed, measures = prepare(experiment, ops, opened)
+        if resume:
+            check_identity(run, identity(opened))
+        else:
             _create(run, experiment, stack)
+            write_identity(run, identity(opened))
         from jcnn.runs.checkpoints import Checkpoints
-        from jcnn.runs.events import Events
 
         checkpoints = stack.enter_context(Checkpoints(run.checkpoints_folder))
         interruption = interruption or stack.enter_context(Interruption())
         progress = progress or Progress()
         stack.callback(progress.end)
-        trainer = Trainer(experiment, run, feed, evaluation, checkpoints, progress, started)
+        trainer = Trainer(experiment, run, feed, measures, checkpoints, progress, started)
         trainer.restore(changes)
-        trainer.start(weights)
-        events = stack.enter_context(Events(run.events_folder, from_step=trainer.unmeasured))
-        trainer.run_to_end(events, interruption)
+        trainer.start(weights, examples=train_count(opened))
+        records = Records(experiment, run, feed, from_step=trainer.unmeasured)
+        trainer.run_to_end(stack.enter_context(records), interruption)
         return trainer.end()
 
 
@@ -92,11 +108,20 @@ def _create(run: Run, experiment: Experiment, stack: ExitStack) -> None:
     run.create(experiment)
 
 
-def prepare(experiment: Experiment, ops: ModuleType = explicit_ops) -> tuple[Feed, Evaluation]:
-    """Load the data and build, without compiling it, what trains and what measures."""
-    stream = experiment.data.stream()
-    if stream is not None:
-        return StreamFeed(experiment, stream, ops), StreamEvaluation(experiment, stream, ops)
-    dataset = experiment.data.load()
-    feed = DeviceFeed(experiment, dataset.train, ops)
-    return feed, DeviceEvaluation(experiment, dataset.test, ops)
+def prepare(
+    experiment: Experiment,
+    ops: ModuleType = explicit_ops,
+    opened: Dataset | StreamingDataset | None = None,
+) -> tuple[Feed, dict[str, Evaluation]]:
+    """Build, without compiling it, what trains and what measures each split.
+
+    Args:
+        experiment: What is to be trained.
+        ops: See :func:`train`.
+        opened: Its data; opened here where not given.
+    """
+    opened = opened or open_data(experiment)
+    measures = evaluations(experiment, opened, ops)
+    if isinstance(opened, Dataset):
+        return DeviceFeed(experiment, opened.train, ops), measures
+    return StreamFeed(experiment, opened, ops), measures

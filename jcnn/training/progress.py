@@ -16,6 +16,9 @@ class Progress:
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Training is about to compile and then to go from ``step`` to ``steps``."""
 
+    def remark(self, line: str) -> None:
+        """Something is allowed that may not be meant."""
+
     def compiled(self, seconds: float) -> None:
         """The programs are ready."""
 
@@ -46,6 +49,10 @@ class Lines(Progress):
             f"seed {experiment.seed}"
         )
 
+    def remark(self, line: str) -> None:
+        """Say it."""
+        self._say(f"note: {line}")
+
     def compiled(self, seconds: float) -> None:
         """Say what compilation took."""
         self._say(f"compiled in {seconds:.1f} s")
@@ -74,12 +81,17 @@ class Live(Lines):
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Show the bar."""
         from rich import progress as bars
+        from rich.table import Column
 
+        # on a narrow terminal the figures are cut, and what matters most stands first
+        cut = Column(no_wrap=True, overflow="ellipsis")
         columns = (
-            bars.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            bars.BarColumn(),
-            bars.TextColumn("step {task.completed}/{task.total}  {task.fields[metrics]}"),
-            bars.TimeRemainingColumn(),
+            bars.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=cut),
+            bars.BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
+            bars.TextColumn(
+                "step {task.completed}/{task.total}  {task.fields[metrics]}", table_column=cut
+            ),
+            bars.TimeRemainingColumn(table_column=cut),
         )
         self._steps_per_epoch = steps_per_epoch
         self._bar = bars.Progress(*columns, console=self._console, transient=True)

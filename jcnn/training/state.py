@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jax import Array
 
+from jcnn.training.loss_scale import LossScale
+
 # The parameters, and the running statistics that belong to them.
 Weights: TypeAlias = tuple[Any, Any]
 
@@ -21,6 +23,7 @@ class TrainState(NamedTuple):
         opt_state: Optax's state.
         average: Exponential moving average of ``(params, state)``, or None where none is kept.
         step: Steps done, int32.
+        loss_scale: What the loss is scaled by in float16, or None in other precisions.
     """
 
     params: Any
@@ -28,6 +31,7 @@ class TrainState(NamedTuple):
     opt_state: Any
     average: Weights | None
     step: Array
+    loss_scale: LossScale | None = None
 
     @property
     def evaluated(self) -> Weights:

@@ -16,6 +16,7 @@ from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
 from jcnn.training import keys
+from jcnn.training.loss_scale import LossScale
 from jcnn.training.state import Totals, TrainState, Weights
 
 # Apart from the keys of the layers, which are numbered from 0.
@@ -45,13 +46,18 @@ class Step:
             experiment: Model, loss, optimizer, augmentation and precision.
             ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through ``jax.grad`` alone.
             steps_per_epoch: See above.
-            guarded: See above; steps that may be skipped are in any case.
+            guarded: See above; those that may be skipped are in any case,
+                and those whose loss is scaled.
         """
         self._skips = experiment.training.on_nonfinite == "skip"
-        self.guarded = guarded or self._skips
+        scaled = experiment.training.precision == "float16"  # its scale follows the gradients
+        self.guarded = guarded or self._skips or scaled
         self.ops, self.steps_per_epoch = ops, steps_per_epoch
         self._experiment, self._model = experiment, experiment.model
-        self._optimizer = experiment.optimizer.build(steps_per_epoch)
+        self._frozen = experiment.frozen
+        self._optimizer = experiment.optimizer.build(
+            steps_per_epoch, experiment.training.accumulate_batches
+        )
 
     def init(self, weights: Weights | None = None) -> TrainState:
         """Return the state before the first step; a pure function of ``weights`` and the seed.
@@ -64,7 +70,9 @@ class Step:
             weights = self._model.init(keys.init_key(experiment.seed), experiment.input_shape)
         averaged = experiment.training.average_decay is not None
         average = jax.tree.map(jnp.copy, weights) if averaged else None
-        return TrainState(*weights, self._optimizer.init(weights[0]), average, jnp.int32(0))
+        scale = LossScale.first() if experiment.training.precision == "float16" else None
+        opt_state = self._optimizer.init(weights[0])
+        return TrainState(*weights, opt_state, average, jnp.int32(0), scale)
 
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
         """Return the next state, and the batch's sums before the parameters changed.
@@ -72,18 +80,25 @@ class Step:
         Where a guarded step's loss or gradient is infinite or not a number, the state stays as it
         is, but for the count of steps where such steps are skipped, and the sums are those of a
         skipped step.
+        Where gradients overflow for the loss's scale alone, nothing changes but count and scale.
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
-        after = self._updated(state, gradients, running, x, model_key)
+        loss = totals.loss / totals.examples.astype(jnp.float32)
+        after = self._updated(state, gradients, running, x, model_key, loss)
         if not self.guarded:
             return after, totals
         kept = state._replace(step=state.step + 1) if self._skips else state
-        finite = all_finite((totals.loss, gradients))
-        # A selection is one with the update that computes what it selects; a branch would not be.
-        return jax.tree.map(
-            lambda a, b: jnp.where(finite, a, b), (after, totals), (kept, Totals.of_skipped())
-        )
+        if state.loss_scale is None:
+            finite = all_finite((totals.loss, gradients))
+            return _where(finite, (after, totals), (kept, Totals.of_skipped()))
+        fits = all_finite(gradients)
+        scale = state.loss_scale.after(fits)
+        overflow = ~fits & jnp.isfinite(totals.loss) & state.loss_scale.can_be_smaller()
+        passed = state._replace(step=state.step + 1, loss_scale=scale)
+        finite = fits & jnp.isfinite(totals.loss)
+        kept = _where(overflow, (passed, totals), (kept, Totals.of_skipped()))
+        return _where(finite, (after._replace(loss_scale=scale), totals), kept)
 
     def prepared(self, x: Array, key: Array) -> tuple[Array, Array]:
         """Return the inputs as the model gets them, augmented, and the model's own key."""
@@ -94,10 +109,17 @@ class Step:
 
     def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
         """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
-        return jax.grad(self.mean_loss, has_aux=True)(state.params, state.state, x, y, model_key)
+        scale = state.loss_scale
+
+        def scaled(params: Any) -> Any:
+            loss, rest = self.mean_loss(params, state.state, x, y, model_key)
+            return loss if scale is None else scale.up(loss), rest
+
+        gradients, rest = jax.grad(scaled, has_aux=True)(state.params)
+        return gradients if scale is None else scale.down(gradients), rest
 
     def _updated(
-        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array
+        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
     ) -> TrainState:
         probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
@@ -105,12 +127,18 @@ class Step:
             state.opt_state,
             state.params,
             curvature=partial(self._curvature, state, x, model_key, probe_key),
+            value=loss,
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
+        params, running = self._keep(state.params, params), self._keep(state.state, running)
         average, decay = state.average, self._experiment.training.average_decay
         if decay is not None:
             average = _averaged(average, (params, running), decay, step)
-        return TrainState(params, running, opt_state, average, step)
+        return TrainState(params, running, opt_state, average, step, state.loss_scale)
+
+    def _keep(self, before: Any, after: Any) -> Any:
+        """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
+        return {name: before[name] if name in self._frozen else after[name] for name in after}
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         """Return the mean loss of prepared inputs; then running statistics and the batch's sums."""
@@ -121,7 +149,8 @@ class Step:
         return losses.mean(), (state, Totals.of(losses.sum(), correct, jnp.int32(len(y))))
 
     def _output(self, params: Any, state: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        y, state = self._model.apply(params, state, x, training=True, key=key, ops=self.ops)
+        how = {"training": True, "key": key, "ops": self.ops, "frozen": self._frozen}
+        y, state = self._model.apply(params, state, x, **how)
         return y.astype(jnp.float32), state
 
     def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
@@ -129,14 +158,20 @@ class Step:
         output, pullback = jax.vjp(
             lambda params: self._output(params, state.state, x, model_key)[0], state.params
         )
-        probe = self._experiment.loss.curvature_probe(output, probe_key)
-        (projected,) = pullback(probe / math.sqrt(len(x)))
-        return jax.tree.map(jnp.square, projected)
+        probe = self._experiment.loss.curvature_probe(output, probe_key) / math.sqrt(len(x))
+        scale = state.loss_scale
+        (projected,) = pullback(probe if scale is None else scale.up(probe))
+        return jax.tree.map(jnp.square, projected if scale is None else scale.down(projected))
 
 
 def checkpointed(step: Step) -> dict[str, Any]:
     """Return the shapes of what a checkpoint holds: the state, and the sums since an evaluation."""
     return {"state": jax.eval_shape(step.init), "totals": jax.eval_shape(Totals.zero)}
+
+
+def _where(condition: Array, these: Any, those: Any) -> Any:
+    """Select a whole tree; fused with what computes it, as a branch would not be."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), these, those)
 
 
 def all_finite(tree: Any) -> Array:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jcnn.config import Experiment
+from jcnn.data import DataConfig, Dataset
 from jcnn.errors import UserError
 from jcnn.runs.run import Run
-from jcnn.training.evaluation import DeviceEvaluation, StreamEvaluation, make_predict
+from jcnn.training.compilation import in_own_precision
+from jcnn.training.evaluation import (
+    DeviceEvaluation,
+    Evaluation,
+    StreamEvaluation,
+    make_probabilities,
+)
+from jcnn.training.identity import close_data, difference, identity, labels_of, open_data
+from jcnn.training.metrics import classification_metrics
 from jcnn.training.state import TrainState
 from jcnn.training.step import Step, checkpointed
+from jcnn.training.stopping import keeps_best
+
+# Files that are read and predicted at once: what is held of them stays small.
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -29,13 +43,14 @@ class Trained:
     step: int
 
 
+@in_own_precision
 def load_trained(
     folder: str | PathLike[str],
     overrides: Mapping[str, object] | None = None,
     *,
     best: bool = False,
 ) -> Trained:
-    """Read the newest checkpoint of a run that is undamaged.
+    """Read the newest checkpoint of a run that is undamaged; the best, where the run ends with it.
 
     Args:
         folder: A run's folder.
@@ -53,17 +68,20 @@ def load_trained(
             raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
     experiment = run.experiment(overrides)
     with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
-        place = checkpoints.best() if best else checkpoints.newest()
+        place = checkpoints.best() if best or keeps_best(experiment) else None
         if best and place is None:
             raise UserError(f"run '{run.folder}' keeps no best checkpoint (training.keep_best)")
+        place = place or checkpoints.newest()
         state = checkpoints.restore(place, checkpointed(Step(experiment)))["state"]
     return Trained(experiment, state, int(state.step))
 
 
+@in_own_precision
 def evaluate(
     folder: str | PathLike[str],
-    split: Literal["train", "test"] = "test",
+    split: Literal["train", "validation", "test"] = "test",
     overrides: Mapping[str, object] | None = None,
+    metrics: Collection[str] = (),
     *,
     best: bool = False,
 ) -> dict[str, Any]:
@@ -73,27 +91,75 @@ def evaluate(
         folder: A run's folder.
         split: Which part of the data.
         overrides: Other values for keys of ``[data]``: measure on other data than it learned from.
+        metrics: What to measure beside loss and accuracy; see
+            :func:`jcnn.training.metrics.classification_metrics`.
         best: Measure the best checkpoint instead of the newest; see :func:`load_trained`.
 
     Raises:
         UserError: The folder holds no run, or its data are missing.
     """
     trained = load_trained(folder, overrides, best=best)
-    data = trained.experiment.data
-    stream = data.stream()
-    if stream is None:
-        measure = DeviceEvaluation(trained.experiment, getattr(data.load(), split))
-    elif split == "test":
-        measure = StreamEvaluation(trained.experiment, stream)
+    experiment = trained.experiment
+    opened = open_data(experiment)
+    if labels_of(opened, split) is None:
+        raise UserError(
+            f"data set '{experiment.data.name}' has no split '{split}': data.validation asks for it"
+        )
+    if not overrides and (different := difference(Run(Path(folder)), identity(opened))):
+        logging.getLogger("jcnn").warning("%s", different)
+    try:
+        return _measured(trained, opened, split, metrics)
+    finally:
+        close_data(opened)
+
+
+def _measured(trained: Trained, opened: Any, split: str, metrics: Collection[str]) -> Any:
+    experiment = trained.experiment
+    if isinstance(opened, Dataset):
+        measure: Evaluation = DeviceEvaluation(experiment, getattr(opened, split))
     else:
-        raise UserError(f"data set '{data.name}' is a stream; only its test split is measured")
-    return {"split": split, "step": trained.step, **measure(trained.state)}
+        measure = StreamEvaluation(experiment, opened, split=split)
+    means = {"split": split, "step": trained.step, **measure(trained.state)}
+    if metrics:
+        outputs = measure.outputs(trained.state)
+        means |= classification_metrics(*outputs, experiment.data.class_names, metrics)
+    return means
 
 
-def predict(
-    folder: str | PathLike[str], files: Sequence[str | PathLike[str]], *, invert: bool = False
-) -> list[dict[str, Any]]:
-    """Return the most probable class of each file, and the probability of every class.
+class Prediction(NamedTuple):
+    """What the network says of a file, or why it says nothing.
+
+    Attributes:
+        file: The file as it was given.
+        probabilities: By class; empty where the file could not be read.
+        error: What is wrong with the file; None where nothing is.
+    """
+
+    file: str
+    probabilities: dict[str, float]
+    error: str | None = None
+
+    @property
+    def best(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        if self.error is not None:
+            return {"file": self.file, "error": self.error}
+        return {
+            "file": self.file,
+            "class": self.best,
+            "probability": self.probabilities[self.best],
+            "probabilities": self.probabilities,
+        }
+
+
+def predictions(
+    folder: str | PathLike[str], files: Iterable[str | PathLike[str]], *, invert: bool = False
+) -> Iterator[Prediction]:
+    """Yield what a run's network says of each file, in their order, a few files at a time.
 
     Args:
         folder: A run's folder.
@@ -101,23 +167,58 @@ def predict(
         invert: Exchange black and white first: for dark digits on white paper.
 
     Raises:
-        UserError: The folder holds no run, or a file can't be read as an example.
+        UserError: The folder holds no run, or its weights are not numbers.
     """
     trained = load_trained(folder)
-    experiment = trained.experiment
-    examples = [experiment.data.read_example(Path(file), invert=invert) for file in files]
-    prediction = jax.jit(make_predict(experiment))(trained.state, jnp.asarray(np.stack(examples)))
-    names = experiment.data.class_names
+    _check_finite(trained.state.evaluated, folder)
+    experiment, files = trained.experiment, iter(files)
+    probabilities = in_own_precision(jax.jit(make_probabilities(experiment)))
+    while batch := list(islice(files, BATCH)):
+        examples = [_read(experiment.data, Path(file), invert) for file in batch]
+        x = np.zeros((BATCH, *experiment.input_shape), np.float32)
+        for place, example in enumerate(examples):
+            if not isinstance(example, str):
+                x[place] = example
+        rows = np.asarray(probabilities(trained.state, x))
+        for file, example, row in zip(batch, examples, rows, strict=False):
+            if isinstance(example, str):
+                yield Prediction(str(file), {}, example)
+            else:
+                by_class = zip(experiment.data.class_names, map(float, row), strict=True)
+                yield Prediction(str(file), dict(by_class))
+
+
+def predict(
+    folder: str | PathLike[str], files: Sequence[str | PathLike[str]], *, invert: bool = False
+) -> list[dict[str, Any]]:
+    """Return the most probable class of each file, and the probability of every class.
+
+    See :func:`predictions`, which needs no more memory for many files.
+
+    Raises:
+        UserError: The folder holds no run, or a file can't be read as an example.
+    """
     results = []
-    for file, row in zip(files, np.asarray(experiment.loss.probabilities(prediction)), strict=True):
-        best = int(row.argmax())
-        by_class = {name: float(value) for name, value in zip(names, row, strict=True)}
-        results.append(
-            {
-                "file": str(file),
-                "class": names[best],
-                "probability": float(row[best]),
-                "probabilities": by_class,
-            }
-        )
+    for prediction in predictions(folder, files, invert=invert):
+        if prediction.error is not None:
+            raise UserError(prediction.error)
+        results.append(prediction.to_dict())
     return results
+
+
+def _read(data: DataConfig, path: Path, invert: bool) -> np.ndarray | str:
+    """Read an example, or say why that can't be done."""
+    try:
+        return data.read_example(path, invert=invert)
+    except UserError as error:
+        return str(error)
+
+
+def _check_finite(weights: Any, folder: str | PathLike[str]) -> None:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(weights)[0]:
+        if not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
+            raise UserError(
+                f"run '{folder}' has values in '{name}' that are not numbers: its training "
+                "diverged, and it can predict nothing; train again with a smaller learning rate"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,23 @@ from jcnn.runs import environment
 from jcnn.runs.resumption import Changes
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
-from jcnn.training.evaluation import Evaluation, Means
+from jcnn.training.evaluation import Evaluation
 from jcnn.training.failure import TEST_LOSS, NonFiniteError, keep_failure
 from jcnn.training.feeds import Feed, StreamFeed
 from jcnn.training.interruption import Interrupted, Interruption
+from jcnn.training.metrics import classification_metrics
 from jcnn.training.pacing import Pacer
 from jcnn.training.progress import Progress
+from jcnn.training.records import Records
+from jcnn.training.remarks import remarks
 from jcnn.training.saving import Saver, Stand
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import checkpointed
-from jcnn.weights.safetensors import initial_weights
+from jcnn.training.stopping import Judge, keeps_best
+from jcnn.training.weight_files import initial_weights
 
 if TYPE_CHECKING:
     from jcnn.runs.checkpoints import Checkpoints
-    from jcnn.runs.events import Events
 
 Summary = dict[str, Any]
 
@@ -41,14 +45,14 @@ class Trainer:
         experiment: Experiment,
         run: Run,
         feed: Feed,
-        evaluation: Evaluation,
+        evaluations: Mapping[str, Evaluation],
         checkpoints: Checkpoints,
         progress: Progress,
         started: float,
     ) -> None:
         """Stand at the start; ``started`` is when the person began to wait."""
         self._experiment, self._run = experiment, run
-        self._feed, self._evaluation = feed, evaluation
+        self._feed, self._evaluations = feed, evaluations
         self._progress = progress
         self._steps_per_epoch = feed.step.steps_per_epoch
         self._steps = experiment.training.epochs * self._steps_per_epoch
@@ -62,6 +66,8 @@ class Trainer:
         self._pacer = Pacer(steps)
         self._saver = Saver(checkpoints, experiment.training.checkpoint_every_seconds, started)
         self._stand: Stand | None = None
+        self._judge: Judge | None = None
+        self._stopped: str | None = None
 
     def restore(self, changes: Changes) -> None:
         """Take the state from the newest checkpoint; write down with what the run goes on.
@@ -79,9 +85,13 @@ class Trainer:
             )
         if changes or step < self._steps:
             self._run.change(self._experiment, changes, str(step))
-        self._run.rewrite_metrics(self._stand.rows if self._stand else ())
+        rows = self._stand.rows if self._stand else ()
+        self._run.rewrite_metrics(rows)
+        if rule := self._experiment.training.early_stopping:
+            self._judge = Judge(rule, next(iter(self._evaluations)), rows)
+            self._stopped = "early_stopping" if self._judge.is_over else None
 
-    def start(self, weights: Weights | None = None) -> None:
+    def start(self, weights: Weights | None = None, *, examples: int) -> None:
         """Compile, and make the state of ``weights`` where there is none."""
         like = checkpointed(self._feed.step)
         step = self._stand.step if self._stand else 0
@@ -91,10 +101,13 @@ class Trainer:
             steps=self._steps,
             steps_per_epoch=self._steps_per_epoch,
         )
+        for remark in remarks(self._experiment, examples, self._steps_per_epoch):
+            self._progress.remark(remark)
         if step < self._steps or self._is_evaluation_due():
             before = perf_counter()
             self._feed.compile(like["state"], like["totals"])
-            self._evaluation.compile(like["state"])
+            for evaluation in self._evaluations.values():
+                evaluation.compile(like["state"])
             if self._stand is None:
                 self._stand = self._first(weights)
             seconds = perf_counter() - before
@@ -117,13 +130,13 @@ class Trainer:
         """The first step of which no row of metrics is kept; 0 where there is none at all."""
         return self._at.measured + 1 if self._at.measured else 0
 
-    def run_to_end(self, events: Events, interruption: Interruption) -> None:
+    def run_to_end(self, records: Records, interruption: Interruption) -> None:
         """Train the epochs that are left; evaluate and save where the experiment says."""
         interruption.rescue = self._rescue
         while True:
             if self._is_evaluation_due():
-                self._evaluate(events)
-            if self._at.step == self._steps:
+                self._evaluate(records)
+            if self._at.step == self._steps or self._stopped:
                 break
             self._pause(interruption)
             self._train_epoch(interruption)
@@ -140,8 +153,10 @@ class Trainer:
     def _is_evaluation_due(self) -> bool:
         step = self._stand.step if self._stand else 0
         epoch, rest = divmod(step, self._steps_per_epoch)
-        if not step or rest or step == self._at.measured:
+        if not step or step == self._at.measured:
             return False
+        if self._stopped or rest:
+            return self._stopped is not None
         every = self._experiment.training.evaluate_every_epochs
         return epoch % every == 0 or step == self._steps
 
@@ -150,16 +165,21 @@ class Trainer:
         end = (self._at.step // self._steps_per_epoch + 1) * self._steps_per_epoch
         underway: tuple[int, int, Totals] | None = None
         self._waited = perf_counter()
-        while self._at.step < end:
+        while self._at.step < end and not self._stopped:
             at = self._at
             count = self._pacer.next(end - at.step)
             state, totals = self._feed.advance(at.state, at.totals, at.step, count)
             self._stand = at._replace(step=at.step + count, state=state, totals=totals)
             self._wait(underway)
             underway = at.step + count, count, totals
-            if self._at.step < end:
+            if self._is_out_of_time():
+                self._stopped = "max_seconds"
+            elif self._at.step < end:
                 self._pause(interruption)
         self._wait(underway)
+
+    def _is_out_of_time(self) -> bool:
+        return self._saver.seconds() > (self._experiment.training.max_seconds or math.inf)
 
     def _wait(self, underway: tuple[int, int, Totals] | None) -> None:
         """Read the metrics of a dispatch, which waits for it, and show them."""
@@ -210,12 +230,13 @@ class Trainer:
             self._saver.wait()
             raise Interrupted(self._at.step, number)
 
-    def _evaluate(self, events: Events) -> None:
-        """Measure the test split; the training row is the mean of the steps since the last time."""
+    def _evaluate(self, records: Records) -> None:
+        """Measure; the training row is the mean of the steps since the last time."""
         if self._saver.is_due(before_evaluation=True):
             self._saver.save(self._at)
         at, epoch = self._at, self._at.step // self._steps_per_epoch
-        means = {"train": at.totals.means(), "test": self._evaluation(at.state)}
+        means = {"train": dict(at.totals.means())}
+        means |= {split: self._measure(split) for split in self._evaluations}
         self._check_finite(means, at)
         if self._experiment.training.on_nonfinite == "skip":
             means["train"]["skipped"] = at.totals.skipped.item()
@@ -225,14 +246,34 @@ class Trainer:
             for split, values in means.items()
         ]
         self._run.append_metrics(rows)
-        self._stand = at.evaluated(rows, keep_best=self._experiment.training.keep_best)
-        for split, values in means.items():
-            events.write(split, at.step, values)
+        self._stand = self._judged(at, rows)
+        records.write(at.step, means, at.state)
         self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
         if self._stand.best == str(self._stand.place):
             self._saver.save(self._stand)
 
-    def _check_finite(self, means: dict[str, Means], at: Stand) -> None:
+    def _measure(self, split: str) -> dict[str, Any]:
+        evaluation, names = self._evaluations[split], self._experiment.training.metrics
+        means: dict[str, Any] = dict(evaluation(self._at.state))
+        if names:
+            classes = self._experiment.data.class_names
+            outputs = evaluation.outputs(self._at.state)
+            means |= classification_metrics(*outputs, classes, names)
+        return means
+
+    def _judged(self, at: Stand, rows: list[dict[str, Any]]) -> Stand:
+        """Return where the run stands after an evaluation; see whether training is to end."""
+        if self._judge is None:
+            return at.evaluated(rows, keep_best=self._experiment.training.keep_best)
+        stand = at.evaluated(rows, keep_best=False)
+        watched = next(row for row in rows if row["split"] == self._judge.split)
+        if self._judge.improved(watched) and keeps_best(self._experiment):
+            stand = stand._replace(best=str(stand.place))
+        if self._judge.is_over:
+            self._stopped = "early_stopping"
+        return stand
+
+    def _check_finite(self, means: dict[str, dict[str, Any]], at: Stand) -> None:
         """Stop where no step could be taken, or where the test loss is no number."""
         skipped, tested = at.totals.skipped.item(), means["test"]["loss"]
         if not at.totals.examples.item():
@@ -254,10 +295,14 @@ class Trainer:
 
     def _summary(self) -> Summary:
         experiment = self._experiment
-        last = {row["split"]: row for row in self._at.rows}
+        best_step = self._judge.best_step if self._judge else None
+        rows = self._at.rows
+        if best_step and keeps_best(experiment):
+            rows = [row for row in rows if row["step"] == best_step]
+        kept = ("loss", "accuracy", *experiment.training.metrics)
         means = {
-            split: {name: last[split][name] for name in ("loss", "accuracy")}
-            for split in ("test", "train")
+            split: {name: row[name] for name in kept if name in row}
+            for split, row in {row["split"]: row for row in rows}.items()
         }
         return {
             "name": experiment.name,
@@ -267,6 +312,8 @@ class Trainer:
             "sessions": self._saver.spent["sessions"],
             "epochs": experiment.training.epochs,
             "steps": self._at.step,
+            "stopped_by": self._stopped,
+            "best_step": best_step,
             "batch_size": experiment.training.batch_size,
             "parameters": experiment.model.cost(experiment.input_shape).parameters,
             "seed": experiment.seed,

@@ -8,11 +8,13 @@ from time import perf_counter
 
 from jcnn.config import Experiment
 from jcnn.runs.run import Run
+from jcnn.training import keys
+from jcnn.training.compilation import in_own_precision
 from jcnn.training.saving import Saver, Stand
-from jcnn.training.state import Totals
+from jcnn.training.state import Totals, Weights
 from jcnn.training.step import Step
 from jcnn.training.trained import load_trained
-from jcnn.weights.safetensors import initial_weights, write_weights
+from jcnn.weights.safetensors import read_weights, write_weights
 
 
 def save_weights(folder: str | PathLike[str], path: str | PathLike[str]) -> list[str]:
@@ -32,6 +34,26 @@ def save_weights(folder: str | PathLike[str], path: str | PathLike[str]) -> list
     return write_weights(path, trained.experiment, *trained.state.evaluated)
 
 
+def initial_weights(experiment: Experiment) -> Weights | None:
+    """Read what ``training.initial_weights`` names; None where it names nothing.
+
+    What it says to ignore is drawn as without it.
+
+    Raises:
+        UserError: See :func:`jcnn.weights.read_weights`.
+    """
+    named = experiment.training.initial_weights
+    if named is None:
+        return None
+    drawn = None
+    if named.ignore:
+        drawn = experiment.model.init(keys.init_key(experiment.seed), experiment.input_shape)
+    return read_weights(
+        named.file, experiment, ignore=named.ignore, replace=named.replace, drawn=drawn
+    )
+
+
+@in_own_precision
 def load_weights(experiment: Experiment, out: str | PathLike[str]) -> None:
     """Make a run at step 0 that has the weights of ``training.initial_weights``.
 

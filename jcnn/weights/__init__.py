@@ -1,12 +1,11 @@
 """Weights in ``.safetensors`` files, under PyTorch's names and in its layout."""
 
-from jcnn.weights.safetensors import initial_weights, read_weights, write_weights
+from jcnn.weights.safetensors import read_weights, write_weights
 from jcnn.weights.torch_layout import Layout, Tensor, model_tensors
 
 __all__ = [
     "Layout",
     "Tensor",
-    "initial_weights",
     "model_tensors",
     "read_weights",
     "write_weights",

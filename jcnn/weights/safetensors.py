@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError, nearest
 from jcnn.layers import Params, State
 from jcnn.runs.files import write_bytes
+from jcnn.weights.names import check_file, prefix_hint, renamed
 from jcnn.weights.torch_layout import Tensor, model_tensors
 
-DTYPE = "F32"
+DTYPES = ("F32", "F16", "BF16", "F64")
 HEADER_LENGTH_BYTES = 8
 
 
@@ -54,29 +56,50 @@ def write_weights(
     return list(tensors)
 
 
-def read_weights(path: str | PathLike[str], experiment: Experiment) -> tuple[Params, State]:
+def read_weights(
+    path: str | PathLike[str],
+    experiment: Experiment,
+    *,
+    ignore: Sequence[str] = (),
+    replace: Mapping[str, str] | None = None,
+    drawn: tuple[Params, State] | None = None,
+) -> tuple[Params, State]:
     """Read the parameters and running statistics of an experiment's model.
 
-    Every array of the model must be there, with its shape, in float32, and no other one.
+    Every array of the model must be there, with its shape, and no other one. Other floating dtypes
+    than float32 are converted.
+
+    Args:
+        path: A ``.safetensors`` file.
+        experiment: Whose model it is.
+        ignore: Patterns of the model's tensors (``"classifier.6.*"``) that are taken from
+            ``drawn``; tensors of the file that fit them are passed over.
+        replace: Regular expressions and what takes their place in the file's names.
+        drawn: The model's parameters and running statistics for what is ignored.
 
     Raises:
-        UserError: The file is missing, damaged or does not fit; one sentence names it, the tensor,
-            what was expected and what was found.
+        UserError: The file is missing, damaged or does not fit, or holds what is no number; one
+            sentence names it, the tensor, what was expected and what was found.
     """
     from safetensors import SafetensorError, safe_open
 
-    path, tensors = Path(path), _tensors(experiment)
-    _check_is_file(path)
+    path, tensors = check_file(path), _tensors(experiment)
     tree: dict[str, Any] = {"params": {}, "state": {}}
+    if drawn is not None:
+        ours = {"params": drawn[0], "state": drawn[1]}
+        for tensor in tensors:
+            _put(tree, tensor.path, np.asarray(_at(ours, tensor.path)))
+    wanted = [tensor for tensor in tensors if not _fits(tensor.name, ignore)]
     try:
         with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            _check_names(path, tensors, slices)
-            for tensor in tensors:
+            theirs = renamed(path, list(file.keys()), replace or {})
+            slices = {n: file.get_slice(t) for n, t in theirs.items() if not _fits(n, ignore)}
+            _check_names(path, wanted, slices)
+            for tensor in wanted:
                 _check_tensor(path, tensor, slices[tensor.name])
-            for tensor in tensors:
-                array = tensor.layout.from_torch(file.get_tensor(tensor.name))
-                _put(tree, tensor.path, array)
+            for tensor in wanted:
+                array = _float32(path, tensor, file.get_tensor(theirs[tensor.name]))
+                _put(tree, tensor.path, tensor.layout.from_torch(array))
     except SafetensorError as error:
         raise UserError(
             f"{path} {_damage(path) or f'is no intact .safetensors file: {error}'}"
@@ -86,25 +109,26 @@ def read_weights(path: str | PathLike[str], experiment: Experiment) -> tuple[Par
     return tree["params"], tree["state"]
 
 
-def initial_weights(experiment: Experiment) -> tuple[Params, State] | None:
-    """Read what ``training.initial_weights`` names; None where it names nothing.
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    Raises:
-        UserError: See :func:`read_weights`.
-    """
-    named = experiment.training.initial_weights
-    return None if named is None else read_weights(Path(named).expanduser(), experiment)
+
+def _float32(path: Path, tensor: Tensor, array: np.ndarray) -> np.ndarray:
+    """Convert a floating array; refuse what holds infinities or no numbers."""
+    with np.errstate(over="ignore"):
+        converted = array.astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(converted))
+    if len(wrong):
+        raise UserError(
+            f"{path}: tensor '{tensor.name}', the {_what(tensor)}, holds "
+            f"{array.ravel()[wrong[0]]} in {len(wrong)} of {array.size} places: expected numbers "
+            "that float32 has"
+        )
+    return converted
 
 
 def _tensors(experiment: Experiment) -> list[Tensor]:
     return model_tensors(experiment.model, experiment.input_shape)
-
-
-def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: expected a .safetensors file of weights")
-    if not path.exists():
-        raise UserError(f"{path} does not exist: expected a .safetensors file of weights")
 
 
 def _check_names(path: Path, tensors: Sequence[Tensor], found: Mapping[str, Any]) -> None:
@@ -112,9 +136,10 @@ def _check_names(path: Path, tensors: Sequence[Tensor], found: Mapping[str, Any]
     surplus = [name for name in found if name not in expected and not _counts_batches(name, found)]
     for name, tensor in expected.items():
         if name not in found:
+            hint = prefix_hint(name, surplus) or nearest(name, surplus)
             raise UserError(
-                f"{path} has no tensor '{name}'{nearest(name, surplus)}: expected the "
-                f"{_what(tensor)}, {list(tensor.layout.theirs)}"
+                f"{path} has no tensor '{name}'{hint}: expected the {_what(tensor)}, "
+                f"{list(tensor.layout.theirs)}"
             )
     if surplus:
         raise UserError(
@@ -136,8 +161,8 @@ def _check_tensor(path: Path, tensor: Tensor, found: Any) -> None:
         raise UserError(
             f"{place} has the shape {list(shape)}: expected {list(tensor.layout.theirs)}"
         )
-    if dtype != DTYPE:
-        raise UserError(f"{place} has the dtype {dtype}: expected {DTYPE} (float32)")
+    if dtype not in DTYPES:
+        raise UserError(f"{place} has the dtype {dtype}: expected F32 (float32), F16, BF16 or F64")
 
 
 def _what(tensor: Tensor) -> str:

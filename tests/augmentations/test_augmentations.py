@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn.augmentations import Affine, Cutout, Flip, Shift, augment
+from jcnn.augmentations import Affine, Color, Crop, Cutout, Flip, Shift, augment
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
@@ -80,3 +80,43 @@ def test_a_list_is_applied_in_its_order_and_by_its_key(images):
 
 def test_an_empty_list_changes_nothing(images):
     assert augment([], KEY, images) is images
+
+
+def test_a_crop_of_the_whole_is_the_image(images):
+    np.testing.assert_allclose(Crop(smallest=1.0).apply(KEY, images), images, rtol=1e-6)
+
+
+def test_a_crop_is_a_part_of_the_image_made_as_large(images):
+    """A ramp stays a ramp, with a slope of ``smallest`` to 1, within its bounds."""
+    ramp = jnp.broadcast_to(jnp.arange(7, dtype=jnp.float32)[:, None], (50, 6, 7, 1))
+    cut = np.asarray(Crop(smallest=0.5).apply(KEY, ramp))
+    slopes = np.diff(cut[..., 0], axis=2)
+    np.testing.assert_allclose(slopes, slopes[:, :1, :1] + 0 * slopes, atol=1e-5)
+    assert slopes.min() >= 0.5 - 1e-5
+    assert slopes.max() <= 1 + 1e-5
+    assert np.ptp(slopes) > 0.2
+    assert cut.min() >= 0
+    assert cut.max() <= 6
+
+
+def test_colour_changes_nothing_unless_it_is_told(images):
+    np.testing.assert_allclose(Color().apply(KEY, images), images, rtol=1e-6)
+
+
+def test_brightness_adds_the_same_to_a_whole_image(images):
+    difference = np.asarray(Color(brightness=0.3).apply(KEY, images) - images)
+    np.testing.assert_allclose(difference, difference[:, :1, :1, :1] + 0 * difference, atol=1e-6)
+    assert 0.2 < np.abs(difference).max() <= 0.3 + 1e-6
+    assert difference.min() < 0 < difference.max()
+
+
+def test_contrast_keeps_the_mean_and_saturation_each_pixels(images):
+    flatter = np.asarray(Color(contrast=0.5).apply(KEY, images))
+    np.testing.assert_allclose(flatter.mean((1, 2, 3)), images.mean((1, 2, 3)), rtol=1e-5)
+    ratio = flatter.std((1, 2, 3)) / np.asarray(images).std((1, 2, 3))
+    assert 0.5 <= ratio.min() < 0.8 < 1.2 < ratio.max() <= 1.5 + 1e-5
+    paler = np.asarray(Color(saturation=0.5).apply(KEY, images))
+    np.testing.assert_allclose(paler.mean(-1), images.mean(-1), rtol=1e-5)
+    assert not np.allclose(paler, images)
+    gray = images[..., :1]
+    np.testing.assert_allclose(Color(saturation=0.5).apply(KEY, gray), gray, rtol=1e-6)

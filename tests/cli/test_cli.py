@@ -124,6 +124,87 @@ def test_summary(capsys):
     assert {"connections", "units", "flops", "layers"} <= set(shown)
 
 
+def test_summary_of_a_run_is_that_of_its_experiment(trained, capsys):
+    assert main(["summary", str(trained), "--json"]) == 0
+    of_run = json.loads(capsys.readouterr().out)
+    assert main(["summary", "a.toml", "--json"]) == 0
+    assert of_run == json.loads(capsys.readouterr().out)
+    assert "run's folder" in refused(capsys, "summary", str(trained), "--set", "seed=1")
+
+
+def test_details_of_an_evaluation(trained, capsys):
+    assert main(["evaluate", str(trained), "--details"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("top-5 accuracy ")
+    assert len(lines) == 2 + 10
+    assert re.match(r"  0  recall +\d+\.\d\d% of 36", lines[2])
+
+
+def test_what_the_allocator_is_told_is_said_to_who_asks(monkeypatch, capsys):
+    from jcnn.cli.options import say_allocator_note
+
+    monkeypatch.setenv("JCNN_ALLOCATOR", "tuned")
+    say_allocator_note(False)
+    assert capsys.readouterr().err == ""
+    say_allocator_note(True)
+    assert "GLIBC_TUNABLES" in capsys.readouterr().err
+
+
+def test_data_check_of_a_folder(tmp_path, capsys):
+    from tests.data.formats import write_colours
+
+    folder = write_colours(tmp_path / "own", {"cat": 2})
+    assert main(["data", "check", str(folder)]) == 0
+    assert capsys.readouterr().out == f"2 files in {folder}, no findings\n"
+    (folder / "cat" / "bad.jpg").write_text("?")
+    assert main(["data", "check", str(folder)]) == 1
+    assert capsys.readouterr().out.startswith(f"unreadable: {folder}/cat/bad.jpg is not an image")
+    assert main(["data", "check", str(folder), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"] == 3
+    assert found["findings"][0]["kind"] == "unreadable"
+    assert main(["data", "check", "digits"]) == 0
+    assert "does not exist" in refused(capsys, "data", "check", "none")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("layers.0.kernel_size=3", "did you mean 'window'"),
+        ("layers.0.filters=3", "did you mean 'features'"),
+        ("layers.2.units=3", "did you mean 'features'"),
+        ("layers.0.type=Conv2D", "did you mean 'conv'"),
+        ("layers.2.type=Linear", "did you mean 'dense'"),
+        ("optimizer.lr=3", "did you mean 'learning_rate'"),
+        ("optimizer.name=AdamW", "did you mean 'adamw'"),
+        ("loss.name=CrossEntropyLoss", "did you mean 'softmax_cross_entropy'"),
+        ("epochs=3", "did you mean 'training.epochs'"),
+        ("batch_size=3", "did you mean 'training.batch_size'"),
+        ("layers.0.colour=3", "there are type, name, features, window"),
+        ("optimizer.learning_rate=-0.1", "expected a value of at least 0, found -0.1"),
+        ("optimizer.after=[{name='polynomial'}]", "unknown 'polynomial'"),
+    ],
+)
+def test_other_libraries_words_are_answered_with_ours(capsys, override, words):
+    assert words in refused(capsys, "train", "a.toml", "--set", override)
+
+
+def test_a_byte_order_mark_is_no_mistake(capsys):
+    Path("bom.toml").write_bytes(b"\xef\xbb\xbf" + CONFIG.encode())
+    assert main(["summary", "bom.toml"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "loss"), [("softmax", "softmax_cross_entropy"), ("sigmoid", "binary_cross_entropy")]
+)
+def test_a_layer_that_the_loss_holds_already_is_refused(capsys, layer, loss):
+    Path("twice.toml").write_text(
+        f'loss = {{name = "{loss}"}}\n{CONFIG}[[layers]]\ntype = "{layer}"\n'
+    )
+    message = refused(capsys, "train", "twice.toml")
+    assert f"'{layer}_1' ({layer}) stands before the loss '{loss}'" in message
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"jcnn {jcnn.__version__}\n"
@@ -151,7 +232,7 @@ def test_data_verify_of_the_embedded_digits(capsys):
         ("optimizer.momentm=0.9", "momentum"),
         ("loss.name=softmax", "softmax_cross_entropy"),
         ("data.name=digit", "digits"),
-        ("training.precision=float16", "bfloat16"),
+        ("training.precision=half", "bfloat16"),
         ("training.batch_size=201", "training.batch_size"),
         ("data.train_count=5000", "data.train_count"),
         ("layers.7.features=3", "layers"),
@@ -224,9 +305,19 @@ def test_a_wrong_image_is_named(trained, capsys):
     Image.new("L", (9, 8)).save("wide.png")
     Path("text.png").write_text("no image")
     Path("folder.png").mkdir()
-    assert "wide.png" in refused(capsys, "predict", str(trained), "wide.png")
-    for name in ("text.png", "folder.png", "absent.png"):
-        assert name in refused(capsys, "predict", str(trained), name)
+    Image.new("L", (8, 8)).save("good.png")
+    bad = ["wide.png", "text.png", "folder.png", "absent.png"]
+    capsys.readouterr()
+    assert main(["predict", str(trained), *bad[:2], "good.png", *bad[2:]]) == 1
+    captured = capsys.readouterr()
+    assert [line.split()[0] for line in captured.out.splitlines()] == ["good.png"]
+    lines = captured.err.splitlines()
+    assert [name in line for name, line in zip(bad, lines[:-1], strict=True)] == [True] * 4
+    assert lines[-1] == "jcnn: 4 of 5 files could not be read"
+    assert main(["predict", str(trained), "text.png", "good.png", "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["predictions"]
+    assert "text.png is not an image" in first["error"]
+    assert second["file"] == "good.png"
 
 
 def test_an_output_folder_that_can_t_be_used(trained, capsys):
@@ -252,7 +343,11 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     for file in Path("run/checkpoints").rglob("*"):
         if file.is_file():
             file.write_bytes(b"damaged")
-    assert "checkpoint" in refused(capsys, "evaluate", "run")
+    assert main(["evaluate", "run"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("jcnn: ") for line in lines)
+    assert all("is damaged and was left alone" in line for line in lines[:-1])
+    assert "checkpoint" in lines[-1]
     shutil.rmtree("run/checkpoints")
     assert "checkpoint" in refused(capsys, "evaluate", "run")
     Path("run/experiment.toml").write_text("[")
@@ -319,7 +414,7 @@ def test_without_the_extra_it_says_what_to_install():
 def test_the_real_command_starts_itself_again_at_most_once(monkeypatch):
     for name in ("JCNN_ALLOCATOR", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    process = start("train", "a.toml", "--out", "run", JAX_PLATFORMS="cpu")
+    process = start("train", "a.toml", "--out", "run", "--verbose", JAX_PLATFORMS="cpu")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out.splitlines()[-1].startswith("test accuracy")

@@ -33,3 +33,17 @@ def write_image(path, seed=0, size=(12, 10)):
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return pixels
+
+
+def write_colours(folder, counts, size=(24, 20), splits=("",)):
+    """Write images whose colour says their class: ``counts[name]`` for each split."""
+    for split in splits:
+        for hue, (name, count) in enumerate(counts.items()):
+            for k in range(count):
+                path = folder / split / name / f"{k:03}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draws = np.random.default_rng((hue, k, len(split)))
+                pixels = draws.integers(0, 90, (size[1], size[0], 3), np.uint8)
+                pixels[..., hue % 3] += 120
+                Image.fromarray(pixels).save(path)
+    return folder

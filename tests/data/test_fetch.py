@@ -210,7 +210,7 @@ def test_the_embedded_digits_need_no_download(own_folder):
 def test_an_unknown_data_set_is_named(act):
     with pytest.raises(UserError, match=r"no data set 'minst' \(did you mean 'mnist'\?\)"):
         act("minst")
-    with pytest.raises(UserError, match="'image_folder' is a folder of your own images"):
+    with pytest.raises(UserError, match="'image_folder' is a folder of your own files"):
         act("image_folder")
 
 

@@ -6,6 +6,9 @@ from jcnn.data import Fsdd, MelFrontEnd
 from jcnn.data.mel import mel_bank
 from jcnn.errors import UserError
 from tests.data.formats import tone, write_wav
+from tests.optional import optional
+
+soundfile, reads_sound = optional("soundfile")
 
 
 @pytest.fixture
@@ -20,6 +23,7 @@ def recordings(own_folder):
     return folder
 
 
+@reads_sound
 def test_the_official_test_set_is_indices_0_to_4(recordings):
     data = Fsdd().load()
     assert data.train.x.shape == (8, 64, 16)
@@ -28,6 +32,7 @@ def test_the_official_test_set_is_indices_0_to_4(recordings):
     assert sorted(data.test.y.tolist()) == [0] * 10 + [1] * 10
 
 
+@reads_sound
 def test_a_speaker_can_be_held_out(recordings):
     data = Fsdd(held_out_speaker="bob").load()
     assert (len(data.train), len(data.test)) == (14, 14)
@@ -40,6 +45,7 @@ def test_an_unknown_speaker_is_named(recordings):
         Fsdd(held_out_speaker="bop").load()
 
 
+@reads_sound
 def test_a_validation_set_has_all_speakers(recordings):
     (recordings / "0_ada_5.wav").rename(recordings / "0_ada_9.wav")
     data = Fsdd(validation_count=4).load()
@@ -53,17 +59,15 @@ def test_a_stray_file_is_named(recordings):
         Fsdd().load()
 
 
+@reads_sound
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda p: write_wav(p, tone(440, rate=16000), rate=16000), "16000 samples.*expected 8000"),
-        (lambda p: write_wav(p, tone(440), channels=2), r"2 channels: expected one \(mono\)"),
-        (lambda p: write_wav(p, tone(440), width=4), "32 bits per sample: expected 16"),
         (lambda p: write_wav(p, []), "holds no sound"),
-        (lambda p: p.write_bytes(b""), "not an intact WAV file: it ends within its header"),
-        (lambda p: p.write_bytes(b"RIFF"), "not an intact WAV file"),
-        (lambda p: p.write_bytes(b"no sound, but text" * 10), "not an intact WAV file"),
-        (lambda p: p.unlink() or p.mkdir(), "cannot be read: Is a directory"),
+        (lambda p: p.write_bytes(b""), "not an intact recording"),
+        (lambda p: p.write_bytes(b"RIFF"), "not an intact recording"),
+        (lambda p: p.write_bytes(b"no sound, but text" * 10), "not an intact recording"),
+        (lambda p: p.unlink() or p.mkdir(), "is a folder: expected a recording"),
     ],
 )
 def test_a_wrong_recording_is_named(recordings, write, message):
@@ -73,11 +77,12 @@ def test_a_wrong_recording_is_named(recordings, write, message):
     assert str(recordings / "1_bob_3.wav") in str(raised.value)
 
 
+@reads_sound
 @pytest.mark.parametrize("length", [-1, -2, -1001, 46])
 def test_a_recording_cut_short_is_named(recordings, length):
     path = recordings / "1_bob_3.wav"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(UserError, match=r"1_bob_3\.wav is cut short: .* announces 1840 samples"):
+    with pytest.raises(UserError, match=r"1_bob_3\.wav is cut short: .* announces 3680 bytes"):
         Fsdd().read_example(path)
 
 
@@ -86,6 +91,7 @@ def test_missing_recordings_say_how_to_get_them(own_folder):
         Fsdd().load()
 
 
+@reads_sound
 def test_an_example_is_a_recording(recordings):
     example = Fsdd().read_example(recordings / "0_ada_0.wav")
     assert example.shape == Fsdd().input_shape == (64, 16)
@@ -161,6 +167,7 @@ def test_an_impossible_front_end_is_refused(keys, message):
         MelFrontEnd(**keys)
 
 
+@reads_sound
 def test_the_published_recordings_are_split_officially(data_folder):
     if not (data_folder / "fsdd").is_dir():
         pytest.skip("no spoken digits there")

@@ -7,6 +7,7 @@ from PIL import Image
 from jcnn.data import Cifar10, Digits, Mnist, Usps
 from jcnn.data.image import read_pixels
 from jcnn.errors import UserError
+from tests.optional import optional
 
 GRAY = (4, 3, 1)
 
@@ -107,8 +108,77 @@ def test_what_is_no_image_is_named(tmp_path, ramp):
 
 
 def test_an_enormous_image_is_refused_without_a_warning(tmp_path, ramp, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UserError, match="far too large"):
+        with pytest.raises(UserError, match=r"a\.png has more pixels .* JCNN_MAX_MEGAPIXELS"):
             read_pixels(save(tmp_path / "a.png", ramp), GRAY)
+
+
+def test_floats_from_0_to_1_are_as_bright_as_bytes(tmp_path, ramp):
+    """A TIFF of floats from 0 to 1 was all black."""
+    expected = read_pixels(save(tmp_path / "a.png", ramp), GRAY)
+    for scale in (1, 255):
+        floats = Image.fromarray((ramp / 255 * scale).astype(np.float32))
+        floats.save(tmp_path / "f.tif")
+        np.testing.assert_array_equal(read_pixels(tmp_path / "f.tif", GRAY), expected)
+
+
+@pytest.mark.parametrize("value", [-0.1, 256.0, np.nan])
+def test_floats_that_are_no_brightness_are_named(tmp_path, ramp, value):
+    floats = (ramp / 255).astype(np.float32)
+    floats[0, 0] = value
+    Image.fromarray(floats).save(tmp_path / "f.tif")
+    with pytest.raises(UserError, match=r"f\.tif has floats from .* expected 0 to 1, or 0 to 255"):
+        read_pixels(tmp_path / "f.tif", GRAY)
+
+
+def test_marks_of_a_camera_that_cannot_be_written_again_are_no_hindrance(tmp_path, ramp):
+    """A signed rational in EXIF ended in struct.error."""
+    marks = Image.Exif()
+    marks[0x0112] = 6  # orientation
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.repeat(np.repeat(ramp, 8, 0), 8, 1)).save(path, exif=marks.tobytes())
+    content = path.read_bytes()
+    tag = content.index(bytes.fromhex("0112"), content.index(b"Exif"))
+    # two entries instead of one: the second, an exposure bias, is of a type that claims to be long
+    damaged = bytearray(content)
+    damaged[tag + 2 : tag + 4] = (3).to_bytes(2, "big")
+    path.write_bytes(bytes(damaged))
+    assert read_pixels(path, (24, 32, 1)).shape == (24, 32, 1)
+
+
+def test_damaged_marks_turn_nothing(tmp_path, ramp):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(ramp).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(30))
+    assert read_pixels(path, GRAY).shape == GRAY
+
+
+def test_the_largest_image_that_is_read_can_be_set(tmp_path, ramp, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    path = save(tmp_path / "a.png", ramp)
+    monkeypatch.setenv("JCNN_MAX_MEGAPIXELS", "1")
+    assert read_pixels(path, GRAY).shape == GRAY
+    monkeypatch.setenv("JCNN_MAX_MEGAPIXELS", "many")
+    with pytest.raises(UserError, match="JCNN_MAX_MEGAPIXELS is 'many'"):
+        read_pixels(path, GRAY)
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JPG", ".avif", ".webp", ".tiff", ".ppm"])
+def test_formats_are_read_by_their_usual_names(tmp_path, ending):
+    pixels = np.full((16, 16, 3), 200, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"a{ending}", quality=95)
+    read = read_pixels(tmp_path / f"a{ending}", (16, 16, 3))
+    np.testing.assert_allclose(read, 200 / 255, atol=0.02)
+
+
+def test_an_image_of_a_telephone_is_read_or_says_what_reads_it(tmp_path, monkeypatch):
+    heif, _ = optional("pillow_heif")
+    if heif is None:
+        (tmp_path / "a.heic").write_bytes(b"?")
+        with pytest.raises(UserError, match=r"a\.heic is a HEIF image.*pip install 'jcnn\[heif\]'"):
+            read_pixels(tmp_path / "a.heic", GRAY)
+        return
+    heif.register_heif_opener()
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "a.heic")
+    np.testing.assert_allclose(read_pixels(tmp_path / "a.heic", (16, 16, 3)), 200 / 255, atol=0.02)

@@ -31,14 +31,14 @@ def same(first, second):
 def test_a_stream_follows_the_protocol(photographs):
     stream = config().stream()
     assert isinstance(stream, StreamingDataset)
-    assert (stream.train_count, stream.test_count) == (10, 6)
+    assert (stream.train_count, len(stream.labels("test"))) == (10, 6)
     assert stream.classes == ("cat", "dog")
     x, y = take(stream, 1)[0]
     assert (x.shape, x.dtype, y.shape, y.dtype) == ((4, 8, 8, 3), np.float32, (4,), np.int32)
 
 
 def test_test_batches_hold_every_image_once_in_order(photographs):
-    batches = list(config().stream().test_batches(4))
+    batches = list(config().stream().batches("test", 4))
     assert [len(y) for _, y in batches] == [4, 2]
     assert np.concatenate([y for _, y in batches]).tolist() == [0, 0, 0, 1, 1, 1]
     expected = config().load().test
@@ -124,9 +124,9 @@ def test_an_example_of_any_size_is_cut_from_the_middle(tmp_path):
 
 def test_train_count_and_validation_count_choose_images(photographs):
     stream = config(train_count=4, validation_count=2).stream()
-    assert (stream.train_count, stream.test_count) == (4, 2)
-    assert stream.train.names == ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
-    assert stream.test.names == ("cat/4.png", "dog/4.png")
+    assert (stream.train_count, len(stream.labels("test"))) == (4, 2)
+    assert stream.lists.train.names == ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
+    assert stream.lists.test.names == ("cat/4.png", "dog/4.png")
 
 
 def test_classes_are_known_without_any_image(own_folder):

@@ -7,8 +7,18 @@ from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
+# Those that compile a second program of another framework, and second derivatives.
+LONG = {"flax_and_equinox", "forward_mode"}
+
+
 @pytest.mark.usefixtures("mathematics")
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name, marks=pytest.mark.slow if page.stem in LONG else ())
+        for page, name in zip(PAGES, NAMES, strict=True)
+    ],
+)
 def test_python_blocks_run_as_shown(page):
     run(page)
 
@@ -38,3 +48,7 @@ def test_blocks_share_a_namespace(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n```python\n>>> a + 1\n2\n>>> b = 3\n```\n")
     assert run(page)["b"] == 3
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120

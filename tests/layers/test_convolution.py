@@ -107,8 +107,9 @@ def test_layer_that_does_not_fit_says_why(layer, shape, message):
         {"window": 0},
         {"window": [3, -1]},
         {"window": 2.5},
-        {"padding": "same"},
-        {"padding": -1},
+        {"padding": "HALF"},
+        {"padding": 0.5},
+        {"padding": [-1, True]},
         {"padding": [[1, 2, 3]]},
         {"bias": "both"},
         {"initializer": "he"},
@@ -120,3 +121,33 @@ def test_layer_that_does_not_fit_says_why(layer, shape, message):
 def test_wrong_fields_are_refused(wrong):
     with pytest.raises(ValidationError):
         Conv(**{"features": 4, "window": 3, **wrong})
+
+
+def test_names_of_paddings_are_kept_in_capitals():
+    assert Conv(features=4, window=3, padding="same_lower").padding == "SAME_LOWER"
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (Conv(features=4, window=3, padding="circular", strides=2), (7, 8, 3), (4, 4, 4)),
+        (Conv(features=4, window=3, padding=-1), (7, 8, 3), (3, 4, 4)),
+        (ConvTranspose(features=2, window=3, strides=2, padding=1), (4, 3), (7, 2)),
+        (
+            ConvTranspose(features=2, window=3, strides=2, padding=1, output_padding=1),
+            (4, 3),
+            (8, 2),
+        ),
+        (ConvTranspose(features=2, window=2, padding=((-1, -2),)), (4, 3), (8, 2)),
+    ],
+)
+def test_shapes_of_borders(layer, shape, expected):
+    assert layer.output_shape(shape) == expected
+
+
+def test_output_padding_is_refused_where_the_strides_are_smaller():
+    layer = ConvTranspose(features=2, window=3, strides=2, output_padding=2)
+    with pytest.raises(UserError, match="output_padding must be smaller than the strides"):
+        layer.output_shape((4, 3))
+    with pytest.raises(ValidationError):
+        ConvTranspose(features=2, window=3, output_padding=-1)

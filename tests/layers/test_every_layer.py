@@ -33,6 +33,19 @@ def test_examples_cover_all_layers():
     assert {layer.type for layer, _ in EXAMPLES} == set(union)
 
 
+@pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
+def test_no_rank_is_promoted_in_training(namespace):
+    with jax.numpy_rank_promotion("raise"):
+        for layer, shape in EXAMPLES:
+            params, state = _shapes(layer, shape)
+            apply = partial(_apply, layer, ops=namespace)
+
+            def total(params, state, x, apply=apply):
+                return apply(params, state, x)[0].sum()
+
+            jax.eval_shape(jax.grad(total), params, state, _input(shape))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_output_shape_is_what_apply_gives(example, training):
     layer, shape = example

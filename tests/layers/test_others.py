@@ -81,6 +81,28 @@ def test_batch_norm_evaluates_with_its_state_and_leaves_it():
     assert after is state
 
 
+def test_running_statistics_of_half_precision_are_those_of_float32():
+    """Of a mean of 8 bfloat16 holds three digits, the running one seven."""
+    layer = layers.BatchNorm(momentum=0.0)
+    params, state = layer.init(KEY, (2,))
+    x = (8 + jax.random.normal(KEY, (512, 2))).astype(jnp.bfloat16)
+    y, state = _apply(layer, params, state, x, training=True)
+    assert y.dtype == jnp.bfloat16
+    wide = np.asarray(x, np.float64)
+    assert np.allclose(state["mean"], wide.mean(0), rtol=1e-6)
+    assert np.allclose(state["variance"], wide.var(0), rtol=1e-5)
+    evaluated, _ = _apply(layer, params, state, x)
+    assert np.allclose(evaluated, y, rtol=0.01, atol=0.01)
+
+
+def test_no_example_leaves_the_running_statistics():
+    layer = layers.BatchNorm()
+    params, state = layer.init(KEY, (4, 2))
+    y, after = _apply(layer, params, state, jnp.zeros((0, 4, 2)), training=True)
+    assert y.shape == (0, 4, 2)
+    assert after is state
+
+
 def test_dropout_acts_in_training_only():
     layer, x = layers.Dropout(drop_rate=0.25), jnp.ones((100, 100))
     y, _ = _apply(layer, {}, {}, x, training=True, key=KEY)
@@ -119,3 +141,18 @@ def test_residual_shortcut_has_parameters_of_its_own():
     assert params["layers"]["conv_1"]["w"].shape == (3, 3, 2, 4)
     assert params["shortcut"]["conv_1"]["w"].shape == (1, 1, 2, 4)
     assert layer.cost((4, 4, 2)).parameters == 9 * 8 + 4 + 8 + 4
+
+
+def test_a_border_may_come_from_the_input_itself():
+    x = jnp.arange(1.0, 4.0).reshape(1, 3, 1)
+    for mode, expected in {
+        "circular": [3, 1, 2, 3, 1],
+        "reflect": [2, 1, 2, 3, 2],
+        "replicate": [1, 1, 2, 3, 3],
+    }.items():
+        y, _ = _apply(layers.Pad(padding=1, mode=mode), {}, {}, x)
+        assert y.ravel().tolist() == expected
+    with pytest.raises(UserError, match='padding must be at least 0 with mode = "reflect"'):
+        layers.Pad(padding=-1, mode="reflect").output_shape((4, 3))
+    with pytest.raises(UserError, match="leaves nothing of the input 4"):
+        layers.Pad(padding=-2).output_shape((4, 3))

@@ -14,7 +14,8 @@ from jax import lax
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, allow_winograd, fold, forced, overlap_add, xla
 from jcnn.lowering.blocks import block_size
-from jcnn.lowering.choice import OPERATIONS, TINY, applicable, choose
+from jcnn.lowering.choice import TINY, applicable, choose
+from jcnn.lowering.policy import OPERATIONS
 from tests.selection import slow_unless
 
 ONE = (1, 1)

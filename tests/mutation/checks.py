@@ -126,6 +126,30 @@ def _finite(f: Callable[[jax.Array], jax.Array]) -> bool:
     return bool(jnp.isfinite(y).all() and (jnp.abs(da) <= 1).all())
 
 
+def masked_classes(ops: Any) -> bool:
+    """Classes of -inf are as if they were not there; a label that is none counts nothing."""
+    logits = np.where(np.arange(12).reshape(2, 6) % 3 == 1, -np.inf, LARGE.repeat(2, 1) / 100)
+    there = np.flatnonzero(np.isfinite(logits[0])), np.flatnonzero(np.isfinite(logits[1]))
+    dl, y = np.array([1.0, -2.0]), np.array([0, 5])
+
+    def run(a: jax.Array, y: jax.Array) -> list[jax.Array]:
+        value, pull = jax.vjp(lambda a: ops.softmax_cross_entropy(a, y, label_smoothing=0.3), a)
+        return [value, *pull(jnp.asarray(dl))]
+
+    few = np.stack([row[k] for row, k in zip(logits, there, strict=True)])
+    few_y = np.array([np.flatnonzero(k == i)[0] for k, i in zip(there, y, strict=True)])
+    value, da = _results(run, logits, y)
+    expected, of_few = _results(run, few, few_y)
+    whole = np.zeros_like(logits)
+    for row, k, part in zip(whole, there, of_few, strict=True):
+        row[k] = part
+    none = _results(run, logits, np.array([-1, 6]))
+    right = [expected, whole, np.zeros(2), np.zeros_like(logits)]
+    where = np.array([False, False])
+    nan = ops.softmax_cross_entropy(jnp.asarray(LARGE), np.full((2, 3), np.nan), where=where)
+    return _all_near([value, da, *none, nan], [*right, np.zeros(2)], rtol=1e-9, atol=1e-12)
+
+
 def sums_in_float32(ops: Any) -> bool:
     """A sum of halves is rounded once: of 1 and eight parts that one by one would be lost."""
     x = jnp.full((1, 9, 1), 2.0**-9, jnp.bfloat16).at[0, 0].set(1)

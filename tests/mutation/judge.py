@@ -11,7 +11,8 @@ import jax
 
 import jcnn.ops
 from jcnn.geometry import Geometry, place
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import (
@@ -19,6 +20,7 @@ from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
     exact,
+    masked_classes,
     pools_directly,
     sums_in_float32,
     under_vmap,
@@ -71,6 +73,8 @@ LOWERINGS = {
 RULES = {
     "bias": ("dense", "correlate"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
+    "precision": ("average_pool", "batch_norm"),
+    "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
     "mapped": ("correlate", "dense"),
     "mapping": ("correlate", "convolve_transpose"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
@@ -199,6 +203,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
+    if name == "classification":
+        yield Check("masked classes", masked_classes)
 
 
 def _module(op: str) -> str:

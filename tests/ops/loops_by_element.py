@@ -70,7 +70,7 @@ def softmax(dy, x):
     """dz_j / da_k = z_j ([j = k] - z_k)."""
     z, dx = np.zeros_like(x), np.zeros_like(x)
     for row in np.ndindex(x.shape[:-1]):
-        raised = [math.exp(a) for a in x[row]]
+        raised = [math.exp(a - max(x[row])) for a in x[row]]
         z[row] = [a / sum(raised) for a in raised]
         for j, k in np.ndindex(len(raised), len(raised)):
             dx[(*row, k)] += dy[(*row, j)] * z[(*row, j)] * ((j == k) - z[(*row, k)])
@@ -94,17 +94,17 @@ def batch_norm(cotangents, x, scale, offset, *, epsilon=1e-5):
     mean, variance, dscale, doffset = (np.zeros_like(scale) for _ in range(4))
     for c in range(x.shape[-1]):
         a, d = x[..., c].ravel(), dy[..., c].ravel()
-        count = len(a)
+        count = len(a) or 1
         mean[c] = sum(a) / count
         variance[c] = sum((a - mean[c]) ** 2) / count
         root = math.sqrt(variance[c] + epsilon)
         hat = (a - mean[c]) / root
         y[..., c] = (scale[c] * hat + offset[c]).reshape(x.shape[:-1])
         da = np.zeros_like(a)
-        for i, j in np.ndindex(count, count):
+        for i, j in np.ndindex(len(a), len(a)):
             dhat = ((i == j) - 1 / count - hat[i] * hat[j] / count) / root
             da[j] += d[i] * scale[c] * dhat
-        for j in range(count):
+        for j in range(len(a)):
             da[j] += dmean[c] / count + dvariance[c] * 2 * (a[j] - mean[c]) / count
             dscale[c] += d[j] * hat[j]
             doffset[c] += d[j]
@@ -144,7 +144,7 @@ def local_response_norm(dy, x, *, size=5, offset=2.0, scale=1e-4, power=0.75):
 
 def mean_squared_error(dl, prediction, target):
     loss, dg = np.zeros_like(dl), np.zeros_like(prediction)
-    outputs = math.prod(prediction.shape[1:])
+    outputs = math.prod(prediction.shape[1:])  # none: no error
     for index, g in np.ndenumerate(prediction):
         error = g - target[index]
         loss[index[0]] += error**2 / outputs
@@ -164,16 +164,27 @@ def binary_cross_entropy(dl, logits, target):
     return loss, (da, dy)
 
 
-def softmax_cross_entropy(dl, logits, labels, *, label_smoothing=0.0):
-    """l = -sum_k p_k ln g_k, g = softmax(a), by the chain rule through softmax's Jacobian."""
-    count, classes = logits.shape
-    loss, da, dlabels = np.zeros(count), np.zeros_like(logits), np.zeros_like(logits)
-    for i, k in np.ndindex(count, classes):
-        label = labels[i, k] if labels.ndim == 2 else float(labels[i] == k)
-        p = (1 - label_smoothing) * label + label_smoothing / classes
-        g = np.exp(logits[i]) / sum(np.exp(logits[i]))
-        loss[i] -= p * math.log(g[k])
-        for j in range(classes):
-            da[i, j] += dl[i] * -p / g[k] * g[k] * ((k == j) - g[j])
-        dlabels[i, k] = dl[i] * -(1 - label_smoothing) * math.log(g[k])
-    return loss, (da, dlabels) if labels.ndim == 2 else (da,)
+def softmax_cross_entropy(dl, logits, labels, *, axis=-1, where=None, label_smoothing=0.0):
+    """l = -sum_k p_k ln g_k, g = softmax(a), by the chain rule through softmax's Jacobian.
+
+    Over the classes that are not masked: those of -inf are taken out before.
+    """
+    whole = labels.ndim < logits.ndim
+    loss, da, dlabels = np.zeros(dl.shape), np.zeros_like(logits), np.zeros_like(logits)
+    # views: what is written into them is written into the gradients
+    a, da_last, dlabels_last = (np.moveaxis(b, axis, -1) for b in (logits, da, dlabels))
+    y = labels if whole else np.moveaxis(labels, axis, -1)
+    for i in np.ndindex(dl.shape):
+        if where is not None and not where[i]:
+            continue
+        there = [k for k in range(a.shape[-1]) if a[i][k] > -math.inf]
+        g = np.exp(a[i][there] - max(a[i][there]))
+        g /= sum(g)
+        label = [float(y[i] == k) if whole else y[i][k] for k in there]
+        p = [(1 - label_smoothing) * b + label_smoothing / len(there) for b in label]
+        for k, class_k in enumerate(there):
+            loss[i] -= p[k] * math.log(g[k])
+            for j, class_j in enumerate(there):
+                da_last[i][class_j] += dl[i] * -p[k] / g[k] * g[k] * ((k == j) - g[j])
+            dlabels_last[i][class_k] = dl[i] * -(1 - label_smoothing) * math.log(g[k])
+    return loss, (da,) if whole else (da, dlabels)

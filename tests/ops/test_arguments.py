@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops
+from jcnn import ops, reference
 from tests.cases import CASES, representative
 from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
 from tests.tolerances import tolerance
@@ -36,12 +36,12 @@ REFUSED_OPTIONS = [
     ({"groups": 3}, ValueError, "groups must divide the channels 4 and 2, found 3"),
     ({"groups": 2.0}, TypeError, "groups must be an integer, found 2.0"),
     ({"groups": 2}, ValueError, "w must have C / groups = 2 input channels for x with 4 channels"),
-    ({"padding": "HALF"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'HALF'"),
-    ({"padding": "same"}, ValueError, "padding must be 'VALID', 'SAME' or 'FULL', found 'same'"),
-    ({"padding": -1}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": "HALF"}, ValueError,
+     "padding must be one of VALID, SAME, SAME_LOWER, FULL, CIRCULAR, REFLECT, REPLICATE, "
+     "found 'HALF'"),
     ({"padding": ((0, 1),)}, ValueError, "one pair for each of the 2 spatial axes"),
-    ({"padding": 0.5}, ValueError, "padding must be 'VALID', 'SAME', 'FULL', an integer, or one"),
-    ({"padding": ((0, -1), (0, 0))}, ValueError, "padding must be at least 0, found -1"),
+    ({"padding": 0.5}, ValueError, "padding must be a name (VALID, SAME, SAME_LOWER, FULL, "),
+    ({"padding": True}, TypeError, "padding must be an integer, found True"),
     ({"padding": ((0, 1, 2), 0)}, ValueError, "padding must have one entry for each of the 2"),
     ({"padding": ((0, 1.5), 0)}, TypeError, "padding must be an integer, found 1.5"),
 ]  # fmt: skip
@@ -92,6 +92,36 @@ def test_a_transposed_convolution_has_to_leave_something():
     refused(ValueError, sentence, ops.convolve_transpose, IMAGE, KERNEL, padding=4)
 
 
+@pytest.mark.parametrize("op", WINDOWED[:2], ids=NAME)
+def test_a_crop_has_to_leave_something(op):
+    sentence = "padding ((-6, 4), (0, 0)) leaves nothing of the input 6x6"
+    refused(ValueError, sentence, op, IMAGE, KERNEL, padding=((-6, 4), 0))
+    refused(ValueError, "window 3x3 is larger than its input 6x6 (with padding -2)", op, IMAGE,
+            KERNEL, padding=-2)  # fmt: skip
+
+
+def test_output_padding_stays_below_the_strides():
+    op = ops.convolve_transpose
+    for more in (2, (0, 2)):
+        sentence = "output_padding must be smaller than the strides (2, 2) or the dilation (1, 1)"
+        refused(ValueError, sentence, op, IMAGE, KERNEL, strides=2, output_padding=more)
+    refused(ValueError, "output_padding must be at least 0, found -1", op, IMAGE, KERNEL,
+            output_padding=-1)  # fmt: skip
+    refused(ValueError, "output_padding goes with padding of zeros, found CIRCULAR", op, IMAGE,
+            KERNEL, strides=2, padding="circular", output_padding=1)  # fmt: skip
+
+
+def test_pad_refuses():
+    refused(ValueError, "mode must be one of ZEROS, CIRCULAR, REFLECT, REPLICATE, found 'edge'",
+            ops.pad, IMAGE, 1, mode="edge")  # fmt: skip
+    refused(TypeError, "padding must be integers here, found 'SAME'", ops.pad, IMAGE, "SAME")
+    sentence = "padding ((-3, -3), (-3, -3)) leaves nothing of the input 6x6"
+    refused(ValueError, sentence, ops.pad, IMAGE, -3)
+    sentence = "padding must be at least 0 with mode REFLECT, found ((-1, 1), (0, 0))"
+    refused(ValueError, sentence, ops.pad, IMAGE, ((-1, 1), 0), mode="reflect")
+    refused(ValueError, "x must have a batch axis, at least one spatial axis", ops.pad, ROW, 1)
+
+
 @pytest.mark.parametrize("op", POOLS, ids=NAME)
 def test_pools_refuse(op):
     refused(ValueError, "x must have a batch axis, at least one spatial axis", op, ROW, 2)
@@ -103,7 +133,18 @@ def test_pools_refuse(op):
     refused(ValueError, "window 7x7 is larger than its input 6x6", op, IMAGE, 7)
     sentence = "padding must be smaller than the window (2, 2), found ((2, 2), (2, 2))"
     refused(ValueError, sentence, op, IMAGE, 2, padding=2)
-    refused(ValueError, "padding must be 'VALID', 'SAME' or 'FULL'", op, IMAGE, 2, padding="NONE")
+    refused(ValueError, "padding must be one of VALID, SAME,", op, IMAGE, 2, padding="NONE")
+    sentence = "ceil_mode goes with padding of zeros, found "
+    refused(
+        ValueError,
+        sentence + "ZEROS of ((-1, 0)",
+        op,
+        IMAGE,
+        2,
+        padding=((-1, 0), 0),
+        ceil_mode=True,
+    )
+    refused(ValueError, sentence + "REFLECT", op, IMAGE, 2, padding="reflect", ceil_mode=True)
 
 
 def test_other_pools_refuse():
@@ -152,13 +193,22 @@ def test_losses_refuse():
         refused(ValueError, sentence, op, ROW, CHANNEL)
         refused(ValueError, f"{name} and target must share", op, np.zeros(()), np.zeros(()))
     loss = ops.softmax_cross_entropy
-    refused(ValueError, "logits must be (N, K) with K >= 1, found (4,)", loss, CHANNEL, LABELS)
-    refused(ValueError, "logits must be (N, K) with K >= 1", loss, np.zeros((3, 0)), LABELS)
+    refused(ValueError, "logits must be (..., K) with K >= 1, found a", loss, np.zeros(()), LABELS)
+    refused(ValueError, "axis must be one of logits' 2 axes, found 2", loss, ROW, LABELS, axis=2)
+    refused(ValueError, "logits must be (..., K) with K >= 1", loss, np.zeros((3, 0)), LABELS)
+    refused(ValueError, "labels of dtype int32 must be () for logits", loss, CHANNEL, LABELS)
     refused(ValueError, "labels of dtype int32 must be (3,) for logits", loss, ROW, LABELS[:2])
     refused(ValueError, "must be (3, 4) for logits (3, 4), found (4,)", loss, ROW, CHANNEL)
     for smoothing in (-0.1, 1.1, np.nan):
         sentence = f"label_smoothing must be in [0, 1], found {smoothing}"
         refused(ValueError, sentence, loss, ROW, LABELS, label_smoothing=smoothing)
+    refused(TypeError, "where must be boolean, found int32", loss, ROW, LABELS, where=LABELS)
+    sentence = "where must be (3,), one an example, found (3, 4)"
+    refused(ValueError, sentence, loss, ROW, LABELS, where=ROW > 0)
+    for label in (4, -1):
+        sentence = f"labels must be classes from 0 to 3, found {label}; what is to be left out"
+        refused(ValueError, sentence, loss, ROW, np.array([0, label, 1]))
+        loss(ROW, np.array([0, label, 1]), where=np.array([True, False, True]))
 
 
 FIRST = {case.op: case for case in reversed(representative())}
@@ -173,7 +223,8 @@ def test_only_floating_arrays_of_one_dtype(case):
             refused(TypeError, "must be floating point, found int32", function, *others)
         others[place] = args[place].astype(bool)
         refused(TypeError, "must be floating point, found bool", function, *others)
-        if len(differentiable(args)) > 1:
+        normalised = case.op.startswith("batch_norm") and place == 0  # beside channels in float32
+        if len(differentiable(args)) > 1 and not normalised:
             others[place] = args[place].astype(jnp.bfloat16)
             refused(TypeError, "all arrays must share one dtype, found", function, *others)
 
@@ -210,9 +261,28 @@ def _view(a):
 def test_lists_and_numbers_of_numpy_will_do():
     x = np.ones((1, 4, 4, 1), np.float32)
     expected = ops.max_pool(x, 2, strides=1, padding=1)
-    for two, one in ((np.int64(2), np.int32(1)), ([2, 2], [1, 1]), (np.array([2, 2]), (1, 1))):
-        found = ops.max_pool(x, two, strides=one, padding=[one, np.uint8(1)])
-        assert (found == expected).all()
+    numbers = [
+        (np.int64(2), np.int32(1)), ([2, 2], [1, 1]), (np.array([2, 2]), (1, 1)),
+        (np.array(2), np.array(1)), (jnp.array(2), jnp.array(1)),
+    ]  # fmt: skip
+    for two, one in numbers:
+        for namespace in (ops, reference):
+            found = namespace.max_pool(x, two, strides=one, padding=[one, np.uint8(1)])
+            assert (found == expected).all()
+    w = np.ones((2, 2, 1, 1), np.float32)
+    for one in (np.array(1), np.int8(1), [1, 1]):
+        options = {"strides": one, "dilation": one, "padding": one}
+        for namespace in (ops, reference):
+            assert namespace.correlate(x, w, **options).shape == (1, 5, 5, 1)
+
+
+@pytest.mark.parametrize("name", ["valid", "Same", "same_lower", "Full", "circular"])
+def test_names_of_paddings_are_in_any_case(name):
+    for op, w in ((ops.correlate, KERNEL), (ops.convolve_transpose, KERNEL), (ops.square_pool, 3)):
+        if (op, name) != (ops.square_pool, "Full"):
+            found, expected = (jax.eval_shape(lambda x, p=p, op=op, w=w: op(x, w, padding=p), IMAGE)
+                               for p in (name, name.upper()))  # fmt: skip
+            assert found == expected
 
 
 def test_every_operation_is_tried_here():

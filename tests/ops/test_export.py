@@ -116,7 +116,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"
 
 @pytest.mark.parametrize(
     "path",
-    slow_unless(lambda path: path.stem in ("digits", "alexnet_2012"), CONFIGS),
+    slow_unless(lambda path: path.stem == "alexnet_2012", CONFIGS),
     ids=lambda path: path.stem,
 )
 def test_a_config_s_model_and_its_gradient(path):

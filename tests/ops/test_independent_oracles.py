@@ -28,7 +28,9 @@ WINDOWED = {
     "2d-bias-a-position", "2d-same-strided", "2d-full", "2d-uneven-padding",
     "2d-dilation-stride-padding", "2d-two-groups", "2d-depthwise-multiplier", "3d-strided-same",
     "1d-overlapping", "2d-stride-over-window", "2d-overlapping", "2d-unequal-window", "2d-same",
-    "3d",
+    "3d", "2d-circular-strided", "2d-reflect-dilation", "1d-replicate", "2d-same-lower", "2d-crop",
+    "1d-output-padding-cut-less", "2d-output-padding", "1d-same-output-padding", "2d-ceil",
+    "1d-ceil-begins-beyond", "2d-circular", "2d-without-padding", "2d-ceil-without-padding",
 }  # fmt: skip
 COUNT = Counter(case.op for case in CASES)
 LOOPED = [case for case in CASES if COUNT[case.op] < 15 or case.name in WINDOWED]

@@ -244,3 +244,55 @@ def test_the_gradient_of_a_window_with_nan_reaches_one_element_at_most(window):
 
 def test_the_gradient_of_a_global_max_pool_with_nan_goes_to_the_first():
     assert routed(ops.global_max_pool, signal(1.0, nan, 2.0, nan))[1] == [0, 1, 0, 0]
+
+
+# --- large numbers in the normalisations ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e7, 0.1, -3e30])
+def test_a_constant_channel_is_normalised_to_its_offset(value):
+    """A mean that rounding moves by one unit of 1e7 would give minus one."""
+    one = np.ones(1, np.float32)
+    for count in (12, 100, 3000):
+        x = np.full((count, 1), value, np.float32)
+        y, mean, variance = jax.jit(ops.batch_norm)(x, one, 2 * one)
+        assert (y == 2).all()
+        assert mean == x[0]
+        assert variance == 0
+
+
+def test_what_all_values_of_a_channel_share_takes_no_digits():
+    generator = np.random.default_rng(0)
+    x = (1e6 + generator.standard_normal((1000, 2))).astype(np.float32)
+    scale, offset, dy = (generator.standard_normal(n).astype(np.float32) for n in (2, 2, x.shape))
+
+    @jax.jit
+    def run(x, dy):
+        y, pull = jax.vjp(lambda x: ops.batch_norm(x, scale, offset)[0], x)
+        return y, pull(dy)[0]
+
+    y, dx = run(x, dy)
+    wide = x.astype(np.float64)
+    root = np.sqrt(wide.var(0) + 1e-5)
+    hat = (wide - wide.mean(0)) / root
+    np.testing.assert_allclose(y, hat * scale + offset, rtol=1e-5, atol=1e-6)
+    expected = scale / root * (dy - dy.mean(0, dtype=float) - hat * (dy * hat).mean(0))
+    np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_a_response_that_overflows_is_finite():
+    x = np.array([[-2e38, 1.0, 3e19, 0.5]], np.float32)
+
+    def run(dy):
+        y, pull = jax.vjp(lambda x: ops.local_response_norm(x, size=3), x)
+        return y, pull(dy)[0]
+
+    wide = x.astype(np.float64)[0]
+    s = 2 + 1e-4 * np.convolve(wide**2, np.ones(3), "same")
+    for d in (1.0, -10.0, 1e6):
+        y, dx = jax.jit(run)(np.full_like(x, d))
+        np.testing.assert_allclose(y[0], wide * s**-0.75, atol=1e-6)
+        crossed = np.convolve(d * wide * s**-1.75, np.ones(3), "same")
+        np.testing.assert_allclose(
+            dx[0], d * s**-0.75 - 1.5e-4 * wide * crossed, rtol=1e-5, atol=1e-6
+        )

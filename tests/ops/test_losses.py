@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops
+from jcnn import ops, reference
 from tests.cases import CASES
+from tests.ops.loops_by_element import softmax_cross_entropy as looped
 from tests.tolerances import tolerance
 
 EXTREME = (50.0, 1e4)
@@ -99,15 +100,110 @@ def test_integers_and_one_hot_distributions_agree(integer, smoothing):
         np.testing.assert_allclose(a, b, **tolerance("float64"))
 
 
-@pytest.mark.parametrize("label", [3, -1, 100])
-def test_an_integer_that_is_no_class_counts_nothing(label):
-    logits = np.random.default_rng(0).standard_normal((2, 3))
-    values, gradient = pulled(ops.softmax_cross_entropy, logits, np.array([1, label]))
+BOTH = pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
+EXACT = tolerance("float64")
+
+
+@BOTH
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("label", [3, -1, 2**32 + 1])
+def test_a_traced_integer_that_is_no_class_counts_nothing(label, smoothing, namespace):
+    logits, options = (
+        np.random.default_rng(0).standard_normal((2, 3)),
+        {"label_smoothing": smoothing},
+    )
+    values, gradient = pulled(
+        namespace.softmax_cross_entropy, logits, np.array([1, label]), **options
+    )
     assert values[1] == 0
     assert not gradient[1].any()
-    alone = pulled(ops.softmax_cross_entropy, logits[:1], np.array([1]))
-    np.testing.assert_allclose(values[0], alone[0][0], **tolerance("float64"))
-    np.testing.assert_allclose(gradient[0], alone[1][0], **tolerance("float64"))
+    alone = looped(np.ones(1), logits[:1], np.array([1]), **options)
+    np.testing.assert_allclose(values[0], alone[0][0], **EXACT)
+    np.testing.assert_allclose(gradient[0], alone[1][0][0], **EXACT)
+
+
+@BOTH
+@pytest.mark.parametrize("integer", ["uint8", "int8", "uint16", "uint32", "uint64", "int64"])
+def test_integers_of_any_kind_name_any_class(integer, namespace):
+    """One-hot vectors counted in 8 bits would have a one at 5 and at 261."""
+    logits = np.random.default_rng(0).standard_normal((2, 300))
+    labels = np.array([5, 127], integer)
+    found = pulled(namespace.softmax_cross_entropy, logits, labels)
+    value, (gradient,) = looped(np.ones(2), logits, labels)
+    np.testing.assert_allclose(found[0], value, **EXACT)
+    np.testing.assert_allclose(found[1], gradient, **EXACT)
+
+
+# A batch of images' worth of examples, their classes first, in the middle or last.
+MASKED = np.random.default_rng(0).standard_normal((3, 2, 4, 5))
+MASKED[np.random.default_rng(1).uniform(size=MASKED.shape) < 0.3] = -math.inf
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["integers", "distributions"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_masked_classes_are_as_if_not_there(axis, smoothing, kind, namespace):
+    """With any leading axes, in each way of saying labels, and where some do not count."""
+    generator = np.random.default_rng(2)
+    logits = np.moveaxis(MASKED, -1, axis)
+    first = np.argmax(-math.inf < MASKED, axis=-1)  # a class that is there
+    if kind == "distributions":
+        y = np.where(-math.inf < MASKED, generator.uniform(size=MASKED.shape), 0)
+        labels = np.moveaxis(y / y.sum(-1, keepdims=True), -1, axis)
+    else:
+        labels = first
+    where = generator.uniform(size=first.shape) < 0.7
+    options = {"axis": axis, "label_smoothing": smoothing, "where": where}
+    dl = generator.standard_normal(first.shape)
+
+    @jax.jit
+    def run(logits, labels):
+        places = (0, 1) if kind == "distributions" else 0
+        of_both = lambda *both: (namespace.softmax_cross_entropy(*both, **options) * dl).sum()  # noqa: E731
+        value = namespace.softmax_cross_entropy(logits, labels, **options)
+        return value, jax.grad(of_both, places)(logits, labels)
+
+    value, gradients = run(logits, labels)
+    expected, derivatives = looped(dl, logits, labels, **options)
+    np.testing.assert_allclose(value, expected, **EXACT)
+    for found, derivative in zip(jax.tree.leaves(gradients), derivatives, strict=True):
+        np.testing.assert_allclose(found, derivative, **EXACT)
+
+
+@BOTH
+def test_a_label_that_is_masked_has_an_infinite_loss(namespace):
+    logits = np.array([[0.0, -math.inf, 1.0]])
+    for smoothing in (0.0, 0.1):
+        values, gradient = pulled(
+            namespace.softmax_cross_entropy, logits, np.array([1]), label_smoothing=smoothing
+        )
+        assert values[0] == math.inf
+        assert not np.isnan(gradient).any()
+
+
+@BOTH
+def test_what_does_not_count_may_be_anything(namespace):
+    logits = np.array([[0.5, 1.0], [math.nan, math.inf], [-math.inf, -math.inf]])
+    where = np.array([True, False, False])
+    for labels in (np.array([1, 7, -1]), np.array([[0.0, 1.0], [math.nan, 0.0], [0.0, 0.0]])):
+        for smoothing in (0.0, 0.1):
+            found = pulled(
+                namespace.softmax_cross_entropy, logits, labels, where=where,
+                label_smoothing=smoothing,
+            )  # fmt: skip
+            alone = looped(np.ones(1), logits[:1], labels[:1], label_smoothing=smoothing)
+            np.testing.assert_allclose(found[0], [alone[0][0], 0, 0], **EXACT)
+            np.testing.assert_allclose(found[1], [alone[1][0][0], [0, 0], [0, 0]], **EXACT)
+
+
+@BOTH
+def test_an_example_without_outputs_has_no_error(namespace):
+    nothing = np.zeros((3, 0))
+    for loss in (namespace.mean_squared_error, namespace.binary_cross_entropy):
+        values, gradient = pulled(loss, nothing, nothing)
+        assert values.tolist() == [0, 0, 0]
+        assert gradient.shape == (3, 0)
 
 
 def test_smoothing_moves_the_minimum_to_the_smoothed_distribution():
@@ -150,7 +246,9 @@ def test_gradients_are_prediction_minus_target():
 def test_one_loss_an_example(case):
     args = case.arguments(np.float32)
     out = jax.eval_shape(case.function(ops), *args)
-    assert out.shape == args[0].shape[:1]
+    classes = case.options.get("axis", -1) % args[0].ndim if case.op == LOSSES[-1] else None
+    rest = args[0].shape[:1] if classes is None else np.delete(args[0].shape, classes)
+    assert out.shape == tuple(rest)
     assert out.dtype == np.float32
 
 

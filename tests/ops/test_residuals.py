@@ -41,6 +41,19 @@ def test_a_bias_a_position_is_not_kept():
     assert kept(ops.correlate, X, W, Y[0]) == sizes(X, W)
 
 
+def test_a_border_is_kept_with_the_input():
+    x = jnp.zeros((2, 8, 9, 3))
+    assert kept(lambda *a: ops.correlate(*a, padding="CIRCULAR"), X, W) == sizes(x, W)
+    assert kept(lambda *a: ops.convolve(*a, padding=((-1, 2), 0)), X, W) == sizes(X[:, 1:], W)
+    assert kept(lambda *a: ops.convolve_transpose(*a, padding="CIRCULAR"), X, W) == sizes(X, W)
+
+
+def test_padding_and_counting_keep_nothing():
+    assert kept(lambda x: ops.pad(x, 2, mode="REFLECT"), X) == []
+    pool = lambda x: ops.average_pool(x, 3, padding=1, count_include_pad=False)  # noqa: E731
+    assert kept(pool, X) == []
+
+
 def test_dense_keeps_its_input_and_weights():
     weights = jnp.zeros((4, 3))
     assert kept(ops.dense, ROW, weights, weights[0]) == sizes(ROW, weights)

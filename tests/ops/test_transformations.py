@@ -213,7 +213,7 @@ def test_shard_map_with_an_explicit_sum(op):
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 @pytest.mark.parametrize(
     "op",
-    ["convolve", "convolve_transpose", "relu_max_pool", "average_pool", "dense", "prelu",
+    ["convolve", "convolve_transpose", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
      "softmax_cross_entropy"],
 )  # fmt: skip
 def test_jit_of_sharded_arrays(op, kind):
@@ -225,6 +225,17 @@ def test_jit_of_sharded_arrays(op, kind):
     assert_close(found, two.expected, **EXACT)
     for gradient, spec in zip(found[1], two.out_specs[1], strict=True):
         assert gradient.sharding.is_equivalent_to(NamedSharding(mesh, spec), gradient.ndim)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+def test_batch_norm_of_a_sharded_batch_is_that_of_the_whole(kind):
+    e, mesh = examples("batch_norm"), mesh_of_two(kind)
+    rows, whole = (NamedSharding(mesh, spec) for spec in (P("data"), P()))
+    args = jax.device_put(e.args, [rows, whole, whole])
+    dy = jax.device_put(e.dy, (rows, whole, whole))
+    found = jax.jit(e.pulled)(dy, *args)
+    assert_close(found, e.plain(e.dy, *e.args), **EXACT)
+    assert found[1][0].sharding.is_equivalent_to(rows, found[1][0].ndim)
 
 
 def test_forward_mode_is_what_the_reference_is_for():

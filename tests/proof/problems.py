@@ -54,6 +54,8 @@ CORRELATIONS: dict[str, Call] = {
     "rest-unused": call("convolve", (3, 18, 17, 5), (3, 3, 5, 7), strides=4),
     "window-as-large-as-input": call("correlate", (16, 5, 5, 8), (5, 5, 8, 20)),
     "batch-of-256": call("correlate", (256, 8, 8, 16), (3, 3, 16, 16), padding="SAME"),
+    "circular": call("convolve", (4, 9, 10, 8), (3, 4, 8, 6), padding="circular", strides=(1, 2)),
+    "reflect-filtered": call("correlate", (2, 12, 12, 64), (3, 3, 64, 64), padding="REFLECT"),
     "bias-per-position": call("convolve", (4, 8, 8, 3), (3, 3, 3, 5), (6, 6, 5)),
 }
 TRANSPOSED: dict[str, Call] = {
@@ -71,6 +73,10 @@ TRANSPOSED: dict[str, Call] = {
         "volume": (((1, 4, 3, 4, 2), (2, 3, 2, 2, 3)), {"strides": 2}),
         "cut-beyond-the-window": (((2, 9, 9, 4), (3, 3, 4, 5)), {"padding": ((3, 4), (5, 0))}),
         "stride-over-window": (((2, 5, 6, 3), (2, 2, 3, 4)), {"strides": 3}),
+        "output-padding": (
+            ((2, 5, 6, 3), (3, 2, 3, 4)),
+            {"strides": (2, 1), "dilation": (1, 3), "padding": 1, "output_padding": (1, 2)},
+        ),
     }.items()
 }
 POOLED: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
@@ -93,6 +99,7 @@ POOLED: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
     "long-signal": ((3, 300, 4), 101, {"strides": 2, "padding": "SAME"}),
     "volume": ((2, 8, 8, 6, 4), 2, {}),
     "batch-of-256": ((256, 8, 8, 16), 2, {}),
+    "ceil": ((3, 12, 11, 8), 3, {"strides": 2, "padding": ((1, 0), (0, 1)), "ceil_mode": True}),
 }
 
 
@@ -108,6 +115,17 @@ OTHERS: dict[str, Call] = {
     "dense-wide": call("dense", (32, 1000), (1000, 300)),
     "dense-one": call("dense", (1, 192), (192, 10), (10,)),
     "dense-axes": call("dense", (8, 15, 16), (16, 24), (24,)),
+    "pad-reflect": call("pad", (4, 5, 6, 3), padding=((4, 2), (0, 7)), mode="reflect"),
+    "pad-crop": call("pad", (4, 5, 6, 3), padding=((-1, 2), (0, -3))),
+    "average-without-padding": call(
+        "average_pool",
+        (4, 9, 8, 3),
+        window=3,
+        strides=2,
+        padding=1,
+        count_include_pad=False,
+        ceil_mode=True,
+    ),
     "decimate": call("decimate", (8, 17, 16, 12), factor=(2, 3)),
     "decimate-signal": call("decimate", (4, 33, 5), factor=4),
     "global-max": call("global_max_pool", (16, 8, 8, 64)),
@@ -130,6 +148,7 @@ HALVES: dict[str, Call] = {
     for name, op, shapes, options in (
         ("few-channels", "correlate", ((4, 12, 12, 1), (5, 5, 1, 8)), {}),
         ("strided", "convolve", ((2, 9, 9, 8), (3, 3, 8, 16)), {"strides": 2, "padding": 1}),
+        ("pad", "pad", ((2, 5, 3),), {"padding": ((9, 8),), "mode": "REFLECT"}),
         ("depthwise", "correlate", ((2, 9, 9, 8), (3, 3, 1, 8)), {"groups": 8}),
         ("transposed", "convolve_transpose", ((2, 5, 5, 4), (4, 4, 4, 3)), {"strides": 2}),
         ("bias", "dense", ((4, 9), (9, 5), (5,)), {}),

@@ -187,7 +187,7 @@ def test_xlas_kernel_gradient_has_the_windows_size_and_no_negative_padding(s, d)
 
 @every_stride
 @every_dilation
-@pytest.mark.parametrize("padding", ["VALID", "SAME", "FULL"])
+@pytest.mark.parametrize("padding", ["VALID", "SAME", "SAME_LOWER", "FULL", "CIRCULAR"])
 def test_correlating_the_transposed_size_gives_the_input_back(s, d, padding):
     def claim(n, k):
         (size,) = transposed_size((n,), (k,), (s,), padding, (d,))

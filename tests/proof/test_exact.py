@@ -10,7 +10,8 @@ import pytest
 
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, forced
-from jcnn.lowering.choice import OPERATIONS, applicable
+from jcnn.lowering.choice import applicable
+from jcnn.lowering.policy import OPERATIONS
 from jcnn.proof import TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
 from tests.proof.problems import (
@@ -23,6 +24,7 @@ from tests.proof.problems import (
     call,
     pools,
 )
+from tests.selection import slow_unless
 
 POOLS = ("max_pool", "relu_max_pool", "average_pool", "square_pool")
 # One program and the second order everywhere; transformed programs where lowerings differ most.
@@ -30,6 +32,17 @@ PLAIN = ("jit", "second order")
 TRANSFORMED = {
     "mnist-first", "residual-64", "depthwise", "padding-before-the-window", "zip-code-second",
     "upsampling", "mnist", "overlapping", "dense-axes", "dropout-0.5", "global-max",
+}  # fmt: skip
+# What differs most; the others are slow.
+QUICK = TRANSFORMED | {
+    "residual-strided", "alexnet-groups", "bottleneck", "depthwise-strided", "dilated", "same",
+    "depthwise-large", "groups-of-few", "tdnn", "volume", "stride-over-window", "groups",
+    "cut-beyond-the-window",
+}  # fmt: skip
+QUICK_POOLS = {
+    ("max_pool", "mnist"), ("max_pool", "overlapping"), ("max_pool", "over-254-elements"),
+    ("max_pool", "large-overlapping"), ("relu_max_pool", "unequal"), ("square_pool", "volume"),
+    ("average_pool", "overlapping-padded"), ("average_pool", "large-apart"),
 }  # fmt: skip
 
 
@@ -42,19 +55,25 @@ def assert_exact(problem, name="", **options):
     return rows
 
 
-@pytest.mark.parametrize("name", CORRELATIONS)
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CORRELATIONS))
 def test_correlations_and_convolutions(name):
     assert_exact(CORRELATIONS[name], name)
 
 
-@pytest.mark.parametrize("name", TRANSPOSED)
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, TRANSPOSED))
 def test_transposed_convolutions(name):
     assert_exact(TRANSPOSED[name], name)
 
 
-@pytest.mark.parametrize("op", POOLS)
-@pytest.mark.parametrize("name", pools("max_pool"))
-def test_pools(name, op):
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [
+        pytest.param(op, name, marks=() if (op, name) in QUICK_POOLS else pytest.mark.slow)
+        for op in POOLS
+        for name in pools(op)
+    ],
+)
+def test_pools(op, name):
     assert_exact(pools(op)[name], name)
 
 
@@ -63,7 +82,7 @@ def test_other_operations(name):
     assert_exact(OTHERS[name], name)
 
 
-@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("name", slow_unless(lambda name: "bfloat16" in name, HALVES))
 def test_half_precision_is_the_right_number_rounded_once(name):
     assert_exact(HALVES[name])
 
@@ -101,7 +120,17 @@ LOWERINGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "lowering"), LOWERINGS, ids=lambda value: value)
+FIRST = {lowering: (name, lowering) for name, lowering in reversed(LOWERINGS)}
+
+
+@pytest.mark.parametrize(
+    ("name", "lowering"),
+    [
+        pytest.param(*pair, id="-".join(pair), marks=() if pair in quick else pytest.mark.slow)
+        for quick in [set(FIRST.values())]
+        for pair in LOWERINGS
+    ],
+)
 def test_every_lowering_that_can_serve(name, lowering, monkeypatch):
     """Blocks of a few images, and a remainder, even at this size."""
     for module, size in {"patches": 50_000, "winograd": 50_000, "direct": 12_500}.items():

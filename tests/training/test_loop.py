@@ -147,9 +147,10 @@ def test_refuses_a_batch_larger_than_the_data(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_bfloat16_keeps_float32_parameters(lively, tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_keeps_float32_parameters(lively, tmp_path, precision):
     summary = train(
-        lively({"training.precision": "bfloat16", "training.epochs": 2}), tmp_path / "run"
+        lively({"training.precision": precision, "training.epochs": 2}), tmp_path / "run"
     )
     state = load_trained(tmp_path / "run").state
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}

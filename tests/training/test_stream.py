@@ -24,7 +24,10 @@ class Stream:
     def __init__(self, train: Split, test: Split) -> None:
         self._train, self._test = train, test
         self.classes = tuple("0123456789")
-        self.train_count, self.test_count = len(train), len(test)
+        self.train_count = len(train)
+
+    def labels(self, split):
+        return {"train": self._train.y, "test": self._test.y}.get(split)
 
     def train_batches(self, batch_size, *, seed, start_step=0):
         steps, step = self.train_count // batch_size, start_step
@@ -35,10 +38,11 @@ class Stream:
             yield self._train.x[rows], self._train.y[rows]
             step += 1
 
-    def test_batches(self, batch_size):
-        for first in range(0, self.test_count, batch_size):
+    def batches(self, split, batch_size):
+        part = {"train": self._train, "test": self._test}[split]
+        for first in range(0, len(part), batch_size):
             rows = slice(first, first + batch_size)
-            yield self._test.x[rows], self._test.y[rows]
+            yield part.x[rows], part.y[rows]
 
 
 @pytest.fixture

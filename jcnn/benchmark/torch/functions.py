@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jcnn.geometry import per_axis, place, place_pool, place_transposed
+from jcnn.geometry import ZEROS, Geometry, pads, per_axis, place, place_pool, place_transposed
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -46,6 +46,22 @@ def padded(x: Tensor, padding: Pairs, value: float = 0.0) -> Tensor:
     return functional.pad(x, [n for pair in reversed(padding) for n in pair], value=value)
 
 
+def _bordered(x: Tensor, g: Geometry) -> Tensor:
+    """Crop, or fill from the input, what the windows of ``g.bordered()`` do not pad themselves."""
+    return _filled(x, g.border, g.fill)
+
+
+def _filled(x: Tensor, edges: Pairs, fill: str) -> Tensor:
+    if fill == ZEROS:
+        return padded(x, edges)
+    return functional.pad(x, [n for pair in reversed(edges) for n in pair], mode=fill.lower())
+
+
+def _pad(x: Tensor, *, padding: Any, mode: str = ZEROS) -> Tensor:
+    size = tuple(x.shape[2:])
+    return _filled(x, pads(padding, size, size, size), mode.upper())
+
+
 def _even(padding: Pairs) -> Ints | None:
     """Return one number per axis, which is all that PyTorch can be given, where they suffice."""
     return tuple(lo for lo, _ in padding) if all(lo == hi for lo, hi in padding) else None
@@ -64,6 +80,7 @@ def correlate(
 ) -> Tensor:  # fmt: skip
     """Correlate, as PyTorch's convolutions do."""
     g = place(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, dilation, groups)
+    x, g = _bordered(x, g), g.bordered()
     function, within = _of_rank("conv", g.rank), _even(g.padding)
     x = padded(x, g.padding) if within is None else x
     return _biased(lambda b: function(x, w, b, g.strides, within or 0, g.dilation, groups), b)
@@ -72,22 +89,39 @@ def correlate(
 def convolve_transpose(
     x: Tensor, w: Tensor, b: Tensor | None = None, *,
     strides: Any = 1, padding: Any = "VALID", dilation: Any = 1, groups: int = 1,
+    output_padding: Any = 0,
 ) -> Tensor:  # fmt: skip
     """Add scaled copies of the kernel, and cut ``padding`` off."""
     size, window = tuple(x.shape[2:]), tuple(w.shape[2:])
-    g = place_transposed(size, window, strides, padding, dilation, groups)
+    g = place_transposed(size, window, strides, padding, dilation, groups, output_padding)
+    if g.fill != ZEROS:
+        raise ValueError(f"it has no transposed convolution with padding {g.fill}")
+    wider, g = [(-lo, -hi) for lo, hi in g.border], g.bordered()
     function, within = _of_rank("conv_transpose", g.rank), _even(g.padding)
 
     def apply(b: Tensor | None) -> Tensor:
-        y = function(x, w, b, g.strides, within or 0, 0, groups, g.dilation)
+        y = function(x, w, b, g.strides, within or 0, g.rest, groups, g.dilation)
         return y if within else y[(..., *(slice(lo, -hi or None) for lo, hi in g.padding))]
 
-    return _biased(apply, b)
+    if not any(map(any, wider)):
+        return _biased(apply, b)
+    y = padded(apply(None), wider)
+    return y if b is None else y + b.reshape(-1, *(1,) * g.rank if b.ndim == 1 else b.shape[1:])
 
 
 def _pool(kind: str) -> Callable[..., Tensor]:
-    def pool(x: Tensor, window: Any, *, strides: Any = None, padding: Any = "VALID") -> Tensor:
-        g = place_pool(tuple(x.shape[2:]), window, strides, padding)
+    def pool(
+        x: Tensor, window: Any, *, strides: Any = None, padding: Any = "VALID",
+        ceil_mode: bool = False, count_include_pad: bool = True,
+    ) -> Tensor:  # fmt: skip
+        g = place_pool(tuple(x.shape[2:]), window, strides, padding, ceil_mode=ceil_mode)
+        if kind == "average_pool" and (ceil_mode or not count_include_pad):
+            within = _even(place_pool(tuple(x.shape[2:]), window, strides, padding).padding)
+            if within is None or any(map(any, g.border)):
+                raise ValueError(f"it has no average pool with padding {padding} that counts so")
+            average = _of_rank("avg_pool", g.rank)
+            return average(x, g.window, g.strides, within, ceil_mode, count_include_pad)
+        x, g = _bordered(x, g), g.bordered()
         if kind in ("max_pool", "relu_max_pool"):
             within = _even(g.padding)
             x = padded(x, g.padding, -torch.inf) if within is None else x
@@ -118,6 +152,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "global_max_pool": lambda x: x.flatten(2).amax(2),
     "global_average_pool": lambda x: x.flatten(2).mean(2),
     "decimate": _decimate,
+    "pad": _pad,
     "relu": torch.relu,
     "leaky_relu": lambda x, slope=0.01: functional.leaky_relu(x, slope),
     "prelu": lambda x, slope: functional.prelu(x, slope),

@@ -88,7 +88,7 @@ def _module(layer: Any, shape: Shape) -> nn.Module:
         case "reshape":
             *space, channels = layer.shape
             return Function(lambda x: x.reshape(x.shape[0], channels, *space))
-        case "pad":
+        case "pad" if layer.mode == "constant":
             pairs = explicit_padding(layer.padding, shape[:-1])
             return Function(lambda x: padded(x, pairs, layer.value))
     calls = recorded(layer, jax.ShapeDtypeStruct((1, *shape), "float32"))

@@ -30,6 +30,7 @@ _OF_ONE_ARRAY: dict[str, Callable[..., Formula]] = {
     "global_average_pool": pools.global_average_pool,
     "global_max_pool": pools.global_max_pool,
     "max_pool": pools.max_pool,
+    "pad": pools.pad,
     "relu": pools.relu,
     "relu_max_pool": partial(pools.max_pool, floor=0),
     "square_pool": pools.square_pool,

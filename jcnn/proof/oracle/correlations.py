@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -90,7 +91,8 @@ def correlate(x: Shape, w: Shape, options: dict[str, Any], *, flips: bool = Fals
     groups = options.pop("groups", 1)
     at = Window.of(x[1:-1], w[:-2], **options)
     turn = _flip if flips else unchanged
-    terms = max(at.taps * w[-2], at.taps * w[-1] // groups, x[0] * prod(at.output)) + 1
+    of_input = at.copies * at.taps * w[-1] // groups
+    terms = max(at.taps * w[-2], of_input, x[0] * prod(at.output)) + 1
     return _bilinear(
         lambda x, w: correlation(at, groups, x, turn(w)),
         lambda dy, x, w: (
@@ -108,7 +110,8 @@ def convolve_transpose(x: Shape, w: Shape, options: dict[str, Any]) -> Formula:
     groups = options.pop("groups", 1)
     at = _transposed(x[1:-1], w[:-2], **options)
     exchange = partial(_exchange, groups)
-    terms = max(at.taps * w[-2], at.taps * w[-1] // groups, x[0] * prod(at.size)) + 1
+    of_output = at.copies * at.taps * w[-2]
+    terms = max(of_output, at.taps * w[-1] // groups, x[0] * prod(at.size)) + 1
     return _bilinear(
         lambda x, w: input_gradient(at, groups, x, exchange(w)),
         lambda dy, x, w: (
@@ -122,11 +125,16 @@ def convolve_transpose(x: Shape, w: Shape, options: dict[str, Any]) -> Formula:
 
 
 def _transposed(
-    inner: Any, window: Any, strides: Any = 1, padding: Any = "VALID", dilation: Any = 1
+    inner: Any,
+    window: Any,
+    strides: Any = 1,
+    padding: Any = "VALID",
+    dilation: Any = 1,
+    output_padding: Any = 0,
 ) -> Window:
     """The correlation that a transposed convolution of ``inner`` is the adjoint of."""
     at = Window.of(inner, window, strides, "VALID", dilation)
-    if padding == "SAME":
+    if isinstance(padding, str) and padding.upper() not in ("VALID", "FULL"):
         size = [s * n for s, n in zip(at.strides, inner, strict=True)]
     else:
         cut = Window.of(inner, window, strides, padding, dilation).padding
@@ -136,7 +144,18 @@ def _transposed(
                 at.strides, inner, at.dilation, at.window, cut, strict=True
             )
         ]
-    return Window.of(size, window, strides, padding, dilation)
+    whole = Window.of(size, window, strides, padding, dilation)
+    more = np.broadcast_to(output_padding, len(size)).tolist()
+    if not any(more):
+        return whole
+    # as many windows as before, which end the more before the end of the input
+    behind = zip(whole.padding, size, more, at.strides, at.dilation, at.window, inner, strict=True)
+    edges = tuple(
+        (lo, min(hi, s * (m - 1) + d * (k - 1) + 1 - lo - n - a))
+        for (lo, hi), n, a, s, d, k, m in behind
+    )
+    size = tuple(n + a for n, a in zip(size, more, strict=True))
+    return replace(whole, size=size, padding=edges)
 
 
 def dense(x: Shape, w: Shape, options: dict[str, Any]) -> Formula:

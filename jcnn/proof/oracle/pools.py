@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from math import prod
+from math import lcm, prod
 from typing import Any
 
 import jax
@@ -18,19 +18,34 @@ LEAST = int(np.iinfo(np.int64).min)
 
 
 def average_pool(x: Shape, options: dict[str, Any]) -> Formula:
-    """The mean of each window."""
-    at = _pool(x, options)
+    """The mean of each window, of those of its elements that count."""
+    given = dict(options)
+    include = given.pop("count_include_pad", True)
+    at, padded = _pool(x, given), _pool(x, {**given, "ceil_mode": False})
+    held = padded.pad(np.ones((1, *x[1:-1], 1), np.int64), value=int(include))
+    beyond = [(0, at.padding[i][1] - padded.padding[i][1]) for i in range(len(at.size))]
+    held = np.pad(held, ((0, 0), *beyond, (0, 0)))
+    counts = np.asarray(sum(view for _, view in at.taps_of(held)))
 
     def spread(dy: np.ndarray) -> np.ndarray:
         dx = at.zeros(x[0], x[-1])
         for _, view in at.taps_of(dx):
-            view += dy // at.taps
+            view += dy // counts
         return at.crop(dx)
 
     def average(x: np.ndarray) -> np.ndarray:
-        return np.asarray(sum(view for _, view in at.taps_of(at.pad(x)))) // at.taps
+        return np.asarray(sum(view for _, view in at.taps_of(at.pad(x)))) // counts
 
-    return linear(average, spread, at.taps, at.taps, _roundings(at.taps, at.overlap))
+    # Divided are multiples of every count; padding is zero, and may be left out of the sum.
+    every = lcm(*np.unique(counts).tolist())
+    return linear(average, spread, at.taps, every, _roundings(every, at.overlap))
+
+
+def pad(x: Shape, options: dict[str, Any]) -> Formula:
+    """Padding, or cropping: a window of one element that goes over all."""
+    mode, edges = options.get("mode", "ZEROS").upper(), options["padding"]
+    at = replace(Window.of(x[1:-1], 1, 1, edges), fill=mode)
+    return linear(at.pad, at.crop, at.copies)
 
 
 def global_average_pool(x: Shape, options: dict[str, Any]) -> Formula:
@@ -66,7 +81,16 @@ def decimate(x: Shape, options: dict[str, Any]) -> Formula:
 def _pool(x: Any, options: dict[str, Any]) -> Window:
     given = dict(options)
     window, strides = given.pop("window"), given.pop("strides", None)
-    return Window.of(x[1:-1], window, window if strides is None else strides, **given)
+    ceil_mode = given.pop("ceil_mode", False)
+    at = Window.of(x[1:-1], window, window if strides is None else strides, **given)
+    if not ceil_mode:
+        return at
+    edges = []
+    for n, k, s, (lo, hi) in zip(at.size, at.window, at.strides, at.padding, strict=True):
+        # begins before the input ends, and a stride before what would not be left over
+        last = min(n - 1, n + hi - k + s - 1) + lo
+        edges.append((lo, max(hi, last // s * s + k - lo - n)))
+    return replace(at, padding=tuple(edges))
 
 
 def global_max_pool(x: Shape, options: dict[str, Any]) -> Formula:

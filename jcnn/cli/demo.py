@@ -1,0 +1,23 @@
+"""A page to draw on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jcnn.cli.options import RunFolder, say
+
+
+def demo(
+    run: RunFolder,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1 [a free one].")
+    ] = 0,
+) -> None:
+    """Serve a page to draw on, on this machine alone: prediction, activations and δ as you draw."""
+    from jcnn import training
+    from jcnn.demo.server import serve
+
+    training.enable_compilation_cache()
+    serve(run, port, say)

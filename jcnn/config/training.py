@@ -1,0 +1,110 @@
+"""``[training]``: how long, in what portions, and what is watched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from jcnn.augmentations import AnyAugmentation
+from jcnn.fields import Count, Flag, Fraction, NonNegativeReal, PositiveReal, Table
+
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+def _steps(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise PydanticCustomError("steps", 'expected "auto" or a positive integer')
+
+
+def _file(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
+class InitialWeights(Table):
+    """``initial_weights``: a file that training begins with, and what of it.
+
+    Attributes:
+        file: A ``.safetensors`` file under PyTorch's names.
+        ignore: Patterns (``"classifier.6.*"``) of tensors, under the model's names: what fits keeps
+            its random values, and is passed over in the file.
+        replace: Regular expressions and what takes their place in the file's names, in their order:
+            ``{"^module[.]" = ""}``.
+    """
+
+    file: Pattern
+    ignore: tuple[Pattern, ...] = ()
+    replace: dict[str, str] = Field(default={})
+
+
+class EarlyStopping(Table):
+    """``early_stopping``: end when the metric has not become better for a while.
+
+    It is measured on the validation split where there is one, else on the test split.
+
+    Attributes:
+        metric: What is watched.
+        patience: Evaluations without improvement after which training ends.
+        min_delta: An improvement is more than this.
+        restore_best: Whether the run ends with the state of the best evaluation.
+    """
+
+    metric: Literal["loss", "accuracy"] = "loss"
+    patience: Count = 5
+    min_delta: NonNegativeReal = 0.0
+    restore_best: Flag = True
+
+
+class Training(Table):
+    """``[training]``: how long and in what portions.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Examples per batch.
+        accumulate_batches: Batches whose mean gradient makes one step of the optimizer: as if the
+            batch were so many times as large, apart from batch statistics.
+        max_seconds: Training ends after the first dispatch beyond so many seconds, compilation and
+            earlier sessions included, and is evaluated; no limit where not given.
+        early_stopping: When to end before the last epoch; never where not given.
+        evaluate_every_epochs: Epochs between evaluations; the last epoch is always evaluated.
+        metrics: What evaluations measure beside loss and accuracy.
+        histograms: Whether TensorBoard is given histograms of weights and gradients, and the first
+            layer's filters as images, at each evaluation.
+        precision: Dtype of the activations; parameters, statistics and loss are float32 in any
+            case, and in float16 the loss is scaled by a power of two that adapts itself, so that
+            small gradients are not lost.
+        steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
+        augment: Random changes of the training images, in their order.
+        average_decay: Decay per step of a running average of the parameters and of the running
+            statistics, which evaluation then uses; no average where not given.
+        mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
+            image and for its mirror image.
+        initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with, or
+            a table, see :class:`InitialWeights`; random weights where not given.
+        checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
+            training; 0 writes one wherever one can be.
+        keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest;
+            early stopping keeps its own best in its place.
+        on_nonfinite: What a loss or a gradient that is infinite or not a number does: "stop" the
+            run, or "skip" the step, which then changes nothing but the count of steps.
+    """
+
+    epochs: Count = 10
+    batch_size: Count = 64
+    accumulate_batches: Count = 1
+    max_seconds: PositiveReal | None = None
+    early_stopping: EarlyStopping | None = None
+    evaluate_every_epochs: Count = 1
+    metrics: tuple[Literal["top_5", "f1", "recall", "confusion_matrix"], ...] = ()
+    histograms: Flag = False
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
+    augment: tuple[AnyAugmentation, ...] = ()
+    average_decay: Fraction | None = None
+    mirrored_evaluation: Flag = False
+    initial_weights: Annotated[InitialWeights, BeforeValidator(_file)] | None = None
+    checkpoint_every_seconds: NonNegativeReal = 60.0
+    keep_best: Flag = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"

@@ -1,0 +1,120 @@
+"""A table of labels: which file is of which class, and in which split, in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from jcnn.data.folder_scan import SHOWN, Kind
+from jcnn.errors import UserError, nearest
+
+# What people call the columns, in lower case.
+FILE = ("file", "filename", "file_name", "image", "path", "image_id", "id", "name", "img", "fname")
+LABEL = ("label", "class", "category", "target", "breed", "labels", "classes", "class_name")
+SPLIT = ("split", "set", "subset", "fold", "dataset")
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+
+
+class Row(NamedTuple):
+    """One line: a file's name seen from the folder, its class, and its split where one is given."""
+
+    name: str
+    label: str
+    split: str | None
+
+
+def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
+    """Read a CSV file with a header: the columns ``file`` and ``label``, and ``split`` if there.
+
+    Columns may be parted by commas, semicolons or tabs. A file may be named without its ending.
+
+    Raises:
+        UserError: no such file or column, a line that is cut short, or files that do not exist.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"data.labels: {path} does not exist: expected a CSV file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"data.labels: {path} cannot be read as UTF-8 text: {error}") from None
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    lines = csv.reader(text.splitlines(), delimiter=delimiter)
+    columns = [name.strip().lower() for name in next(lines, [])]
+    file, label = _column(path, columns, FILE), _column(path, columns, LABEL)
+    split = next((columns.index(name) for name in SPLIT if name in columns), None)
+    rows, absent = [], []
+    for number, fields in enumerate(lines, start=2):
+        if not any(fields):
+            continue
+        if len(fields) != len(columns):
+            raise UserError(
+                f"{path}, line {number}: expected {len(columns)} columns, found {len(fields)}"
+            )
+        name = _with_ending(folder, fields[file].strip(), kind)
+        if name is None:
+            absent.append(f"'{fields[file].strip()}' (line {number})")
+            continue
+        place = None if split is None else _split(path, number, fields[split])
+        rows.append(Row(name, _label(path, number, fields[label]), place))
+    if absent:
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        raise UserError(
+            f"{path} names files that are not among the {kind.word} in {folder}: "
+            f"{', '.join(absent[:SHOWN])}{more}"
+        )
+    _check_once(path, rows)
+    return rows
+
+
+def class_names(rows: list[Row]) -> tuple[str, ...]:
+    """The labels there are: in the order of their values if all are whole numbers, else sorted.
+
+    >>> class_names([Row("a", "10", None), Row("b", "9", None), Row("c", "9", None)])
+    ('9', '10')
+    """
+    names = {row.label for row in rows}
+    return tuple(sorted(names, key=int if all(n.isdecimal() for n in names) else None))
+
+
+def _column(path: Path, columns: list[str], names: tuple[str, ...]) -> int:
+    found = next((columns.index(name) for name in names if name in columns), None)
+    if found is None:
+        raise UserError(
+            f"{path} has no column '{names[0]}'{nearest(names[0], columns)}: its first line is "
+            f"{', '.join(columns) or 'empty'}; expected a name such as {', '.join(names[:4])}"
+        )
+    return found
+
+
+def _with_ending(folder: Path, name: str, kind: Kind) -> str | None:
+    """The name as the file has it, which a table may give without its ending."""
+    if name.lower().endswith(kind.endings) and (folder / name).is_file():
+        return name
+    return next((name + e for e in kind.endings if name and (folder / (name + e)).is_file()), None)
+
+
+def _label(path: Path, number: int, written: str) -> str:
+    if not written.strip():
+        raise UserError(f"{path}, line {number}: expected a label, found nothing")
+    return written.strip()
+
+
+def _split(path: Path, number: int, written: str) -> str:
+    if (word := written.strip().lower()) not in SPLITS:
+        raise UserError(f"{path}, line {number}: expected 'train' or 'test', found '{written}'")
+    return SPLITS[word]
+
+
+def _check_once(path: Path, rows: list[Row]) -> None:
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.name in seen:
+            raise UserError(
+                f"{path} names '{row.name}' twice, as '{seen[row.name]}' and as '{row.label}': "
+                "expected each file once"
+            )
+        seen[row.name] = row.label
+    if not rows:
+        raise UserError(f"{path} has no line after its first: expected a file and a label in each")

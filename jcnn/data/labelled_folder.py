@@ -1,0 +1,227 @@
+"""What folders of own files have in common: where they lie, their splits, their classes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from jcnn.data import label_table
+from jcnn.data.base import DataConfig, Dataset, Split
+from jcnn.data.folder import data_folder, expanded
+from jcnn.data.folder_scan import FileList, Kind, class_folders, list_files, share
+from jcnn.errors import UserError
+from jcnn.fields import Count, Natural
+
+Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+
+class Lists(NamedTuple):
+    """The files of each split; ``validation`` is None unless it is asked for."""
+
+    train: FileList
+    test: FileList
+    validation: FileList | None
+
+
+class LabelledFolder(DataConfig):
+    """Own files: in one folder per class, with or without splits, or named by a table of labels.
+
+    Attributes:
+        folder: the folder with the files: a full path, or seen from the experiment's file or else
+            from the data folder.
+        classes: the classes' names in the order of their numbers; or how many there are, and their
+            names are those of the class folders, or of the table's labels, sorted.
+        train_folder: the training files, seen from ``folder``.
+        test_folder: the test files, seen from ``folder``; ImageNet calls them ``val``.
+        test_share: where given, the class folders lie in ``folder`` itself (or the table has no
+            column ``split``), and this share of each class is for testing.
+        split_seed: which files that share takes.
+        labels: a CSV file, seen from ``folder``, whose columns ``file`` and ``label`` say which
+            file is of which class, and ``split`` ("train" or "test"), if there, in which split.
+        on_unreadable: "stop" at a file that cannot be read, or "skip" it: then every file is read
+            once before training.
+    """
+
+    kind: ClassVar[Kind]
+
+    folder: str
+    classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
+    train_folder: str = "train"
+    test_folder: str = "test"
+    test_share: Share | None = None
+    split_seed: Natural = 0
+    labels: str | None = None
+    on_unreadable: Literal["stop", "skip"] = "stop"
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if isinstance(self.classes, tuple) and len(set(self.classes)) < len(self.classes):
+            raise ValueError("expected classes to name each class once")
+        return self
+
+    @abstractmethod
+    def check_file(self, path: Path) -> None:
+        """Raise UserError where a file cannot be read."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """``classes``, or what the disk says; ``class_0``, ... while nothing is there."""
+        if isinstance(self.classes, tuple):
+            return self.classes
+        place = self.path / self.labels if self.labels else self._class_parent
+        if not place.exists():
+            return tuple(f"class_{k}" for k in range(self.classes))
+        if self.labels:
+            names = label_table.class_names(self._table())
+        else:
+            names = class_folders(place, self.kind)
+        if len(names) != self.classes:
+            what = "labels" if self.labels else "class folders"
+            raise UserError(
+                f"{place} has {len(names)} {what}: expected {self.classes}, as data.classes says"
+            )
+        return names
+
+    def resolved(self) -> Self:
+        """Name the classes, so that a run knows them when the folder is gone or has changed."""
+        if isinstance(self.classes, tuple) or not self._class_parent.is_dir():
+            return self
+        return self.model_copy(update={"classes": self.class_names})
+
+    @property
+    def path(self) -> Path:
+        """Where the folder lies."""
+        return data_folder() / expanded(self.folder)
+
+    @property
+    def _class_parent(self) -> Path:
+        return self.path if self.test_share or self.labels else self.path / self.train_folder
+
+    def lists(self) -> Lists:
+        """List the files of every split; nothing is read of them unless bad ones are skipped.
+
+        Raises:
+            UserError: the folder is not as the keys say.
+        """
+        train, test = self._published()
+        if self.on_unreadable == "skip":
+            train = self._readable(train)
+            test = None if test is None else self._readable(test)
+        kept, taken = self.select_indices(train.labels)
+        validation = None if taken is None else train.take(taken)
+        if self.validation_count is not None:
+            test, validation = validation, None
+        assert test is not None
+        return Lists(train if kept is None else train.take(kept), test, validation)
+
+    def _published(self) -> tuple[FileList, FileList | None]:
+        """The splits as they lie there; no test split where another takes its place."""
+        if not self.path.is_dir():
+            raise UserError(
+                f"data.folder: {self.path} does not exist: expected a folder of {self.kind.word}, "
+                "seen from the experiment's file or from the folder that JCNN_DATA names, or a "
+                "full path"
+            )
+        needs_test = self.validation_count is None
+        if self.labels:
+            return self._of_table(needs_test)
+        names = self._class_names_of_folders()
+        if self.test_share is not None:
+            whole = list_files(self.path, names, self.kind, complete=True)
+            return share(whole, self.test_share, self.split_seed)
+        train = list_files(self.path / self.train_folder, names, self.kind, complete=True)
+        if not needs_test:
+            return train, None
+        return train, list_files(self.path / self.test_folder, names, self.kind, complete=False)
+
+    def _class_names_of_folders(self) -> tuple[str, ...]:
+        train, test = self.path / self.train_folder, self.path / self.test_folder
+        if self.test_share is None and not train.is_dir() and not test.is_dir():
+            raise UserError(
+                f"{train} does not exist: expected {self.train_folder}/CLASS/ and "
+                f"{self.test_folder}/CLASS/ in {self.path}; where the class folders lie there "
+                "themselves, data.test_share = 0.2 takes a fifth of each class for testing"
+            )
+        return self.class_names
+
+    def _table(self) -> list[label_table.Row]:
+        return label_table.read_table(self.path / (self.labels or ""), self.path, self.kind)
+
+    def _of_table(self, needs_test: bool) -> tuple[FileList, FileList | None]:
+        rows, names = self._table(), self.class_names
+        for row in rows:
+            if row.label not in names:
+                raise UserError(
+                    f"{self.path / (self.labels or '')} gives '{row.name}' the label "
+                    f"'{row.label}': expected one of {', '.join(names)}"
+                )
+        labels = np.array([names.index(row.label) for row in rows], np.int32)
+        whole = FileList(self.path, tuple(row.name for row in rows), labels)
+        if self.test_share is not None:
+            return share(whole, self.test_share, self.split_seed)
+        for_test = np.array([row.split == "test" for row in rows])
+        test = whole.take(np.flatnonzero(for_test)) if for_test.any() else None
+        if needs_test and test is None:
+            raise UserError(
+                f"{self.path / (self.labels or '')} names no file for testing: expected a column "
+                "'split' with 'train' and 'test', or data.test_share = 0.2"
+            )
+        return whole.take(np.flatnonzero(~for_test)), test
+
+    def _readable(self, files: FileList) -> FileList:
+        """Leave out what cannot be read, and say so."""
+        bad = unreadable(files, self.check_file)
+        for message in bad.values():
+            logging.getLogger("jcnn").warning("left out: %s", message)
+        return files.take(np.array([k for k in range(len(files)) if k not in bad], np.intp))
+
+
+def unreadable(files: FileList, check: Callable[[Path], None]) -> dict[int, str]:
+    """Read every file, and return what is wrong with those that cannot be read, by position."""
+
+    def reason(index: int) -> str | None:
+        try:
+            check(files.path(index))
+        except UserError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        reasons = enumerate(pool.map(reason, range(len(files))))
+        return {index: found for index, found in reasons if found is not None}
+
+
+def read_all(files: FileList, read: Callable[[Path], np.ndarray]) -> Split:
+    """Read every file into memory."""
+    # readers work outside the interpreter's lock, so threads are enough
+    with ThreadPoolExecutor() as pool:
+        x = list(pool.map(read, map(files.path, range(len(files)))))
+    return Split(np.stack(x), files.labels)
+
+
+def load_lists(
+    lists: Lists, classes: tuple[str, ...], read: Callable[[Path], np.ndarray]
+) -> Dataset:
+    """Read every split into memory."""
+    splits = [None if files is None else read_all(files, read) for files in lists]
+    train, test, validation = splits
+    assert train is not None
+    assert test is not None
+    return Dataset(train, test, classes, validation)
+
+
+def digest(files: FileList) -> str:
+    """Fingerprint of names, sizes and classes; contents are not read."""
+    whole = hashlib.sha256()
+    for index, name in enumerate(files.names):
+        size = files.path(index).stat().st_size
+        whole.update(f"{name}\0{size}\0{files.labels[index]}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()

@@ -1,0 +1,107 @@
+"""The page's two addresses, and who may ask for them.
+
+The server listens on 127.0.0.1, but a page of elsewhere that runs in the same browser can send
+requests there. So a request must name this host (a foreign name that resolves to 127.0.0.1 is
+refused) and, where it has an origin, come from this page; its body is counted while it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jcnn.demo.drawing import SIDE, Drawer, decoded
+from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+_TEMPLATE = Path(__file__).parent / "templates" / "demo.html"
+_MOST_BYTES = 2 * SIDE * SIDE
+_MOST_WAITING = 8
+_SECONDS = 10
+
+
+def make_app(drawer: Drawer, port: int) -> Starlette:
+    """Return the application of a loaded network, for a server on ``127.0.0.1:port``."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import HTMLResponse, JSONResponse
+    from starlette.routing import Route
+
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    waiting = 0
+
+    def refusal(request: Request) -> str | None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if host not in hosts:
+            return f"expected the host 127.0.0.1:{port}"
+        if origin is not None and origin != f"http://{host}":
+            return "expected a request of this page"
+        return None
+
+    async def page(request: Request) -> Any:
+        if reason := refusal(request):
+            return JSONResponse({"error": reason}, 403)
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
+            "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+        headers = {"content-security-policy": policy, **_HEADERS}
+        return HTMLResponse(_page(drawer, nonce), headers=headers)
+
+    async def look(request: Request) -> Any:
+        nonlocal waiting
+        if reason := refusal(request):
+            return JSONResponse({"error": reason}, 403)
+        if waiting >= _MOST_WAITING:
+            return JSONResponse({"error": "too many drawings at once"}, 503)
+        waiting += 1
+        try:
+            body = await asyncio.wait_for(_body(request), _SECONDS)
+            found = await run_in_threadpool(drawer, decoded(body))
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except (TimeoutError, ClientDisconnect):
+            return JSONResponse({"error": "the drawing did not arrive"}, 408)
+        finally:
+            waiting -= 1
+        return JSONResponse(found, headers=_HEADERS)
+
+    routes = [Route("/", page), Route("/look", look, methods=["POST"])]
+    return Starlette(routes=routes)
+
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body, but no more than a drawing can have."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise UserError(f"expected a drawing of {SIDE * SIDE} bytes, found more")
+    return body
+
+
+def _page(drawer: Drawer, nonce: str) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    experiment = drawer.experiment
+    return template.render(
+        name=experiment.name, names=experiment.data.class_names, side=SIDE, nonce=nonce
+    )

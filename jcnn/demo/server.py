@@ -1,0 +1,49 @@
+"""The server of the page: on this machine alone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from os import PathLike
+
+from jcnn.errors import UserError
+
+HOST = "127.0.0.1"
+
+
+def serve(
+    folder: str | PathLike[str], port: int = 0, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Serve a run's page until somebody presses Ctrl-C.
+
+    Args:
+        folder: A run's folder.
+        port: Of 127.0.0.1; a free one where 0.
+        say: Told the page's address once it answers.
+
+    Raises:
+        UserError: A package is missing, the folder holds no run of images, the port is taken.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError:
+        raise UserError(
+            "jcnn demo needs packages that are not installed: pip install 'jcnn[demo]'"
+        ) from None
+    from jcnn.demo.app import make_app
+    from jcnn.demo.drawing import Drawer
+
+    drawer = Drawer(folder)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port {port}: {error.strerror or error}") from None
+        port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            make_app(drawer, port), log_level="error", limit_concurrency=64, timeout_keep_alive=5
+        )
+        say(f"draw on http://{HOST}:{port} (Ctrl-C ends it)")
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,131 @@
+"""A model card in Hugging Face's format: what a network is, knows, and does not know."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jcnn
+from jcnn.export.output import Network, hardening
+from jcnn.export.preprocessing import preprocessing
+from jcnn.fields import dims
+from jcnn.runs import Run
+from jcnn.runs.statistics import share_interval
+
+if TYPE_CHECKING:
+    from jcnn.export.run import Exported
+
+_USE = {
+    "onnx": """\
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+output, = session.run(None, {{"input": np.zeros((1, {shape}), np.float32)}})""",
+    "stablehlo": """\
+import jax, numpy as np
+from pathlib import Path
+network = jax.export.deserialize(bytearray(Path("model.stablehlo").read_bytes()))
+output = network.call(np.zeros((1, {shape}), np.float32))""",
+    "safetensors": """\
+from safetensors.numpy import load_file
+weights = load_file("model.safetensors")   # names and layout of PyTorch""",
+}
+
+
+def model_card(run: Run, network: Network, exported: Exported, license: str) -> str:
+    """Write the card of an exported network, Markdown behind a YAML header."""
+    experiment = network.experiment
+    summary = run.summary() if run.summary_file.exists() else {}
+    lines = ["---", *_header(network, exported, license), "---", "", f"# {experiment.name}", ""]
+    lines += [*_about(network, exported), "", "## Figures", "", *_figures(network, exported), ""]
+    lines += ["## Use", "", "```python", _usage(network, exported), "```", ""]
+    lines += [preprocessing(experiment), "", "Classes, in their order: "]
+    lines[-1] += ", ".join(f"`{name}`" for name in experiment.data.class_names) + "."
+    lines += ["", "## Training", "", *_training(network, summary), "", "## Limits", ""]
+    lines += [*_limits(network), "", "## The experiment", "", "```toml"]
+    return "\n".join([*lines, experiment.to_toml().rstrip(), "```", ""])
+
+
+def _header(network: Network, exported: Exported, license: str) -> list[str]:
+    """The keys that Hugging Face's hub reads; a JSON string is one of YAML too."""
+    experiment = network.experiment
+    signal = len(experiment.input_shape) == 2
+    task = "audio-classification" if signal else "image-classification"
+    data = {"type": experiment.data.name, "name": experiment.data.name, "split": "test"}
+    metric = {"type": "accuracy", "value": exported.accuracy}
+    result = {"task": {"type": task}, "dataset": data, "metrics": [metric]}
+    fields: dict[str, Any] = {
+        "license": license,
+        "library_name": "jcnn",
+        "pipeline_tag": task,
+        "tags": ["jcnn", "jax", exported.format],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": experiment.name, "results": [result]}],
+    }
+    return [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+
+
+def _about(network: Network, exported: Exported) -> list[str]:
+    experiment = network.experiment
+    parameters = experiment.model.cost(experiment.input_shape).parameters
+    types = " → ".join(layer.type for layer in experiment.layers)
+    about = [
+        f"A convolutional network of {parameters:,} parameters, trained by jcnn "
+        f"{jcnn.__version__} on `{experiment.data.name}`: {dims(experiment.input_shape)} to "
+        f"{experiment.class_count} classes.",
+        "",
+        f"Layers: {types}.",
+    ]
+    if exported.hard:
+        about += ["", f"This file gives decisions: its output is the {hardening(experiment)}."]
+    if experiment.training.mirrored_evaluation:
+        about += ["", "Its output is the mean of those for an image and for its mirror image."]
+    return about
+
+
+def _figures(network: Network, exported: Exported) -> list[str]:
+    low, high = share_interval(round(exported.accuracy * exported.examples), exported.examples)
+    said = (
+        "its decisions are the run's"
+        if exported.largest_difference is None
+        else f"its outputs differ from the run's by {exported.largest_difference:.1e} at most"
+    )
+    return [
+        "| test examples | accuracy | 95 % interval |",
+        "|---|---|---|",
+        f"| {exported.examples:,} | {exported.accuracy:.2%} | {low:.2%} to {high:.2%} |",
+        "",
+        f"The file was held against the run on all of them: {said}.",
+    ]
+
+
+def _usage(network: Network, exported: Exported) -> str:
+    return _USE[exported.format].format(shape=", ".join(map(str, network.experiment.input_shape)))
+
+
+def _training(network: Network, summary: dict[str, Any]) -> list[str]:
+    experiment = network.experiment
+    said = [
+        f"Seed {experiment.seed}, optimizer `{experiment.optimizer.name}`, loss "
+        f"`{experiment.loss.name}`, {experiment.training.epochs} epochs in batches of "
+        f"{experiment.training.batch_size}."
+    ]
+    if summary:
+        versions = ", ".join(f"{k} {v}" for k, v in summary.get("versions", {}).items())
+        said.append(f"{summary.get('steps')} steps in {summary.get('seconds')} s; {versions}.")
+    else:
+        said.append("Its training had not ended when it was exported.")
+    return said
+
+
+def _limits(network: Network) -> list[str]:
+    experiment = network.experiment
+    limits = [
+        "- One run from one seed: another seed gives other figures.",
+        f"- It knows {experiment.class_count} classes and calls whatever it is given one of them.",
+        f"- Measured on the test split of `{experiment.data.name}` alone; elsewhere expect less.",
+    ]
+    if experiment.data.validation_count is not None:
+        limits.append("- That split is a part of the training set, taken out for choices.")
+    if experiment.training.precision != "float32":
+        limits.append("- Trained in another precision than float32, in which it is exported.")
+    return limits

@@ -1,0 +1,148 @@
+"""An ONNX graph that grows by one value: its name, its shape, and where its channels stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import jcnn
+from jcnn.fields import Shape
+from jcnn.geometry import Geometry
+
+OPSET, IR_VERSION = 19, 9
+INPUT, OUTPUT, BATCH = "input", "output", "batch"
+MODES = {"ZEROS": "constant", "CONSTANT": "constant", "CIRCULAR": "wrap", "REFLECT": "reflect",
+         "REPLICATE": "edge"}  # fmt: skip
+
+
+class Graph:
+    """The graph so far, and the value that it ends in: its name, its shape, its layout."""
+
+    def __init__(self, onnx: Any, shape: Shape) -> None:
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._weights: list[Any] = []
+        self._value = INPUT
+        self._shape: Shape = shape
+        self._first = False  # whether channels come first; a flat value has no layout
+        self._moved: Shape | None = None  # of a value flattened channels first, its (C, *size)
+        self._prefix = ""
+
+    def _add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> None:
+        """Add a node that takes the value, then ``inputs``, and gives the next value."""
+        label = f"{self._prefix}{name or kind}"
+        used = {node.name for node in self._nodes}
+        while label in used:
+            label += "_"
+        node = self._onnx.helper.make_node(
+            kind, [self._value, *inputs], [f"{label}.y"], name=label, **attributes
+        )
+        self._nodes.append(node)
+        self._value = f"{label}.y"
+
+    def _constant(self, name: str, array: Any) -> str:
+        label = f"{self._prefix}{name}"
+        if all(weight.name != label for weight in self._weights):
+            array = np.ascontiguousarray(array)
+            self._weights.append(self._onnx.numpy_helper.from_array(array, label))
+        return label
+
+    def _channels_first(self) -> None:
+        if not self._first:
+            rank = len(self._shape)
+            self._add("Transpose", perm=[0, rank, *range(1, rank)])
+            self._first = True
+
+    def _channels_last(self) -> None:
+        if self._first:
+            rank = len(self._shape)
+            self._add("Transpose", perm=[0, *range(2, rank + 1), 1])
+            self._first = False
+
+    def _broadcast(self, array: Any) -> np.ndarray:
+        """Shape an array (C,) or (*size, C) so that it meets the value's channels."""
+        array = np.asarray(array, np.float32)
+        if not self._first:
+            return array
+        if array.ndim == 1:
+            return array.reshape(-1, *[1] * (len(self._shape) - 1))
+        return np.moveaxis(array, -1, 0)
+
+    def _bordered(self, g: Geometry) -> Geometry:
+        """Add what no window does by itself: elements of the input around it, or cropping."""
+        if not any(map(any, g.border)):
+            return g
+        self._surround("border", g.border, MODES[g.fill])
+        return g.bordered()
+
+    def _surround(self, name: str, pairs: Any, mode: str, value: float = 0.0) -> None:
+        pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
+        pads = np.array(ends_first([(0, 0), *pairs]), np.int64)
+        inputs = [self._constant(f"{name}.pads.{len(self._nodes)}", pads)]
+        if mode == "constant":
+            inputs.append(self._constant(f"{name}.value.{len(self._nodes)}", np.float32(value)))
+        self._add("Pad", *inputs, name=name, mode=mode)
+
+    def _unit_step(self, name: str, limit: float) -> None:
+        self._add("Greater", self._constant(f"{name}.limit", np.float32(limit)), name=name)
+        self._add("Cast", to=self._onnx.TensorProto.FLOAT)
+
+    def beside_mirror(self) -> None:
+        """Put each image's mirror image behind the batch: one graph for both."""
+        axes, ends = np.array([2], np.int64), np.array([np.iinfo(np.int64).min], np.int64)
+        ranges = {
+            "starts": np.array([-1], np.int64),
+            "ends": ends,
+            "axes": axes,
+            "steps": -axes // 2,
+        }
+        names = [self._constant(f"mirror.{key}", value) for key, value in ranges.items()]
+        self._add("Slice", *names, name="mirror")
+        mirrored, self._value = self._value, INPUT
+        self._add("Concat", mirrored, name="both", axis=0)
+
+    def mean_of_both(self) -> None:
+        """Take the mean of the outputs for images and mirror images."""
+        halves = ["plain.y", "mirrored.y"]
+        split = self._onnx.helper.make_node("Split", [self._value], halves, name="halves", axis=0,
+                                            num_outputs=2)  # fmt: skip
+        self._nodes.append(split)
+        self._value = halves[0]
+        self._add("Add", halves[1], name="sum")
+        self._add("Mul", self._constant("half", np.float32(0.5)), name="mean")
+
+    def finish(self, hard: str | None, limit: float) -> None:
+        """End in the output, or in decisions."""
+        self._channels_last()
+        self._kind = self._onnx.TensorProto.FLOAT
+        if hard == "arg max":
+            self._add("ArgMax", name="decision", axis=1, keepdims=0)
+            self._add("Cast", to=self._onnx.TensorProto.INT32)
+            self._kind, self._shape = self._onnx.TensorProto.INT32, ()
+        elif hard == "signum":
+            self._add("Sign", name="decision")
+        elif hard == "unit step":
+            self._unit_step("decision", limit)
+        if not self._nodes:
+            self._add("Identity")
+        self._nodes[-1].output[0] = OUTPUT
+
+    def model(self, name: str, input_shape: Shape) -> Any:
+        """Return the model."""
+        helper, kinds = self._onnx.helper, self._onnx.TensorProto
+        given = helper.make_tensor_value_info(INPUT, kinds.FLOAT, [BATCH, *input_shape])
+        gives = helper.make_tensor_value_info(OUTPUT, self._kind, [BATCH, *self._shape])
+        graph = helper.make_graph(self._nodes, name, [given], [gives], self._weights)
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="jcnn",
+            producer_version=jcnn.__version__,
+        )
+
+
+def ends_first(padding: Any) -> list[int]:
+    """Pairs (before, after), as ONNX wants them: all before, then all after."""
+    return [lo for lo, _ in padding] + [hi for _, hi in padding]

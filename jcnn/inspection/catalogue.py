@@ -1,0 +1,133 @@
+"""What an experiment's file may say: layers, optimizers, schedules, from their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from jcnn.errors import UserError, unknown
+from jcnn.layers import AnyLayer, Layer
+from jcnn.optimizers.catalogue import full_name, optimizers, schedules
+
+_REQUIRED = "required"
+
+
+def layer_entries() -> dict[str, dict[str, Any]]:
+    """Return every layer by its ``type``: one line, and each field's default and meaning.
+
+    >>> layer_entries()["max_pool"]["fields"]["window"]["default"]
+    'required'
+    """
+    kinds: tuple[type[Layer], ...] = get_args(get_args(AnyLayer)[0])
+    return {str(kind.model_fields["type"].default): _layer(kind) for kind in kinds}
+
+
+def _layer(kind: type[Layer]) -> dict[str, Any]:
+    meanings: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        meanings |= _attributes(base.__doc__ or "")
+    fields = {
+        key: {
+            "default": _REQUIRED if field.is_required() else _written(field.get_default()),
+            "meaning": meanings.get(key, ""),
+        }
+        for key, field in kind.model_fields.items()
+        if key not in ("type", "name")
+    }
+    line = " ".join(inspect.getdoc(kind).split("\n\n")[0].split())  # type: ignore[union-attr]
+    return {"line": re.sub(r"^``\w+``:? ?", "", line), "fields": fields}
+
+
+def optimizer_entries() -> dict[str, dict[str, Any]]:
+    """Return every optimizer by its name: one line, and each argument's default."""
+    return _functions(optimizers())
+
+
+def schedule_entries() -> dict[str, dict[str, Any]]:
+    """Return every schedule by its name: one line, and each argument's default."""
+    return _functions(schedules())
+
+
+def _functions(known: Mapping[str, Callable[..., Any]]) -> dict[str, dict[str, Any]]:
+    return {name: _function(function) for name, function in sorted(known.items())}
+
+
+def _function(function: Callable[..., Any]) -> dict[str, Any]:
+    said = inspect.getdoc(function) or full_name(function)
+    meanings = _attributes(said, "Args")
+    fields = {
+        key: {
+            "default": _REQUIRED
+            if parameter.default is parameter.empty
+            else _written(parameter.default),
+            "meaning": meanings.get(key, ""),
+        }
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    return {"line": said.split("\n")[0].strip(), "fields": fields}
+
+
+def _attributes(docstring: str, heading: str = "Attributes") -> dict[str, str]:
+    r"""Read ``key: meaning`` from a section of a docstring; what is further in goes on.
+
+    >>> _attributes("A layer.\n\nAttributes:\n    slope: Of the\n        left half.\n\nMore.")
+    {'slope': 'Of the left half.'}
+    """
+    _, _, section = inspect.cleandoc(docstring).partition(f"\n{heading}:\n")
+    meanings: dict[str, str] = {}
+    key = ""
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        found = re.match(r"(?: {2}| {4})(\w+)(?: \(.*?\))?: (.*)", line)
+        if found:
+            key = found[1]
+            meanings[key] = found[2].strip()
+        elif key and line.strip():
+            meanings[key] += f" {line.strip()}"
+    return meanings
+
+
+def _written(default: Any) -> str:
+    name = getattr(default, "name", None)
+    if isinstance(name, str):
+        return f'"{name}"'
+    if default is None:
+        return "not set"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, str):
+        return f'"{default}"'
+    return getattr(default, "__name__", None) or str(default)
+
+
+def chosen(entries: Mapping[str, Any], name: str | None, what: str) -> dict[str, Any]:
+    """Return the entry of a name, or all.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if name is None:
+        return dict(entries)
+    if name not in entries:
+        raise UserError(f"{what}: {unknown(name, entries)}")
+    return {name: entries[name]}
+
+
+def print_entries(entries: Mapping[str, Any]) -> None:
+    """Print names with their line and fields; of a single entry what each field means, too."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for name, entry in entries.items():
+        console.print(f"{name}: {entry['line']}", style="bold" if len(entries) > 1 else None)
+        fields = entry["fields"].items()
+        if len(entries) > 1:
+            words = ", ".join(f"{key} ({field['default']})" for key, field in fields)
+            console.print(f"    {words}" if words else "    no keys", style="dim")
+            continue
+        for key, field in fields:
+            console.print(f"  {key} = {field['default']}   {field['meaning']}".rstrip())

@@ -1,0 +1,196 @@
+r"""Cross entropy of classes [L "Error Metrics Summarized"], from logits.
+
+With the softmax inside, the gradient is the plain difference of prediction and target, and nothing
+overflows.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from jcnn.geometry import integer
+from jcnn.ops.arguments import floating, naming, number, varying_together
+from jcnn.ops.rule import arguments, rule
+from jcnn.precision import in_float32
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> jax.Array:
+    r"""Cross entropy of a softmax output, from its logits.
+
+    .. math:: l = -\sum_k p_k \ln \mathrm{softmax}(a)_k \qquad p = (1 - \epsilon) y + \epsilon / K
+
+    A class whose logit is :math:`-\infty` is masked: all is as if it were not there. It isn't among
+    the :math:`K` that smoothing spreads over; where it is the label, the loss is infinite.
+
+    Args:
+        logits: :math:`a`, (..., K), floating point, at least one class.
+        labels: Classes as integers of any kind from 0 to K − 1, (...), or distributions :math:`y`,
+            (..., K), of the logits' dtype.
+        axis: The axis of the classes, in logits and distributions.
+        where: Which examples count, (...), boolean; all if None. The others' loss and gradient are
+            zero, whatever their logits and labels.
+        label_smoothing: :math:`\epsilon`, from 0 to 1.
+
+    Returns:
+        (...), of the logits' dtype. Finite where the differences of an example's logits are.
+
+    Raises:
+        TypeError: ``logits`` is not floating point, the labels' dtype is neither an integer type
+            nor the logits', ``where`` is not boolean, or ``label_smoothing`` is traced.
+        ValueError: Shapes don't fit, ``label_smoothing`` is outside [0, 1], or a label that counts
+            is no class. Labels that are traced, as under ``jit``, can't be looked at: one that is
+            no class is then left out as by ``where``.
+
+    Gradient:
+        :math:`\partial l/\partial a = \mathrm{softmax}(a) \sum_k p_k - p`; for distributions
+        :math:`\partial l/\partial y = -(1 - \epsilon) \ln \mathrm{softmax}(a)`, 0 at a masked
+        class. Kept between the passes: both arguments.
+
+    >>> softmax_cross_entropy(jnp.array([[0.0, 0.0], [1e4, 0.0]]), jnp.array([0, 0]))
+    Array([0.6931472, 0.       ], dtype=float32)
+    >>> masked = jnp.array([[0.0, 0.0, -jnp.inf]])
+    >>> softmax_cross_entropy(masked, jnp.array([0]), label_smoothing=0.1)
+    Array([0.6931472], dtype=float32)
+    """
+    op = "softmax_cross_entropy"
+    (logits,) = floating(op, logits=logits)
+    smoothing = number(op, "label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
+    labels, where = _array(labels), None if where is None else _array(where)
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        floating(op, logits=logits, labels=labels)
+    with naming(op):
+        axis = _class_axis(logits, axis)
+        _check_shapes(logits, labels, where, axis)
+        _check_classes(logits.shape[axis], labels, where)
+    if where is None:
+        labels = jnp.asarray(labels)
+        return _softmax_cross_entropy(axis, smoothing, *varying_together(logits, labels))
+    logits, labels, where = varying_together(logits, *map(jnp.asarray, (labels, where)))
+    here = jnp.expand_dims(where, axis)
+    logits = jnp.where(here, logits, 0)
+    labels = jnp.where(here, labels, 0) if labels.ndim == logits.ndim else labels
+    return jnp.where(where, _softmax_cross_entropy(axis, smoothing, logits, labels), 0)
+
+
+@rule(keeps=arguments, statics=2)
+@in_float32
+def _softmax_cross_entropy(
+    axis: int, smoothing: float, logits: jax.Array, labels: jax.Array
+) -> jax.Array:
+    target = _target(axis, smoothing, logits, labels)
+    return (target * _surprise(axis, logits, target)).sum(axis=axis)
+
+
+@_softmax_cross_entropy.pullback
+@in_float32
+def _(
+    axis: int, smoothing: float, logits: jax.Array, labels: jax.Array, dl: jax.Array
+) -> tuple[jax.Array, jax.Array | None]:
+    dl = jnp.expand_dims(dl, axis)
+    target = _target(axis, smoothing, logits, labels)
+    total = target.sum(axis=axis, keepdims=True)
+    da = dl * (jnp.exp(_log_softmax(axis, logits)) * total - target)
+    if labels.ndim < logits.ndim:
+        return da, None
+    return da, dl * (1 - smoothing) * _surprise(axis, logits, target)
+
+
+def _target(axis: int, smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The distribution p; of an integer that is no class, nothing."""
+    if distributions := labels.ndim == logits.ndim:
+        target = labels
+    else:
+        target = _one_hot(axis, labels, logits)
+    if not smoothing:
+        return target
+    seen = logits > -jnp.inf
+    if not distributions:
+        seen &= target.any(axis, keepdims=True)
+    count = seen.sum(axis=axis, keepdims=True, dtype=logits.dtype)
+    even = jnp.where(seen, smoothing / jnp.maximum(count, 1), 0)
+    return (1 - smoothing) * target + even
+
+
+def _one_hot(axis: int, labels: jax.Array, logits: jax.Array) -> jax.Array:
+    """1 at the class of each label; counted in 32 bits at least, since 300 are more than 8 hold."""
+    wide = labels if labels.dtype.itemsize >= 4 else labels.astype(jnp.int32)
+    shape = [1] * logits.ndim
+    shape[axis] = logits.shape[axis]
+    classes = lax.broadcasted_iota(wide.dtype, shape, axis)
+    return (jnp.expand_dims(wide, axis) == classes).astype(logits.dtype)
+
+
+def _surprise(axis: int, logits: jax.Array, target: jax.Array) -> jax.Array:
+    """−ln softmax, and 0 in place of the infinity of a masked class that isn't the target."""
+    absent = (logits == -jnp.inf) & (target == 0)
+    return jnp.where(absent, 0, -_log_softmax(axis, logits))
+
+
+def _log_softmax(axis: int, logits: jax.Array) -> jax.Array:
+    shifted = logits - logits.max(axis=axis, keepdims=True)
+    return shifted - jnp.log(jnp.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def _class_axis(logits: jax.Array, axis: int) -> int:
+    """Return the classes' axis, counted from the first."""
+    if not logits.ndim:
+        raise ValueError("logits must be (..., K) with K >= 1, found a single number")
+    found = integer("axis", axis, -logits.ndim)
+    if found >= logits.ndim:
+        raise ValueError(f"axis must be one of logits' {logits.ndim} axes, found {axis}")
+    if not logits.shape[found]:
+        raise ValueError(f"logits must be (..., K) with K >= 1, found {logits.shape}")
+    return found % logits.ndim
+
+
+def _check_shapes(logits: jax.Array, labels: ArrayLike, where: ArrayLike | None, axis: int) -> None:
+    examples = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+    kind = jnp.result_type(labels)
+    expected = examples if jnp.issubdtype(kind, jnp.integer) else logits.shape
+    if np.shape(labels) != expected:
+        raise ValueError(
+            f"labels of dtype {kind} must be {expected} for logits {logits.shape}, "
+            f"found {np.shape(labels)}"
+        )
+    if where is not None and not jnp.issubdtype(jnp.result_type(where), jnp.bool_):
+        raise TypeError(f"where must be boolean, found {jnp.result_type(where)}")
+    if where is not None and np.shape(where) != examples:
+        raise ValueError(f"where must be {examples}, one an example, found {np.shape(where)}")
+
+
+def _array(a: ArrayLike) -> ArrayLike:
+    """Lists as arrays."""
+    return np.asarray(a) if isinstance(a, list | tuple) else a
+
+
+def _check_classes(classes: int, labels: ArrayLike, where: ArrayLike | None) -> None:
+    """Refuse a label that counts and is no class, where the values are there to be looked at."""
+    if any(isinstance(a, Tracer) for a in (labels, where)):
+        return
+    if not getattr(labels, "is_fully_addressable", True):
+        return
+    known = np.asarray(labels)
+    if not np.issubdtype(known.dtype, np.integer):
+        return
+    wrong = (known < 0) | (known >= classes)
+    if where is not None:
+        wrong &= np.asarray(where)
+    if wrong.any():
+        raise ValueError(
+            f"labels must be classes from 0 to {classes - 1}, found {known[wrong].flat[0]}; "
+            "what is to be left out says where="
+        )

@@ -1,0 +1,195 @@
+r"""Padding with zeros or with the input's own elements, and cropping; linear maps all.
+
+Every element that is added is an element of the input (or zero), so that its gradient is added to
+that element's: where forward propagation copies, back-propagation adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jcnn.geometry import FILLS, ZEROS, Geometry, Padding, Pairs, pads, resized, times
+from jcnn.lowering.precision import summed_in_float32
+from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.rule import linear
+
+_NUMPY: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
+
+
+def pad(x: ArrayLike, padding: Padding, *, mode: str = ZEROS) -> jax.Array:
+    r"""Pad the spatial axes, or crop them where ``padding`` is negative.
+
+    .. math:: y[m] = x[i(m - p)]
+
+    for padding :math:`p` before the first element. Of :math:`n` elements :math:`i(j)` names the
+    one that stands at place :math:`j` outside: :math:`j \bmod n` ("CIRCULAR"), the one as far
+    inside the edge, which is not repeated ("REFLECT"), the edge's ("REPLICATE"); there is none
+    ("ZEROS").
+
+    Args:
+        x: Input, (N, *size, C), floating point.
+        padding: An integer for all sides, or one or a pair (before, after) for each axis; negative
+            numbers crop, with zeros alone.
+        mode: "ZEROS", "CIRCULAR", "REFLECT" or "REPLICATE", in any case. Padding may be longer than
+            the input, which is then gone through again, as :func:`numpy.pad` does.
+
+    Returns:
+        (N, *(before + size + after), C), of the same dtype.
+
+    Raises:
+        TypeError: ``x`` is not floating point, or ``padding`` not of integers.
+        ValueError: The mode is unknown, or the padding leaves nothing.
+
+    Gradient:
+        :math:`\partial L/\partial x[n] = \sum_{m : i(m - p) = n} \delta[m]`.
+        Nothing is kept between the passes.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    >>> pad(x, 2, mode="reflect").ravel()
+    Array([3., 2., 1., 2., 3., 2., 1.], dtype=float32)
+    >>> pad(x, [(-1, 1)]).ravel()
+    Array([2., 3., 0.], dtype=float32)
+    """
+    (x,) = floating("pad", x=x)
+    with naming("pad"):
+        border = place_border(spatial_size(x), padding, mode)
+    return on_mesh(partial(_surrounded, border), x, spec=image(x, x))
+
+
+@dataclass(frozen=True)
+class Border:
+    """What is put around an input of a given size, or cropped from it."""
+
+    size: tuple[int, ...]
+    edges: Pairs
+    mode: str = ZEROS
+
+
+def place_border(size: tuple[int, ...], padding: Padding, mode: str) -> Border:
+    """Resolve what a caller writes."""
+    name = str(mode).upper()
+    if name not in (ZEROS, *FILLS):
+        raise ValueError(f"mode must be one of {', '.join((ZEROS, *FILLS))}, found {mode!r}")
+    if isinstance(padding, str):
+        raise TypeError(f"padding must be integers here, found {padding!r}")
+    edges = pads(padding, size, size, size)
+    if min(resized(size, edges)) < 1:
+        raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
+    if name != ZEROS and min(map(min, edges)) < 0:
+        raise ValueError(f"padding must be at least 0 with mode {name}, found {edges}")
+    return Border(size, edges, name)
+
+
+def bordered(g: Geometry, x: jax.Array) -> jax.Array:
+    """The input with the border of ``g``, for the windows of ``g.bordered()``."""
+    return _surrounded(Border(g.size, g.border, g.fill), x) if any(map(any, g.border)) else x
+
+
+def unbordered(g: Geometry, dx: jax.Array) -> jax.Array:
+    """Adjoint of :func:`bordered`."""
+    return _gathered(Border(g.size, g.border, g.fill), dx) if any(map(any, g.border)) else dx
+
+
+@linear
+def _surrounded(border: Border, x: jax.Array) -> jax.Array:
+    if border.mode == ZEROS:
+        return _resize(x, border.edges)
+    for axis, (n, edges) in enumerate(zip(border.size, border.edges, strict=True), 1):
+        if any(edges):
+            runs = [_take(run, x, axis) for run in _runs(n, edges, border.mode)]
+            x = lax.concatenate(runs, axis)
+    return x
+
+
+@_surrounded.adjoint
+def _gathered(border: Border, dy: jax.Array) -> jax.Array:
+    if border.mode == ZEROS:
+        return _resize(dy, [(-lo, -hi) for lo, hi in border.edges])
+    return _added_up(border, dy)
+
+
+@summed_in_float32
+def _added_up(border: Border, dy: jax.Array) -> jax.Array:
+    for axis, (n, edges) in enumerate(zip(border.size, border.edges, strict=True), 1):
+        if any(edges):
+            dy = _place(list(_runs(n, edges, border.mode)), dy, axis, n)
+    return dy
+
+
+def _resize(x: jax.Array, edges: Pairs | list[tuple[int, int]]) -> jax.Array:
+    sides = [(lo, hi, 0) for lo, hi in edges]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Elements of an axis in a row: forward (step 1), backward (-1) or one again and again (0)."""
+
+    place: int
+    first: int
+    length: int
+    step: int
+
+    @property
+    def lowest(self) -> int:
+        """The first of its elements in the input's order."""
+        return self.first - (self.length - 1 if self.step < 0 else 0)
+
+    @property
+    def count(self) -> int:
+        """How many elements it is of."""
+        return self.length if self.step else 1
+
+
+def _runs(n: int, edges: tuple[int, int], mode: str) -> Iterator[_Run]:
+    """Where each element of a padded axis comes from, in few runs."""
+    rows: list[list[int]] = []
+    for element in np.pad(np.arange(n), edges, _NUMPY[mode]).tolist():
+        if rows and _goes_on(rows[-1], element):
+            rows[-1].append(element)
+        else:
+            rows.append([element])
+    place = 0
+    for row in rows:
+        step = row[1] - row[0] if len(row) > 1 else 1
+        yield _Run(place, row[0], len(row), step)
+        place += len(row)
+
+
+def _goes_on(row: list[int], element: int) -> bool:
+    step = element - row[-1]
+    return abs(step) < 2 and (len(row) == 1 or step == row[1] - row[0])
+
+
+def _take(run: _Run, x: jax.Array, axis: int) -> jax.Array:
+    part = lax.slice_in_dim(x, run.lowest, run.lowest + run.count, axis=axis)
+    if run.step == 0:
+        shape = (*x.shape[:axis], run.length, *x.shape[axis + 1 :])
+        return jnp.broadcast_to(part, shape)
+    return part if run.step > 0 else lax.rev(part, (axis,))
+
+
+def _place(runs: list[_Run], dy: jax.Array, axis: int, n: int) -> jax.Array:
+    """Adjoint of the concatenated runs: each adds its part where it was taken."""
+    dx = jnp.zeros((*dy.shape[:axis], n, *dy.shape[axis + 1 :]), dy.dtype)
+    for run in runs:
+        part = lax.slice_in_dim(dy, run.place, run.place + run.length, axis=axis)
+        if run.step == 0:
+            part = part.sum(axis, keepdims=True)
+        elif run.step < 0:
+            part = lax.rev(part, (axis,))
+        sides = [(0, 0, 0)] * dy.ndim
+        sides[axis] = (run.lowest, n - run.lowest - run.count, 0)
+        dx = dx + lax.pad(part, jnp.zeros((), dy.dtype), sides)
+    return dx

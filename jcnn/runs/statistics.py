@@ -1,0 +1,98 @@
+"""How far figures spread: intervals of shares and of means, and differences beyond chance."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Figures of several runs of one experiment.
+
+    Attributes:
+        count: How many.
+        mean: Their mean.
+        deviation: Their standard deviation, with n - 1; 0 of one figure.
+        low: Lower end of Student's 95 % interval of the mean; None of one figure.
+        high: Its upper end.
+        least: The smallest.
+        largest: The largest.
+    """
+
+    count: int
+    mean: float
+    deviation: float
+    low: float | None
+    high: float | None
+    least: float
+    largest: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Measure how far figures spread.
+
+    >>> found = spread([4.0, 6.0])
+    >>> found.mean, round(found.deviation, 3), round(found.low, 2), round(found.high, 2)
+    (5.0, 1.414, -7.71, 17.71)
+    """
+    from scipy.stats import t
+
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Spread(len(values), mean, 0.0, None, None, min(values), max(values))
+    deviation = statistics.stdev(values)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    ends = mean - reach, mean + reach
+    return Spread(len(values), mean, deviation, *ends, min(values), max(values))
+
+
+def share_interval(correct: int, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    >>> [round(end, 3) for end in share_interval(90, 100)]
+    [0.826, 0.945]
+    """
+    from scipy.stats import binomtest
+
+    ends = binomtest(correct, count).proportion_ci(CONFIDENCE, method="wilson")
+    return float(ends.low), float(ends.high)
+
+
+def chance(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return how probable means at least so far apart are by chance: Welch's test, two-sided.
+
+    Args:
+        first: At least two figures.
+        second: Likewise.
+
+    >>> round(chance([0.90, 0.91, 0.92], [0.95, 0.96, 0.97]), 4)
+    0.0036
+    >>> chance([0.9, 0.9], [0.9, 0.9])
+    1.0
+    """
+    from scipy.stats import ttest_ind
+
+    if len(set(first)) == len(set(second)) == 1:  # no spread to compare the difference with
+        return float(first[0] == second[0])
+    return float(np.asarray(ttest_ind(first, second, equal_var=False))[1])
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Correct the chances of several comparisons, so that all of them together err in 5 %.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(chances), 0.0
+    order = sorted(range(len(chances)), key=lambda k: chances[k])
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(chances) - rank) * chances[k]))
+        corrected[k] = largest
+    return corrected

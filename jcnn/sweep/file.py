@@ -1,0 +1,31 @@
+"""The table ``[sweep]`` of an experiment's file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from jcnn.config.validation import explain
+from jcnn.errors import UserError
+from jcnn.sweep.plan import Plan
+
+
+def planned(config: Path) -> Plan:
+    """Read ``[sweep]``; one seed of the experiment as it is where the file has no such table.
+
+    Raises:
+        UserError: A key or a value is wrong. What else is wrong with the file is told when the
+            experiment is read.
+    """
+    try:
+        document = tomllib.loads(config.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return Plan()
+    table = document.get("sweep", {})
+    try:
+        return Plan.model_validate(table)
+    except ValidationError as error:
+        key, message = explain(error, Plan, table)
+        raise UserError(f"{config}: sweep.{key}: {message}") from None

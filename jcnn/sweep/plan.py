@@ -1,0 +1,167 @@
+"""What a sweep varies: values of keys in a grid, drawn at random, or proposed by a search."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from jcnn.config import parse_override
+from jcnn.errors import UserError
+from jcnn.fields import Count, Table
+
+Values = Mapping[str, object]
+_LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``: integers where both are, by ratios where they span ten.
+
+    >>> Range(0.001, 0.1).logarithmic, Range(0.1, 0.5).logarithmic
+    (True, False)
+    """
+
+    low: float
+    high: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether equal ratios, not equal differences, are equally likely."""
+        return self.low > 0 and self.high / self.low >= 10
+
+    def draw(self, generator: random.Random) -> float:
+        """Draw one number."""
+        if self.logarithmic:
+            value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            value = generator.uniform(self.low, self.high)
+        return round(value) if self.whole else float(f"{value:.4g}")
+
+
+Choices = Mapping[str, Sequence[object] | Range]
+
+
+class Plan(Table):
+    """``[sweep]``: what ``jcnn sweep`` varies where its arguments don't say.
+
+    Attributes:
+        over: By dotted key the values, or ``"LOW..HIGH"``.
+        seeds: Seeds 0 to this less one.
+        method: "grid" takes every combination, "random" draws, "search" lets Optuna propose.
+        count: Combinations of "random" and "search".
+    """
+
+    over: dict[str, Annotated[list[Any], Field(min_length=1)] | str] = Field(default={})
+    seeds: Count = 1
+    method: Literal["grid", "random", "search"] = "grid"
+    count: Count = 10
+
+    def choices(self) -> Choices:
+        """Return the values of every key."""
+        return {
+            key: _range(f"sweep.over.{key}", value) if isinstance(value, str) else value
+            for key, value in self.over.items()
+        }
+
+
+def parse_over(text: str) -> tuple[str, Sequence[object] | Range]:
+    """Read ``--over``: a key and its values, or a range.
+
+    >>> parse_over("training.batch_size=32,64"), parse_over("optimizer.learning_rate=1e-3..1e-1")
+    (('training.batch_size', [32, 64]), ('optimizer.learning_rate', Range(low=0.001, high=0.1)))
+
+    Raises:
+        UserError: It is neither.
+    """
+    key, equals, written = text.partition("=")
+    if not equals or not key.strip() or not written.strip():
+        raise UserError(f"--over {text}: expected KEY=V1,V2,… or KEY=LOW..HIGH")
+    if ".." in written:
+        return key.strip(), _range(f"--over {key}", written)
+    return key.strip(), [parse_override(f"{key}={value}")[1] for value in _split(written)]
+
+
+def _split(written: str) -> Iterator[str]:
+    """Split at commas outside brackets and quotes: values may be tables, lists and strings."""
+    depth, quoted, start = 0, "", 0
+    for place, character in enumerate(written):
+        if quoted:
+            quoted = "" if character == quoted else quoted
+        elif character in "\"'":
+            quoted = character
+        elif character in "[{":
+            depth += 1
+        elif character in "]}":
+            depth -= 1
+        elif character == "," and not depth:
+            yield written[start:place]
+            start = place + 1
+    yield written[start:]
+
+
+def _range(where: str, written: str) -> Range:
+    ends = [parse_override(f"x={end}")[1] for end in written.split("..")]
+    numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise UserError(f"{where}: expected values, or LOW..HIGH rising, found '{written}'")
+    return Range(numbers[0], numbers[1])
+
+
+def combinations(choices: Choices) -> list[dict[str, object]]:
+    """Return the grid: every combination, the last key running fastest.
+
+    >>> combinations({"a": [1, 2], "b": [3]})
+    [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}]
+    """
+    for key, values in choices.items():
+        if isinstance(values, Range):
+            raise UserError(
+                f"--over {key}: a range has no end of values; expected --random N or --search N "
+                "with it, or values"
+            )
+    listed = [values for values in choices.values() if not isinstance(values, Range)]
+    return [dict(zip(choices, values, strict=True)) for values in product(*listed)]
+
+
+def drawn(choices: Choices, count: int) -> list[dict[str, object]]:
+    """Draw combinations, the same ones each time; twice the same is one.
+
+    >>> drawn({"a": Range(1, 5)}, 2) == drawn({"a": Range(1, 5)}, 2)
+    True
+    """
+    generator = random.Random(0)
+    found: dict[str, dict[str, object]] = {}
+    for _ in range(count):
+        one = {
+            key: values.draw(generator) if isinstance(values, Range) else generator.choice(values)
+            for key, values in choices.items()
+        }
+        found.setdefault(name(one), one)
+    return list(found.values())
+
+
+def name(values: Values) -> str:
+    """Name a combination, as a folder can be named.
+
+    >>> name({"optimizer.learning_rate": 0.1, "training.batch_size": 32})
+    'optimizer.learning_rate=0.1,training.batch_size=32'
+    """
+    written = ",".join(f"{key}={value}" for key, value in values.items())
+    safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", written)
+    if safe == written and len(safe) <= _LONGEST_NAME:
+        return safe
+    digest = hashlib.sha256(written.encode()).hexdigest()[:8]
+    return f"{safe[:_LONGEST_NAME]}-{digest}"

@@ -1,0 +1,260 @@
+"""A sweep's members, each an ordinary run: trained side by side, taken as they are, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from jcnn.config import Experiment, load_experiment
+from jcnn.errors import UserError
+from jcnn.runs import Run
+from jcnn.runs.files import write_text
+from jcnn.runs.statistics import Spread, spread
+from jcnn.sweep.plan import Choices, Range, combinations, drawn, name
+from jcnn.training import evaluate, train
+from jcnn.training.progress import Progress
+
+FILE = "sweep.json"
+_MOST_AT_ONCE = 4
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One combination of values, and what its seeds gave.
+
+    Attributes:
+        values: The keys' values.
+        runs: The members' folders.
+        figures: By column ("test error %", "train error %", …) mean, deviation and interval.
+    """
+
+    values: dict[str, Any]
+    runs: list[str]
+    figures: dict[str, Spread]
+
+    @property
+    def error(self) -> Spread:
+        """What combinations are chosen by: the validation split's error where there is one."""
+        return self.figures.get("validation error %", self.figures["test error %"])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What came out of all combinations, in the order in which they were trained."""
+
+    config: str
+    combinations: list[Combination]
+
+    @property
+    def best(self) -> Combination:
+        """The combination of the smallest mean error, the first of equal ones."""
+        return min(self.combinations, key=lambda each: each.error.mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON writes it."""
+        return asdict(self)
+
+
+class _Stopped(Exception):  # noqa: N818 (a request that was granted, not an error)
+    """Another member failed, or somebody pressed Ctrl-C."""
+
+
+class _Watched(Progress):
+    """Ends a member's training at its next dispatch once ``stop`` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def stepped(self, *_: Any) -> None:
+        """See :meth:`Progress.stepped`."""
+        if self._stop.is_set():
+            raise _Stopped
+
+
+def run_sweep(
+    config: str | PathLike[str],
+    choices: Choices,
+    *,
+    seeds: int = 1,
+    out: str | PathLike[str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+    method: str = "grid",
+    count: int = 10,
+    at_once: int | None = None,
+    train_split: bool = False,
+    say: Say = lambda line: None,
+) -> Sweep:
+    """Train an experiment for every combination of values and every seed.
+
+    A member that is there already is taken as it is, or resumed, so that a sweep that was killed
+    goes on with the same call. Members are trained side by side in threads, in one process: on two
+    cores two small networks take hardly longer than one.
+
+    Args:
+        config: The experiment's file.
+        choices: By dotted key its values, or a range.
+        seeds: Seeds 0 to this less one, of each combination.
+        out: The folder; ``runs/NAME-sweep`` where not given. Members lie in it as
+            ``COMBINATION/SEED``, without combinations as ``SEED``.
+        overrides: Other values for keys of the file, for all members.
+        method: "grid", "random" or "search" (Optuna's TPE on the mean error).
+        count: Combinations of "random" and "search".
+        at_once: Members side by side; where not given, as many as cores on a CPU, at most four,
+            and one elsewhere.
+        train_split: Whether to measure each network on its training split, too.
+        say: Told of each member that has ended.
+
+    Raises:
+        UserError: A value is refused, ``out`` holds runs of another experiment, Optuna is missing.
+    """
+    config, base = Path(config), dict(overrides or {})
+    for key in choices:
+        if key in ("seed", "name"):
+            raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
+    first = load_experiment(config, base)
+    folder = Path(out) if out is not None else Path("runs") / f"{first.name}-sweep"
+    sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
+    if method == "search":
+        results = list(_searched(choices, count, sweep))
+    else:
+        planned = combinations(choices) if method == "grid" else drawn(choices, count)
+        results = sweep.all(planned)
+    done = Sweep(str(config), results)
+    write_text(folder / FILE, json.dumps(done.to_dict(), indent=2) + "\n")
+    return done
+
+
+def _at_once() -> int:
+    import jax
+
+    if jax.default_backend() != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, _MOST_AT_ONCE)
+
+
+class _Members:
+    """Trains members of a sweep."""
+
+    def __init__(
+        self, config: Path, base: dict[str, object], folder: Path, seeds: int, at_once: int,
+        train_split: bool, say: Say,
+    ) -> None:  # fmt: skip
+        self._config, self._base, self._folder = config, base, folder
+        self._seeds, self._at_once = seeds, at_once
+        self._train_split, self._say = train_split, say
+
+    def all(self, planned: Sequence[Mapping[str, object]]) -> list[Combination]:
+        """Train every member of these combinations."""
+        members = [
+            (self._place(values, seed), self._experiment(values, seed))
+            for values in planned
+            for seed in range(self._seeds)
+        ]
+        for folder, experiment in members:  # all of them, before the first one is trained
+            _check(folder, experiment)
+        summaries = self._trained(members)
+        results = []
+        for k, values in enumerate(planned):
+            own = slice(k * self._seeds, (k + 1) * self._seeds)
+            runs = [str(folder) for folder, _ in members[own]]
+            results.append(Combination(dict(values), runs, _figures(summaries[own])))
+        return results
+
+    def _place(self, values: Mapping[str, object], seed: int) -> Path:
+        return (self._folder / name(values) if values else self._folder) / str(seed)
+
+    def _experiment(self, values: Mapping[str, object], seed: int) -> Experiment:
+        overrides = {**self._base, **values, "seed": seed}
+        return load_experiment(self._config, overrides).resolved()
+
+    def _trained(self, members: list[tuple[Path, Experiment]]) -> list[dict[str, Any]]:
+        # Loaded here: threads that load modules of one another at once meet half of them.
+        import tensorboardX  # noqa: F401
+
+        import jcnn.runs.checkpoints  # noqa: F401
+
+        stop = threading.Event()
+        with ThreadPoolExecutor(self._at_once) as pool:
+            waiting = [pool.submit(self._member, *member, stop) for member in members]
+            try:
+                ended, _ = wait(waiting, return_when=FIRST_EXCEPTION)
+                for failed in (future.exception() for future in ended):
+                    if failed is not None:
+                        raise failed
+            except BaseException:
+                stop.set()  # the others end at their next dispatch
+                for future in waiting:
+                    future.cancel()
+                raise
+        return [future.result() for future in waiting]
+
+    def _member(self, folder: Path, experiment: Experiment, stop: threading.Event) -> dict:
+        if stop.is_set():
+            raise _Stopped
+        run = Run(folder)
+        if not run.summary_file.exists():
+            train(experiment, folder, resume=run.exists(), progress=_Watched(stop))
+        summary = run.summary()
+        if self._train_split:
+            summary = {**summary, "train": evaluate(folder, "train")}
+        self._say(f"{folder}: test error {100 * (1 - summary['test']['accuracy']):.2f} %")
+        return summary
+
+
+def _check(folder: Path, experiment: Experiment) -> None:
+    run = Run(folder)
+    if run.exists() and run.experiment().resolved() != experiment:
+        raise UserError(f"'{folder}' holds a run of another experiment; give another --out")
+
+
+def _figures(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    columns: dict[str, list[float]] = {}
+    for summary in summaries:
+        for split in (each for each in ("validation", "test", "train") if each in summary):
+            columns.setdefault(f"{split} error %", []).append(
+                100 * (1 - summary[split]["accuracy"])
+            )
+            loss = summary[split]["loss"]
+            columns.setdefault(f"{split} loss", []).append(float("inf") if loss is None else loss)
+        columns.setdefault("seconds", []).append(summary["seconds"])
+    return {column: spread(values) for column, values in columns.items()}
+
+
+def _searched(choices: Choices, count: int, members: _Members) -> Iterator[Combination]:
+    """Let Optuna propose; with its seed fixed, a call that goes on proposes the same again."""
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise UserError(
+            "--search needs a package that is not installed: pip install 'jcnn[sweep]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=0)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    seen: dict[str, Combination] = {}
+    for _ in range(count):
+        trial = study.ask()
+        values = {key: _proposed(trial, key, given) for key, given in choices.items()}
+        if name(values) not in seen:
+            (seen[name(values)],) = members.all([values])
+            yield seen[name(values)]
+        study.tell(trial, -seen[name(values)].error.mean)
+
+
+def _proposed(trial: Any, key: str, values: Sequence[object] | Range) -> object:
+    if not isinstance(values, Range):
+        return values[trial.suggest_categorical(key, list(range(len(values))))]
+    if values.whole:
+        return trial.suggest_int(key, values.low, values.high, log=values.logarithmic)
+    value = trial.suggest_float(key, values.low, values.high, log=values.logarithmic)
+    return float(f"{value:.4g}")

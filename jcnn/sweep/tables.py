@@ -1,0 +1,76 @@
+"""A sweep as a table in the terminal, in Markdown, and as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jcnn.runs.statistics import Spread
+from jcnn.sweep.run import Combination, Sweep
+
+
+def markdown(combination: Combination) -> str:
+    """Write what the seeds of one combination gave."""
+    figures = combination.figures
+    count = next(iter(figures.values())).count
+    rows = [
+        f"| n = {count} | mean | deviation | 95 % interval | min | max |",
+        "|---|---|---|---|---|---|",
+    ]
+    for column, own in figures.items():
+        digits = 4 if "loss" in column else 2
+        numbers = [f"{n:.{digits}f}" for n in (own.mean, own.deviation, own.least, own.largest)]
+        numbers.insert(2, interval(own, digits))
+        rows.append(f"| {column} | " + " | ".join(numbers) + " |")
+    return "\n".join(rows)
+
+
+def interval(own: Spread, digits: int = 2) -> str:
+    """Write Student's interval of a mean; a dash of one figure."""
+    if own.low is None or own.high is None:
+        return "–"
+    return f"{own.low:.{digits}f} to {own.high:.{digits}f}"
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """Print a row per combination; of one combination, a row per figure."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=max(Console().width, 110))
+    if len(sweep.combinations) == 1:
+        console.print(markdown(sweep.combinations[0]), highlight=False, markup=False)
+        return
+    table = Table(box=SIMPLE_HEAD)
+    keys = list(sweep.combinations[0].values)
+    for key in keys:
+        table.add_column(key, justify="right", overflow="fold")
+    for column in ("n", "test error %", "deviation", "95 % interval", "test loss", "seconds"):
+        table.add_column(column, justify="right")
+    for each in sweep.combinations:
+        error = each.figures["test error %"]
+        cells = [str(each.values[key]) for key in keys]
+        cells += [str(error.count), f"{error.mean:.2f}", f"{error.deviation:.2f}", interval(error)]
+        cells += [f"{each.figures['test loss'].mean:.4f}", f"{each.figures['seconds'].mean:.1f}"]
+        table.add_row(*cells, style="bold" if each is sweep.best else None)
+    console.print(table)
+
+
+def save_figure(sweep: Sweep, path: Path) -> None:
+    """Draw the mean test error of each combination, with its interval and its seeds' range."""
+    from matplotlib.figure import Figure
+
+    rows = sweep.combinations
+    figure = Figure(figsize=(8, 1.4 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, each in enumerate(rows):
+        error = each.figures["test error %"]
+        axes.plot([error.least, error.largest], [place, place], color="#9aa5b1", linewidth=6)
+        if error.low is not None and error.high is not None:
+            axes.plot([error.low, error.high], [place, place], color="#0b5cad", linewidth=1.5)
+        axes.plot(error.mean, place, "o", color="#0b5cad")
+    labels = [", ".join(f"{k} = {v}" for k, v in each.values.items()) or "all" for each in rows]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("test error, %: mean, 95 % interval (line), range of the seeds (bar)")
+    figure.savefig(path)

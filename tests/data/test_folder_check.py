@@ -1,0 +1,62 @@
+"""``jcnn data check FOLDER`` finds everything at once."""
+
+import pytest
+from PIL import Image
+
+from jcnn.data.folder_check import check_folder
+from jcnn.errors import UserError
+from tests.data.formats import write_colours
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_colours(tmp_path / "own", {"cat": 3, "dog": 3})
+
+
+def found(folder):
+    return {(f.kind, f.path.relative_to(folder).as_posix()) for f in check_folder(folder)[1]}
+
+
+def test_a_sound_folder_has_no_findings(folder):
+    (folder / "labels.csv").write_text("file,label\n")
+    (folder / "cat" / "Thumbs.db").write_bytes(b"?")
+    assert check_folder(folder) == (6, [])
+
+
+def test_everything_is_found_in_one_pass(folder):
+    broken = folder / "cat" / "000.jpg"
+    broken.write_bytes(broken.read_bytes()[:60])
+    (folder / "dog" / "copy.jpg").write_bytes((folder / "cat" / "001.jpg").read_bytes())
+    Image.new("RGB", (3, 40)).save(folder / "cat" / "tiny.png")
+    Image.new("RGB", (40, 40)).save(folder / "cat" / "named.png", format="GIF")
+    (folder / "cat" / "gone.jpg").symlink_to(folder / "nowhere")
+    (folder / "notes.txt").write_text("?")
+    (folder / "eel").mkdir()
+    assert found(folder) == {
+        ("unreadable", "cat/000.jpg"),
+        ("duplicate", "dog/copy.jpg"),
+        ("tiny", "cat/tiny.png"),
+        ("mislabelled", "cat/named.png"),
+        ("broken link", "cat/gone.jpg"),
+        ("stray", "notes.txt"),
+        ("empty", "eel"),
+    }
+
+
+def test_a_duplicate_in_another_class_is_said_so(folder):
+    (folder / "dog" / "copy.jpg").write_bytes((folder / "cat" / "001.jpg").read_bytes())
+    (finding,) = check_folder(folder)[1]
+    assert "same bytes as" in finding.message
+    assert "in another folder" in finding.message
+
+
+def test_a_link_round_and_round_ends(folder):
+    (folder / "cat" / "loop").symlink_to(folder)
+    assert ("stray", "cat/loop") in found(folder)
+
+
+def test_a_folder_that_is_none_is_named(folder):
+    with pytest.raises(UserError, match="does not exist: expected a folder"):
+        check_folder(folder / "none")
+    with pytest.raises(UserError, match="is a file: expected a folder"):
+        check_folder(folder / "cat" / "000.jpg")

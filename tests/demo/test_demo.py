@@ -1,0 +1,211 @@
+"""The page to draw on: what it says, whom it refuses, and that it goes on serving."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jcnn.cli import main
+from jcnn.config import load_experiment
+from jcnn.demo import Drawer, centred, make_app
+from jcnn.demo.drawing import SIDE
+from jcnn.training import train
+from tests.optional import optional
+
+_, uvicorn, needs_server = optional("starlette", "uvicorn")
+pytestmark = needs_server
+ROOT = Path(__file__).parents[2]
+
+
+def served(run):
+    """Serve a run from a thread; yields the port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make_app(Drawer(run), port), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield port
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+@pytest.fixture(scope="module")
+def port(trained):
+    yield from served(trained)
+
+
+def ask(port: int, body: bytes | None, path: str = "/look", method: str = "POST", **headers: str):
+    """Send a request; return status, headers and what the answer holds."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request(method, path, body, named)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def stroke() -> bytes:
+    drawing = np.zeros((SIDE, SIDE), np.uint8)
+    drawing[20:90, 50:62] = 255
+    return drawing.tobytes()
+
+
+def goes_on(port: int) -> bool:
+    status, _, body = ask(port, stroke())
+    return status == 200 and json.loads(body)["class"] in "0123456789"
+
+
+def test_a_drawing_is_named_and_shown_forward_and_back(port):
+    status, _, body = ask(port, stroke())
+    found = json.loads(body)
+    assert status == 200
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert found["class"] == max(found["probabilities"], key=found["probabilities"].get)
+    assert [layer["name"] for layer in found["layers"]] == ["conv_1", "relu_max_pool_1", "dense_1"]
+    pictures = [found["input"], found["gradient"], *(layer["delta"] for layer in found["layers"])]
+    assert all(uri.startswith("data:image/png") for uri in pictures)
+
+
+def test_the_page_runs_nothing_of_elsewhere(port):
+    status, headers, body = ask(port, None, "/", "GET")
+    assert status == 200
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert b"https://" not in body
+
+
+@pytest.mark.parametrize("size", [0, 1, SIDE * SIDE - 1, SIDE * SIDE + 1, 10_000_000])
+def test_a_body_of_another_size_is_refused(port, size):
+    try:
+        status, _, body = ask(port, bytes(size))
+    except (ConnectionError, http.client.HTTPException):
+        status, body = 400, b"bytes"  # cut off while it was still sending
+    assert status == 400
+    assert b"bytes" in body
+    assert goes_on(port)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_other_hosts_and_origins_are_refused(port, headers, expected):
+    for path, method, body in (("/look", "POST", stroke()), ("/", "GET", None)):
+        assert ask(port, body, path, method, **headers)[0] == expected
+    assert goes_on(port)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "expected"),
+    [
+        ("/../../etc/passwd", "GET", 404),
+        ("/%2e%2e/%2e%2e/etc/passwd", "GET", 404),
+        ("/look", "GET", 405),
+        ("/", "DELETE", 405),
+    ],
+)
+def test_there_is_nothing_else_to_ask_for(port, path, method, expected):
+    status, _, body = ask(port, None, path, method)
+    assert status == expected
+    assert b"root:" not in body
+    assert goes_on(port)
+
+
+def test_what_is_no_request_and_what_never_ends_is_survived(port):
+    for sent in (b"\x00\xff\r\n\r\n", b"POST /look HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(sent)
+    assert goes_on(port)
+
+
+def test_many_at_once_are_answered_or_told_to_wait(port):
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda _: ask(port, stroke())[0], range(48)))
+    assert set(answers) <= {200, 503}
+    assert 200 in answers
+    assert goes_on(port)
+
+
+def test_a_drawing_is_put_in_the_middle():
+    drawing = np.zeros((SIDE, SIDE), np.uint8)
+    drawing[0:40, 0:20] = 255
+    frame = centred(drawing, (28, 28), 4 / 28)
+    rows, columns = np.nonzero(frame)
+    assert (rows.min(), rows.max() + 1) == (4, 24)
+    assert (columns.min(), columns.max() + 1) == (9, 19)
+
+
+def test_wrong_arguments_are_named(trained, tmp_path, capsys, monkeypatch):
+    assert main(["demo", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["demo", str(trained), "--port", str(taken.getsockname()[1])]) == 2
+        assert "--port" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["demo", str(trained)]) == 2
+    assert "jcnn[demo]" in capsys.readouterr().err
+
+
+# A 3, as one draws it: two arcs, in shares of the pad.
+THREE = [
+    *[(0.5 + 0.22 * np.sin(t), 0.30 - 0.17 * np.cos(t)) for t in np.linspace(-1.2, 3.0, 14)],
+    *[(0.5 + 0.26 * np.sin(t), 0.66 - 0.19 * np.cos(t)) for t in np.linspace(0.1, 4.4, 16)],
+]
+
+
+def draw(browser, port: int):
+    tab, problems = browser.new_page(), []
+    tab.on("console", lambda message: problems.append(message.text))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.goto(f"http://127.0.0.1:{port}/")
+    box = tab.locator("#pad").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in THREE]
+    tab.mouse.move(*places[0])
+    tab.mouse.down()
+    for place in places[1:]:
+        tab.mouse.move(*place)
+    tab.mouse.up()
+    tab.locator("#said[aria-busy=false]").wait_for()
+    assert not problems
+    return tab
+
+
+def test_one_draws_and_watches(browser, port):
+    tab = draw(browser, port)
+    assert tab.locator("#layers figure").count() == 6
+    assert tab.locator("#said").inner_text().endswith("%")
+    tab.locator("#clear").click()
+    assert tab.locator("#layers figure").count() == 0
+    tab.close()
+
+
+@pytest.mark.slow
+def test_a_three_on_the_mnist_network_is_a_three(browser, data_folder, tmp_path):
+    if not (data_folder / "mnist").is_dir():
+        pytest.skip("no MNIST there: jcnn data fetch mnist")
+    config = Path("configs") / "mnist.toml"
+    small = {"data.train_count": 4000, "training.epochs": 2, "training.batch_size": 32}
+    train(load_experiment(ROOT / config, small), tmp_path / "run")
+    serving = served(tmp_path / "run")
+    tab = draw(browser, next(serving))
+    assert tab.locator("#said").inner_text().startswith("3,")
+    tab.close()
+    next(serving, None)

@@ -1,0 +1,139 @@
+"""The site that ``scripts/site`` built, complete and readable; and how it is built."""
+
+import importlib
+import re
+import sys
+
+import pytest
+
+from jcnn import ops
+from tests.browser import chromium, fits, needs_browser, opened, worst_contrast
+from tests.docs.pages import ROOT
+from tests.optional import optional
+
+READ = (
+    *("index.html", "start/own_images.html", "learn/index.html", "worked_example.html"),
+    *("equations.html", "reference/ops.html", "reference/config/layers.html"),
+)
+SITE = ROOT / "build" / "site"
+*_, needs_docs = optional("zensical", "mkdocstrings_handlers", "latex2mathml")
+built = pytest.mark.skipif(not (SITE / "index.html").exists(), reason="no site: run scripts/site")
+
+
+def text(page):
+    return (SITE / page).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def website(monkeypatch):
+    """The builder's modules."""
+    monkeypatch.syspath_prepend(str(ROOT / "website"))
+    before = set(sys.modules)
+    yield lambda name: importlib.import_module(name)
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and "website" in sys.modules[name].__file__:
+            del sys.modules[name]
+
+
+@needs_docs
+@pytest.mark.slow  # as all that needs the extra: .ci/run installs it before the slow tests
+class TestGenerated:
+    def test_every_key_has_type_default_and_meaning(self, website):
+        keys = website("keys")
+        pages = keys.pages()
+        for name, page in pages.items():
+            for row in re.findall(r"^\| `.*", page, re.MULTILINE):
+                cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+                assert all(cells) or "optimizers" in name, (
+                    f"{name}: {row}\nsay it under Attributes in the class's docstring"
+                )
+        for key in ("average_decay", "steps_per_dispatch", "mirrored_evaluation"):
+            assert f"`{key}`" in pages["reference/config/index.md"]
+
+    def test_every_command_is_listed(self, website):
+        page = website("commands").page()
+        for command in ("jcnn train", "jcnn check", "jcnn data fetch", "jcnn weights load"):
+            assert f"## {command}\n" in page
+
+    def test_docstrings_become_markdown(self, website):
+        to_markdown = website("docstrings").to_markdown
+        assert (
+            to_markdown("a :math:`x + y` and ``b``, see :func:`f`") == "a $x + y$ and `b`, see `f`"
+        )
+        assert "$$\n    z = 1\n    $$" in to_markdown("Text.\n\n    .. math:: z = 1\n\n    More.")
+        assert to_markdown(">>> 1 + 1\n2") == "```pycon\n>>> 1 + 1\n2\n```"
+
+    def test_a_link_into_the_code_leads_to_its_line(self, website, tmp_path):
+        sources = website("sources")
+        page = ROOT / "docs" / "proof.md"
+        written, shown = sources.rewrite("[x](../jcnn/ops/rule.py#rule)", page, ROOT / "docs")
+        lines = (ROOT / "jcnn/ops/rule.py").read_text(encoding="utf-8").splitlines()
+        line = next(i for i, text in enumerate(lines) if text.startswith("def rule("))
+        assert written == f"[x](source/jcnn/ops/rule.py.md#line-0-{line + 1})"
+        assert shown == {ROOT / "jcnn/ops/rule.py"}
+
+    def test_a_dead_link_and_a_wrong_formula_are_noticed(self, website, tmp_path):
+        finish = website("finish")
+        (tmp_path / "a.html").write_text(
+            '<a href="b.html#no">x</a><script src="https://x.y/z"></script>'
+        )
+        (tmp_path / "b.html").write_text('<span class="arithmatex">\\(\\nocommand x\\)</span>')
+        assert finish.dead_links(tmp_path) == [
+            "a.html: fetches https://x.y/z",
+            "a.html: dead link b.html#no",
+        ]
+        assert any("not known" in line for line in finish.set_formulas(tmp_path))
+
+    def test_every_page_is_in_the_navigation(self, website):
+        tree = website("navigation").tree(ROOT / "docs")
+        placed = {page for pages in tree.values() for page in pages}
+        pages = (ROOT / "docs").rglob("*.md")
+        assert placed == {page.relative_to(ROOT / "docs").as_posix() for page in pages}
+
+
+@built
+@pytest.mark.slow
+class TestBuilt:
+    def test_operations_have_their_formulas(self):
+        page = text("reference/ops.html")
+        for name in ops.__all__:
+            assert re.search(rf'id="jcnn\.ops\.\w+\.{name}"', page), name
+        assert page.count("<math ") > 50
+
+    def test_pages_are_whole(self):
+        pages = sorted(SITE.rglob("*.html"))
+        assert len(pages) > 60
+        for page in pages:
+            written = page.read_text(encoding="utf-8")
+            assert len(written.encode()) < 1_000_000
+            assert "arithmatex" not in written, page
+
+    @needs_browser
+    def test_pages_fit_and_can_be_read(self):
+        with chromium() as browser:
+            for scheme, width in (("light", 360), ("dark", 1200)):
+                for page in READ:
+                    with opened(browser, SITE / page, width, color_scheme=scheme) as tab:
+                        assert fits(tab), page
+                        ratio, where = worst_contrast(tab)
+                        assert ratio >= 4.5, (page, scheme, ratio, where)
+
+    @needs_browser
+    def test_search_finds_words(self):
+        with chromium() as browser, opened(browser, SITE / "index.html") as tab:
+            tab.keyboard.press("Control+k")
+            tab.wait_for_function(
+                "document.activeElement?.shadowRoot?.activeElement?.tagName === 'INPUT'"
+            )
+            for word in ("padding", "ties", "resume"):
+                tab.keyboard.press("Control+a")
+                tab.keyboard.type(word, delay=30)
+                found = tab.locator("a[href*='?h=']", has_text=re.compile(word, re.IGNORECASE))
+                found.first.wait_for()
+
+    @needs_browser
+    def test_the_page_backward_leads_into_the_site(self):
+        with chromium() as browser, opened(browser, SITE / "backward" / "index.html") as tab:
+            tab.click("#convolution-source summary")
+            tab.click("#convolution-source a >> nth=0")
+            assert tab.title().startswith("jcnn/ops/")

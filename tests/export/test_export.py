@@ -1,0 +1,308 @@
+"""What is exported computes what the run computes, everywhere, or is not written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jcnn.export.run
+from jcnn.cli import main
+from jcnn.config import Experiment, load_experiment
+from jcnn.errors import UserError
+from jcnn.export import export_run, hard_outputs, network, onnx_model, stablehlo
+from tests.optional import optional
+from tests.selection import slow_unless
+
+onnx, onnxruntime, needs_onnx = optional("onnx", "onnxruntime")
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+SIGNAL = {"name": "fsdd", "front_end": {"frame_count": 12, "mel_bands": 4}}
+
+
+def conv(features: int, window: object, **keys: object) -> dict:
+    return {"type": "conv", "features": features, "window": window, **keys}
+
+
+def layer(type: str, **keys: object) -> dict:
+    return {"type": type, **keys}
+
+
+HEAD = [layer("flatten"), layer("dense", features=10)]
+MODELS = {
+    "flattened-between": [
+        layer("pad", padding=1, value=-1.0),
+        conv(4, 3, strides=[2, 1], bias="position"),
+        layer("prelu"),
+        layer("local_response_norm", size=3, scale=0.1),
+        layer("max_pool", window=3, strides=2, padding=1),
+        layer("flatten"),
+        layer("relu"),
+        layer("dense", features=10),
+        layer("softmax"),
+    ],
+    "planes": [
+        conv(4, 3, padding="FULL", dilation=2),
+        layer("batch_norm"),
+        layer("leaky_relu"),
+        conv(4, 2, groups=2, correlate=True, connections=None, bias="none"),
+        layer("average_pool", window=2, padding=1),
+        layer("decimate", factor=2),
+        layer("scaled_tanh"),
+        layer("flatten"),
+        layer("batch_norm"),
+        layer("dense", features=10),
+        layer("sigmoid"),
+    ],
+    "block": [
+        conv(4, 3, padding="SAME", connections=[[0]] * 4),
+        layer(
+            "residual",
+            layers=[conv(6, 3, padding="SAME", strides=2), layer("batch_norm"), layer("relu")],
+            shortcut=[conv(6, 1, strides=2)],
+        ),
+        layer("square_pool", window=2),
+        layer("global_average_pool"),
+        layer("dense", features=10, bias=False),
+        layer("tanh"),
+    ],
+    "transposed": [
+        layer("conv_transpose", features=4, window=2, strides=3, padding="SAME"),
+        layer("signum"),
+        layer("conv_transpose", features=6, window=3, strides=2, padding=1, groups=2),
+        layer("max_pool", window=6),
+        layer("reshape", shape=[7, 6, 7]),
+        layer("unit_step"),
+        conv(3, 2),
+        *HEAD,
+    ],
+    "other borders": [
+        conv(4, 3, padding="REFLECT", bias="position"),
+        conv(4, 2, padding=[[-1, 1], [0, -1]]),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        layer("pad", padding=1, mode="replicate"),
+        layer("average_pool", window=3, strides=2, padding=1, count_include_pad=False),
+        layer("max_pool", window=3, strides=2, ceil_mode=True),
+        *HEAD,
+    ],
+    "signal": [
+        conv(6, 3, padding="SAME"),
+        layer("relu_max_pool", window=2),
+        layer("conv_transpose", features=4, window=3, strides=2),
+        layer("global_max_pool"),
+        layer("dropout"),
+        layer("dense", features=10),
+    ],
+    "borders": [
+        conv(4, 3, padding="CIRCULAR"),
+        layer("pad", padding=1, mode="reflect"),
+        layer(
+            "average_pool", window=3, strides=2, padding=1, ceil_mode=True, count_include_pad=False
+        ),
+        conv(4, 2, padding=[[-1, 1], [0, 1]]),
+        layer("max_pool", window=2, ceil_mode=True),
+        layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
+        *HEAD,
+    ],
+    "flat": HEAD,
+}
+
+
+def experiment(name: str, **training: object) -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": name,
+            "data": SIGNAL if name == "signal" else {"name": "digits"},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "loss": {"name": "mean_squared_error"},
+            "training": training,
+            "layers": [{k: v for k, v in each.items() if v is not None} for each in MODELS[name]],
+        }
+    )
+
+
+def drawn(described: Experiment):
+    """A network with random weights and statistics, and examples."""
+    generator = np.random.default_rng(0)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        return generator.uniform(0.1, 1, leaf.shape).astype(np.float32) - np.float32(0.3)
+
+    shapes = jax.eval_shape(
+        lambda k: described.model.init(k, described.input_shape), jax.random.key(0)
+    )
+    params, state = jax.tree.map(draw, shapes)
+    state = jax.tree.map(np.abs, state)
+    x = generator.normal(size=(3, *described.input_shape)).astype(np.float32)
+    return network(described, params, state), x
+
+
+def run_onnx(model, x: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"input": x})[0]
+
+
+@needs_onnx
+@pytest.mark.usefixtures("mathematics")
+@pytest.mark.parametrize("name", slow_unless({"planes", "block"}.__contains__, MODELS))
+def test_onnx_computes_what_the_layers_compute(name):
+    taken, x = drawn(experiment(name))
+    expected = np.asarray(jax.jit(taken.function())(x))
+    for count in (3, 1):  # any batch
+        np.testing.assert_allclose(
+            run_onnx(onnx_model(taken), x[:count]), expected[:count], **CLOSE
+        )
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    "first",
+    [
+        layer("average_pool", window=3, strides=2, ceil_mode=True),
+        layer("conv_transpose", features=3, window=2, padding=-1),
+    ],
+    ids=["average pool", "transposed"],
+)
+def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
+    monkeypatch.setitem(MODELS, "refused", [first, *HEAD])
+    with pytest.raises(UserError, match="has no counterpart in ONNX"):
+        onnx_model(drawn(experiment("refused"))[0])
+
+
+@needs_onnx
+@pytest.mark.usefixtures("mathematics")
+def test_a_mirrored_evaluation_is_one_graph_for_both():
+    taken, x = drawn(experiment("flat", mirrored_evaluation=True))
+    expected = np.asarray(jax.jit(taken.function())(x))
+    np.testing.assert_allclose(run_onnx(onnx_model(taken), x), expected, **CLOSE)
+
+
+@needs_onnx
+def test_the_graph_has_a_node_per_layer():
+    described = load_experiment(Path(__file__).parents[2] / "configs" / "digits.toml")
+    model = onnx_model(drawn(described)[0])
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds == [
+        *("Transpose", "Conv", "Relu", "Conv", "MaxPool", "Relu"),
+        *("Flatten", "Gemm", "Relu", "Gemm"),
+    ]
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["classes"]) == list("0123456789")
+    assert "pixels in [0, 1]" in facts["preprocessing"]
+    assert 'name = "digits"' in facts["experiment"]
+
+
+def accuracy(run: Path) -> float:
+    return json.loads((run / "summary.json").read_text())["test"]["accuracy"]
+
+
+@needs_onnx
+def test_the_whole_test_set_agrees_with_the_run(trained, capsys):
+    assert main(["export", str(trained), "--format", "onnx", "--json"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["examples"] == 360
+    assert exported["accuracy"] == pytest.approx(accuracy(trained))
+    assert exported["largest_difference"] < 1e-5
+    assert Path(exported["path"]) == trained / "export" / "model.onnx"
+
+
+def test_stablehlo_runs_without_jcnn(trained, tmp_path):
+    exported = export_run(trained, "stablehlo", tmp_path / "out")
+    program = f"""
+import sys
+import numpy as np
+from pathlib import Path
+import jax
+network = jax.export.deserialize(bytearray(Path({exported.path!r}).read_bytes()))
+shapes = [network.call(np.zeros((n, 8, 8, 1), np.float32)).shape for n in (1, 5)]
+assert not any(name.startswith("jcnn") for name in sys.modules)
+print(shapes, network.platforms)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("[(1, 10), (5, 10)]"), done.stderr
+    assert "cuda" in done.stdout
+
+
+def test_the_card_has_what_the_hub_reads(trained, tmp_path):
+    export_run(trained, "safetensors", tmp_path, license="mit")
+    card = (tmp_path / "README.md").read_text()
+    header = card.split("---\n")[1]
+    fields = dict(line.split(": ", 1) for line in header.strip().splitlines())
+    read = {key: json.loads(value) for key, value in fields.items()}
+    assert read["license"] == "mit"
+    assert read["pipeline_tag"] == "image-classification"
+    (result,) = read["model-index"][0]["results"]
+    assert result["metrics"][0]["value"] == pytest.approx(accuracy(trained))
+    for words in ("95 % interval", "Seed 0", "## Limits", "pixels in [0, 1]", "[[layers]]"):
+        assert words in card
+
+
+@pytest.mark.usefixtures("mathematics")
+def test_decisions_take_the_place_of_the_nonlinearity():
+    output = np.array([[0.2, 0.7, -0.1]], np.float32)
+    assert hard_outputs(experiment("flattened-between"), output).tolist() == [1]
+    assert hard_outputs(experiment("planes"), output).tolist() == [[0, 1, 0]]
+    assert hard_outputs(experiment("block"), output).tolist() == [[1, 1, -1]]
+    with pytest.raises(UserError, match="softmax, sigmoid or tanh"):
+        hard_outputs(experiment("flat"), output)
+
+
+@needs_onnx
+@pytest.mark.usefixtures("mathematics")
+@pytest.mark.parametrize("name", ["flattened-between", "planes", "block"])
+def test_hard_graphs_decide_as_the_outputs_say(name):
+    taken, x = drawn(experiment(name))
+    soft, hard = run_onnx(onnx_model(taken), x), run_onnx(onnx_model(taken, hard=True), x)
+    np.testing.assert_array_equal(hard, hard_outputs(taken.experiment, soft))
+
+
+def test_hard_stablehlo_gives_classes(trained, tmp_path):
+    exported = export_run(trained, "stablehlo", tmp_path, hard=True)
+    assert exported.largest_difference is None
+    program = jax.export.deserialize(bytearray(Path(exported.path).read_bytes()))
+    assert program.call(np.zeros((2, 8, 8, 1), np.float32)).dtype == np.int32
+
+
+def test_another_network_is_not_written(trained, tmp_path, monkeypatch):
+    def other(taken, format, hard):
+        params = jax.tree.map(lambda a: a + np.float32(1e-3), taken.params)
+        return stablehlo(network(taken.experiment, params, taken.state), hard=hard)
+
+    monkeypatch.setattr(jcnn.export.run, "_build", other)
+    with pytest.raises(UserError, match="other outputs than the run"):
+        export_run(trained, "stablehlo", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_extra_it_says_what_to_install(trained, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["export", str(trained), "--format", "onnx"]) == 2
+    assert "jcnn[onnx]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "onx"], "onnx"),
+        (["--format", "safetensors", "--hard"], "--hard"),
+        (["--format", "stablehlo", "--out", "file"], "file"),
+    ],
+)
+def test_a_wrong_argument_is_named(trained, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    assert main(["export", str(trained), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_no_run_no_export(tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        export_run(tmp_path, "stablehlo")

@@ -1,0 +1,127 @@
+"""What a file may say, and a first file for a folder of one's own."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jcnn.cli import main
+from jcnn.config import load_experiment
+from jcnn.data import ImageFolder
+from jcnn.inspection.catalogue import layer_entries, optimizer_entries, schedule_entries
+from jcnn.inspection.proposal import look, propose
+
+flat = pytest.mark.skipif(
+    "test_share" not in ImageFolder.model_fields, reason="needs data.test_share"
+)
+
+
+def test_every_layer_has_a_line_and_every_field_its_meaning():
+    entries = layer_entries()
+    assert {"conv", "dense", "residual", "relu_max_pool"} <= set(entries)
+    assert all(len(entry["line"]) > 8 for entry in entries.values())
+    conv = entries["conv"]["fields"]
+    assert conv["features"]["default"] == "required"
+    assert conv["strides"] == {
+        "default": "1",
+        "meaning": "Step between neighbouring outputs.",
+    }
+    assert conv["initializer"]["default"] == '"he_normal"'
+    assert not [f for k, f in entries["conv_transpose"]["fields"].items() if not f["meaning"]]
+
+
+def test_optimizers_and_schedules_have_defaults():
+    sgd = optimizer_entries()["sgd"]["fields"]
+    assert sgd["learning_rate"]["default"] == "required"
+    assert sgd["nesterov"]["default"] == "false"
+    assert schedule_entries()["cosine_decay_schedule"]["fields"]["alpha"]["default"] == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("layers", "conv"), ("optimizers", "adamw"), ("schedules", "linear_schedule")],
+)
+def test_the_commands_list_all_or_one(capsys, command, name):
+    assert main([command]) == 0
+    assert f"{name}: " in capsys.readouterr().out
+    assert main([command, name]) == 0
+    assert capsys.readouterr().out.startswith(f"{name}: ")
+    assert main([command, "--json"]) == 0
+    assert name in json.loads(capsys.readouterr().out)
+    assert main([command, "zzz"]) == 2
+    assert f"{command}: unknown 'zzz'" in capsys.readouterr().err
+
+
+def photographs(parent: Path, classes: str, count: int = 12, side: int = 40) -> None:
+    for label in classes.split():
+        (parent / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.random.default_rng(number).integers(0, 255, (side, side + 9, 3), np.uint8)
+            Image.fromarray(pixels).save(parent / label / f"{number}.png")
+
+
+def test_a_split_folder_gives_a_file_that_trains_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "pets" / "train", "cat dog")
+    photographs(tmp_path / "pets" / "val", "cat dog", count=3)
+    assert main(["init", "pets"]) == 0
+    assert "24 images, 2 classes, train and val: wrote pets.toml" in capsys.readouterr().out
+    text = Path("pets.toml").read_text()
+    assert text.startswith("# A first experiment on pets")
+    experiment = load_experiment("pets.toml")
+    assert experiment.data.class_names == ("cat", "dog")
+    assert experiment.input_shape == (32, 32, 3)
+    assert len(experiment.data.stream().labels("test")) == 6
+    assert experiment.training.batch_size <= 24
+    assert main(["init", "pets"]) == 2
+    assert "there already" in capsys.readouterr().err
+
+
+@flat
+def test_a_flat_folder_is_split_by_a_share(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "pets", "cat dog bird")
+    assert main(["init", "pets"]) == 0
+    assert load_experiment("pets.toml").data.test_share == 0.2
+
+
+def test_recordings_are_looked_at(tmp_path):
+    for label in ("yes", "no"):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            with wave.open(str(tmp_path / label / f"{number}.wav"), "wb") as recording:
+                recording.setparams((1, 2, 8000, 0, "NONE", ""))
+                recording.writeframes(bytes(2 * 8000))
+    found = look(tmp_path)
+    assert (found.kind, found.count, found.sample_rate) == ("recordings", 8, 8000)
+    text = propose(found)
+    assert 'name = "sound_folder"' in text
+    assert "frame_count = 96" in text or "frame_count = 104" in text
+
+
+def test_a_folder_that_is_none_of_these(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    photographs(tmp_path / "lonely", "cat")
+    Path("text").mkdir()
+    Path("text/a").mkdir()
+    Path("text/a/words.txt").write_text("no image")
+    for folder, words in (
+        ("absent", "no folder"),
+        ("empty", "0 classes"),
+        ("lonely", "1 classes"),
+        ("text", "0 classes"),
+    ):
+        assert main(["init", folder]) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.toml"))
+
+
+def test_completion_is_offered(capsys):
+    assert main(["--help"]) == 0
+    assert "--show-completion" in capsys.readouterr().out

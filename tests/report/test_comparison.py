@@ -1,0 +1,135 @@
+"""Runs beside each other; the runs are written, not trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jcnn.cli import main
+from jcnn.config import load_experiment
+from jcnn.errors import UserError
+from jcnn.report import compare, comparison_page
+from jcnn.runs import Run
+from tests.report.test_page import Outline, look
+from tests.small import CONFIG
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a run of a seed, a rate and an accuracy."""
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG)
+
+    def write(name: str, accuracy: float, *, ended: bool = True, **overrides: object) -> Path:
+        keys = {key.replace("__", "."): value for key, value in overrides.items()}
+        run = Run(tmp_path / name)
+        run.create(load_experiment(config, keys))
+        row = {"step": 3, "epoch": 1, "loss": 1 - accuracy, "accuracy": accuracy, "seconds": 2.0}
+        run.append_metrics([{**row, "split": split} for split in ("train", "test")])
+        if ended:
+            run.write_summary({"test": row, "train": row, "seconds": 2.0})
+        return run.folder
+
+    return write
+
+
+@pytest.fixture
+def seeds(written):
+    """Three seeds each of two rates, far apart."""
+    return [
+        written(f"{rate}-{seed}", mean + 0.005 * seed, seed=seed, optimizer__learning_rate=rate)
+        for rate, mean in ((0.1, 0.90), (0.2, 0.95))
+        for seed in range(3)
+    ]
+
+
+def test_what_differs_is_named_with_each_value(written):
+    found = compare([written("a", 0.9), written("b", 0.8, seed=4, training__epochs=7)])
+    assert found.keys == {"seed": [0, 4], "training.epochs": [2, 7]}
+    assert [run.accuracy for run in found.runs] == [0.9, 0.8]
+    low, high = found.runs[0].interval
+    assert low < 0.9 < high
+    assert not found.differences
+
+
+def test_seeds_of_one_experiment_share_a_letter_and_a_verdict(seeds):
+    found = compare(seeds)
+    assert [run.group for run in found.runs] == ["A"] * 3 + ["B"] * 3
+    assert found.groups["A"].mean == pytest.approx(0.905)
+    (difference,) = found.differences
+    assert difference.accuracy == pytest.approx(0.05)
+    assert difference.beyond_chance
+    assert difference.chance < 0.01
+
+
+def test_a_difference_within_the_spread_is_chance(written):
+    runs = [
+        written(f"{rate}-{seed}", accuracy, seed=seed, optimizer__learning_rate=rate)
+        for rate, accuracies in ((0.1, (0.88, 0.92)), (0.2, (0.89, 0.92)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    (difference,) = compare(runs).differences
+    assert not difference.beyond_chance
+
+
+def test_a_run_that_has_not_ended_shows_its_last_evaluation(written):
+    found = compare([written("a", 0.9), written("b", 0.7, ended=False)])
+    assert not found.runs[1].ended
+    assert found.runs[1].accuracy == 0.7
+    assert "B" not in found.groups
+
+
+def test_missing_data_leave_the_interval_out(written, monkeypatch, tmp_path):
+    monkeypatch.setenv("JCNN_DATA", str(tmp_path / "none"))
+    found = compare(
+        [
+            written(name, 0.9, data={"name": "mnist"}, **{"layers__0__window": 5})
+            for name in ("a", "b")
+        ]
+    )
+    assert [run.interval for run in found.runs] == [None, None]
+
+
+def test_the_command_prints_tables_and_json(seeds, capsys):
+    runs = [str(run) for run in seeds]
+    assert main(["compare", *runs]) == 0
+    out = capsys.readouterr().out
+    assert "optimizer.learning_rate" in out
+    assert "larger than chance" in out
+    assert main(["compare", *runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["runs"]) == 6
+    assert found["differences"][0]["beyond_chance"] is True
+
+
+def test_the_page_is_one_file(seeds, tmp_path):
+    page = tmp_path / "compare.html"
+    comparison_page(compare(seeds), page)
+    text = page.read_text()
+    outline = Outline(text)
+    assert "larger than chance" in text
+    assert all(address.startswith(("data:", "#")) for address in outline.addresses)
+    assert text.count("<polyline") == 12
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_browser_shows_the_page(browser, seeds, tmp_path, width, scheme):
+    page = tmp_path / "compare.html"
+    comparison_page(compare(seeds), page)
+    look(browser, page, width, scheme).context.close()
+
+
+def test_wrong_arguments_are_named(written, tmp_path, capsys):
+    run = str(written("a", 0.9))
+    for arguments, words in (
+        ([run], "two runs"),
+        ([run, run], "twice"),
+        ([run, str(tmp_path / "absent")], "absent"),
+    ):
+        assert main(["compare", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    other = written("b", 0.9)
+    with pytest.raises(UserError, match="existing folder"):
+        comparison_page(compare([run, other]), tmp_path / "no" / "page.html")

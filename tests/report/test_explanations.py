@@ -1,0 +1,90 @@
+"""Why a file is what it is said to be: gradients that add up, pictures of them, the command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jcnn.cli import main
+from jcnn.report import attribution
+from jcnn.training import load_trained
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch) -> Path:
+    """A folder with two images and a broken one beside it."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_integrated_gradients_add_up_to_the_difference_of_the_outputs(trained):
+    loaded = load_trained(trained)
+    model, weights = loaded.experiment.model, loaded.state.evaluated
+    x = loaded.experiment.data.load().test.x[0]
+    best, gradient, integrated = attribution(loaded.experiment, *weights)(x)
+    outputs = np.asarray(model.apply(*weights, np.stack([x, np.zeros_like(x)]))[0])
+    assert best == outputs[0].argmax()
+    assert integrated.sum() == pytest.approx(outputs[0, best] - outputs[1, best], rel=0.02)
+    assert gradient.shape == x.shape
+    step = 1e-2 * gradient / np.abs(gradient).max()
+    moved = np.asarray(model.apply(*weights, np.stack([x + step, x - step]))[0])[:, best]
+    assert moved[0] - moved[1] == pytest.approx(2 * (gradient * step).sum(), rel=0.05)
+
+
+def test_pictures_are_written_for_each_file(trained, images, capsys):
+    assert main(["predict", str(trained), str(images), "--explain", "why"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    names = sorted(path.name for path in Path("why").iterdir())
+    kinds = [f"{k}-{k}-{kind}.png" for k in range(2) for kind in ("gradient", "integrated")]
+    assert names == kinds
+    with Image.open(Path("why") / names[0]) as picture:
+        assert min(picture.size) >= 320
+
+
+def test_the_most_probable_classes_in_lines_csv_and_json(trained, images, capsys):
+    assert main(["predict", str(trained), str(images), "--top", "3"]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.count("%") == 3
+    assert main(["predict", str(trained), str(images), "--top", "2", "--csv"]) == 0
+    head, first, second = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert head == ["file", "class", "probability", "class_2", "probability_2"]
+    assert first[1] in line
+    assert float(second[2]) >= float(second[4])
+    assert main(["predict", str(trained), str(images / "0.png"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert found["class"] == first[1]
+
+
+def test_standard_input_is_a_file_too(trained, images, monkeypatch, capsys):
+    content = (images / "1.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert main(["predict", str(trained), "-"]) == 0
+    assert "standard-input" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["images", "--csv", "--json"], "exclude"),
+        (["empty"], "empty"),
+        (["images", "--explain", "file/why"], "--explain"),
+    ],
+)
+def test_a_wrong_argument_is_named(trained, images, capsys, arguments, words):
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    assert main(["predict", str(trained), *arguments]) == 2
+    assert words in capsys.readouterr().err

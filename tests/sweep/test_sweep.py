@@ -1,0 +1,224 @@
+"""Many runs of one experiment: planned, trained side by side, taken as they are, summed up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import jcnn.sweep.run
+from jcnn.cli import main
+from jcnn.config import load_experiment
+from jcnn.errors import UserError
+from jcnn.runs import Run
+from jcnn.runs.statistics import spread
+from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
+from jcnn.sweep.file import planned
+from jcnn.training import train
+from tests.optional import optional
+
+_, needs_optuna = optional("optuna")
+CONFIG = """
+[data]
+name = "digits"
+train_count = 100
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+epochs = 1
+batch_size = 50
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+RATES = {"optimizer.learning_rate": [0.1, 0.2]}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JCNN_CACHE", "")
+    path = tmp_path / "tiny.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> Path:
+    """The folder of a sweep of two rates and two seeds."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "tiny.toml").write_text(CONFIG)
+    run_sweep(folder / "tiny.toml", RATES, seeds=2, out=folder / "out", at_once=2)
+    return folder / "out"
+
+
+def written(folder: Path, accuracy: float = 0.9, **overrides: object) -> dict:
+    """Write a finished run of CONFIG without training it."""
+    run = Run(folder)
+    keys = {key.replace("__", "."): value for key, value in overrides.items()}
+    Path("tiny.toml").write_text(CONFIG)
+    run.create(load_experiment("tiny.toml", keys))
+    split = {"accuracy": accuracy, "loss": 1 - accuracy}
+    run.write_summary({"test": split, "train": split, "seconds": 2.0})
+    return run.summary()
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Members write what a rate of theirs would give, and are counted."""
+    seen = []
+
+    def fake(experiment, folder, *, resume=False, progress=None):
+        rate = experiment.optimizer.arguments["learning_rate"]
+        seen.append((rate, experiment.seed, resume))
+        run = Run(Path(folder))
+        if not resume:
+            run.create(experiment)
+        split = {"accuracy": 1 - abs(rate - 0.2), "loss": 0.5}
+        run.write_summary({"test": split, "train": split, "seconds": 1.0})
+
+    monkeypatch.setattr(jcnn.sweep.run, "train", fake)
+    return seen
+
+
+def test_members_are_ordinary_runs_with_the_figures_of_single_ones(swept, tmp_path):
+    place = swept / "optimizer.learning_rate=0.2" / "1"
+    run = Run(place)
+    single = train(run.experiment(), tmp_path / "single")
+    assert run.summary()["test"] == single["test"]
+    assert len(run.metrics()) == 2
+    listed = json.loads((swept / "sweep.json").read_text())
+    assert [each["values"] for each in listed["combinations"]] == [
+        {"optimizer.learning_rate": rate} for rate in RATES["optimizer.learning_rate"]
+    ]
+    assert listed["combinations"][0]["figures"]["test error %"]["count"] == 2
+
+
+def test_what_is_there_is_taken_and_what_was_killed_goes_on(swept, config, untrained):
+    out = shutil.copytree(swept, Path("out"))
+    (out / "optimizer.learning_rate=0.1" / "0" / "summary.json").unlink()
+    shutil.rmtree(out / "optimizer.learning_rate=0.2" / "1")
+    run_sweep(config, RATES, seeds=2, out=out)
+    assert sorted(untrained) == [(0.1, 0, True), (0.2, 1, False)]
+
+
+def test_a_run_of_another_experiment_is_refused_before_any_is_trained(config, untrained):
+    written(Path("out/1"), training__epochs=7)
+    with pytest.raises(UserError, match="out/1' holds a run of another experiment"):
+        run_sweep(config, {}, seeds=2, out="out")
+    assert not untrained
+
+
+def test_a_failure_ends_the_others(config, monkeypatch):
+    def fails(experiment, folder, *, resume, progress):
+        if experiment.seed == 0:
+            raise UserError("a damaged file")
+        while True:
+            progress.stepped(1, {}, 1.0)
+
+    monkeypatch.setattr(jcnn.sweep.run, "train", fails)
+    with pytest.raises(UserError, match="a damaged file"):
+        run_sweep(config, {}, seeds=3, out="out", at_once=2)
+
+
+def test_the_command_prints_a_row_per_combination(config, untrained, capsys):
+    over = ["--over", "optimizer.learning_rate=0.1,0.2", "--over", "training.batch_size=25,50"]
+    assert main(["sweep", str(config), *over, "--seeds", "2"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("0.00") >= 2
+    assert "training.batch_s" in captured.out
+    assert captured.err.count("test error") == 8
+    assert Path("runs/tiny-sweep/sweep.svg").read_text().startswith("<?xml")
+    assert main(["sweep", str(config), *over, "--seeds", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["combinations"]) == 4
+    assert len(untrained) == 8
+
+
+def test_the_file_s_table_says_what_arguments_do_not(config, untrained):
+    config.write_text(
+        CONFIG + '[sweep]\nseeds = 3\nover = {"optimizer.learning_rate" = [0.1, 0.3]}\n'
+    )
+    assert main(["sweep", str(config)]) == 0
+    assert sorted(untrained) == [(r, s, False) for r in (0.1, 0.3) for s in range(3)]
+    assert load_experiment(config).seed == 0
+
+
+def test_random_draws_within_its_ranges_and_repeats_itself():
+    choices = {"a": Range(0.001, 0.1), "b": ["x", "y"], "c": Range(8, 64)}
+    found = drawn(choices, 20)
+    assert found == drawn(choices, 20)
+    assert all(0.001 <= one["a"] <= 0.1 and isinstance(one["c"], int) for one in found)
+    assert {one["b"] for one in found} == {"x", "y"}
+    assert sum(one["a"] < 0.01 for one in found) in range(5, 16)
+
+
+@needs_optuna
+def test_a_search_draws_near_to_the_best_and_goes_on_where_it_stood(config, untrained):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    done = run_sweep(config, choices, out="out", method="search", count=12)
+    best = done.best.values["optimizer.learning_rate"]
+    assert abs(best - 0.2) < 0.1
+    count = len(untrained)
+    again = run_sweep(config, choices, out="out", method="search", count=12)
+    assert len(untrained) == count
+    assert again == done
+
+
+def test_without_the_extra_a_search_says_what_to_install(config, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    arguments = ["--over", "optimizer.learning_rate=0.1..1", "--search", "2"]
+    assert main(["sweep", str(config), *arguments]) == 2
+    assert "jcnn[sweep]" in capsys.readouterr().err
+
+
+def test_values_are_split_outside_tables_and_strings():
+    assert parse_over('a=[1, 2],{x = "1,2", y = 2}')[1] == [[1, 2], {"x": "1,2", "y": 2}]
+    assert parse_over("a=adam,sgd")[1] == ["adam", "sgd"]
+
+
+def test_the_table_has_mean_deviation_and_interval():
+    table = markdown(Combination({}, [], {"test error %": spread([4.0, 6.0])}))
+    assert "| n = 2 | mean | deviation | 95 % interval | min | max |" in table
+    assert "| test error % | 5.00 | 1.41 | -7.71 to 17.71 | 4.00 | 6.00 |" in table
+    alone = markdown(Combination({}, [], {"seconds": spread([2.0])}))
+    assert "| seconds | 2.00 | 0.00 | – | 2.00 | 2.00 |" in alone
+
+
+def test_the_best_is_that_of_the_smallest_error():
+    rows = [Combination({"a": k}, [], {"test error %": spread([e])}) for k, e in enumerate((3, 1))]
+    assert Sweep("c", rows).best.values == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--over", "training.batch_size"], "KEY=V1,V2"),
+        (["--over", "optimizer.learning_rate=0.1..1"], "--random"),
+        (["--over", "optimizer.learning_rate=1..0.1", "--random", "2"], "rising"),
+        (["--over", "optimizer.learning_rat=1,2"], "learning_rate"),
+        (["--over", "training.epochs=0,1"], "training.epochs"),
+        (["--over", "seed=1,2"], "--seeds"),
+        (["--random", "2", "--search", "2"], "exclude"),
+    ],
+)
+def test_a_wrong_argument_is_named(config, untrained, capsys, arguments, words):
+    assert main(["sweep", str(config), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+    assert not untrained
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [("seed = 3", "seeds"), ("seeds = 0", "sweep.seeds"), ('over = {a = "x"}', "sweep.over.a")],
+)
+def test_a_wrong_table_is_named(config, table, words):
+    config.write_text(f"{CONFIG}[sweep]\n{table}\n")
+    with pytest.raises(UserError, match=words):
+        planned(config).choices()

@@ -1,0 +1,91 @@
+"""The convolutions of ``jax.lax`` with explicit gradients give what ``jax.lax`` gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jcnn.lax import conv_general_dilated, conv_transpose
+from tests.frameworks.drawn import HOW_MANY, agree, floats, one_of, pairs, refuses
+
+pytestmark = pytest.mark.usefixtures("mathematics")
+NUMBERS = {1: ("NCH", "OIH", "NCH"), 2: ("NHWC", "HWIO", "CHWN")}
+
+
+def arguments(generator, rank, groups):
+    """Arrays in the order of the dimension numbers, and those."""
+    numbers = one_of(generator, None, NUMBERS[rank])
+    lhs, rhs = (2, 2 * groups, *(7, 8)[:rank]), (3 * groups, 2, *(3, 2)[:rank])
+    x, w = floats(generator, *lhs), floats(generator, *rhs)
+    if numbers is not None and rank == 2:
+        x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
+    return x, w, numbers
+
+
+@HOW_MANY
+def test_conv_general_dilated(examples):
+    generator = np.random.default_rng(examples)
+    for _ in range(examples):
+        rank, groups = int(generator.integers(1, 3)), int(generator.integers(1, 3))
+        x, w, numbers = arguments(generator, rank, groups)
+        spread = one_of(generator, None, (2, 3)[:rank])
+        strides = one_of(generator, (1, 1), (2, 1))[:rank]
+        padding = pairs(generator, rank, -1, 3)
+        if spread is None:
+            padding = one_of(generator, "SAME", "VALID", padding)
+        options = {
+            "lhs_dilation": spread,
+            "rhs_dilation": one_of(generator, None, (1, 2)[:rank]),
+            "dimension_numbers": numbers,
+            "feature_group_count": groups,
+        }
+        theirs, ours = (
+            lambda x, w, f=f, o=options, s=strides, p=padding: f(x, w, s, p, **o)
+            for f in (lax.conv_general_dilated, conv_general_dilated)
+        )
+        agree(theirs, ours, x, w)
+
+
+@HOW_MANY
+def test_conv_transpose(examples):
+    generator = np.random.default_rng(examples)
+    for _ in range(examples):
+        x, w = floats(generator, 2, 4, 3, 2), floats(generator, 3, 2, 2, 2)
+        strides = one_of(generator, (1, 1), (2, 3), (4, 1))
+        padding = one_of(generator, "SAME", "VALID", pairs(generator, 2, 1, 3))
+        options = {
+            "rhs_dilation": one_of(generator, None, (2, 1)),
+            "transpose_kernel": one_of(generator, True, False),
+        }
+        theirs, ours = (
+            lambda x, w, f=f, o=options, s=strides, p=padding: f(x, w, s, p, **o)
+            for f in (lax.conv_transpose, conv_transpose)
+        )
+        agree(theirs, ours, x, w)
+
+
+def test_what_is_not_taken_is_refused_by_name():
+    x, w = jnp.ones((2, 2, 5)), jnp.ones((2, 2, 3))
+    values = {
+        "precision": "highest",
+        "preferred_element_type": jnp.float16,
+        "batch_group_count": 2,
+        "out_sharding": "a",
+    }
+    refuses(
+        list(values), lambda name: conv_general_dilated(x, w, (1,), "SAME", **{name: values[name]})
+    )
+    with pytest.raises(ValueError, match="padding must be pairs with lhs_dilation, found 'SAME'"):
+        conv_general_dilated(x, w, (1,), "SAME", (2,))
+    with pytest.raises(ValueError, match="padding must be 'SAME' or 'VALID', found 'FULL'"):
+        conv_transpose(x, w, (2,), "FULL", dimension_numbers=NUMBERS[1])
+    with pytest.raises(TypeError, match="must be floating point"):
+        conv_general_dilated(jnp.ones((2, 2, 5), int), w, (1,), "SAME")
+
+
+def test_the_gradient_is_the_explicit_one():
+    x, w = jnp.ones((2, 2, 9)), jnp.ones((2, 2, 3))
+    for strides, spread in (((2,), None), ((1,), (2,))):
+        run = lambda w, s=strides, d=spread: conv_general_dilated(x, w, s, [(1, 1)], d)  # noqa: E731
+        assert "custom_vjp" in str(jax.make_jaxpr(run)(w))
