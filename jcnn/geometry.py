@@ -123,7 +123,7 @@ class Geometry:
 
 def known(*lengths: object) -> bool:
     """Whether lengths are numbers, and not the dimensions that ``jax.export`` leaves open."""
-    return all(isinstance(n, int) for n in lengths)
+    return not any(hasattr(n, "dimension_as_value") for n in lengths)
 
 
 def over(n: int) -> int:

@@ -46,8 +46,6 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
 def _run(
     operation: str, g: Geometry, channels: int, features: int, a: jax.Array, b: jax.Array
 ) -> jax.Array:
-    if a.shape[0] == 0:
-        return _empty(operation, g, channels, features, a.dtype)
     if any(map(any, g.excess)):
         return _beyond_reach(operation, g, channels, features, a, b)
     asked = partial(choose, operation, g, channels, features, batch=a.shape[0], dtype=a.dtype)
@@ -76,15 +74,6 @@ def _beyond_reach(
     if operation != "input_gradient":
         return result
     return resized(result, [(-before, -after) for before, after in g.excess])
-
-
-def _empty(operation: str, g: Geometry, channels: int, features: int, dtype) -> jax.Array:
-    shapes = {
-        "correlate": (0, *g.output, features),
-        "input_gradient": (0, *g.size, channels),
-        "kernel_gradient": (*g.window, channels // g.groups, features),
-    }
-    return jnp.zeros(shapes[operation], dtype)
 
 
 def _grouped(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -33,6 +33,8 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/correlations.py: correlate: -1 → 1",
         "lowering/correlations.py: correlate: 1 → 0",
         "lowering/correlations.py: input_gradient: -1 → 1",
+        "lowering/correlations.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2]",
+        "lowering/correlations.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2] / g.groups",
         "lowering/correlations.py: input_gradient: 1 → 2",
     ),
     "any number of outputs may be folded together": (

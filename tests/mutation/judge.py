@@ -37,6 +37,9 @@ POOLS = {
     "unequal": call("max_pool", (1, 6, 7, 2), window=(3, 2), strides=(1, 2)),
     "32-channels": call("max_pool", (1, 4, 6, 32), window=2),
     "volume": call("max_pool", (1, 3, 4, 3, 2), window=2, strides=1),
+    "reaching beyond": call(
+        "max_pool", (2, 7, 7, 2), window=3, strides=2, padding=((1, 0), (0, 1)), ceil_mode=True
+    ),
     "large": call("max_pool", (2, 13, 12, 2), window=(6, 5), padding=((3, 0), (0, 2))),
     "large-apart": call("max_pool", (1, 17, 12, 2), window=(7, 5), strides=(8, 7)),
     "large-overlapping": call("max_pool", (2, 18, 15, 2), window=(6, 7), strides=(4, 2), padding=2),
