@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jcnn.cli.options import print_json, say
-from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.training import Prediction
@@ -33,10 +32,9 @@ def _expanded(file: Path, folder: Path) -> list[Path]:
         return [path]
     if not file.is_dir():
         return [file]
+    # An empty one is passed on, and named among what could not be read.
     found = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
-    if not found:
-        raise UserError(f"folder '{file}' is empty: expected images or recordings in it")
-    return found
+    return found or [file]
 
 
 def best(probabilities: Mapping[str, float], count: int) -> list[tuple[str, float]]:
