@@ -1,5 +1,7 @@
 """Equinox's layers with explicit gradients give what Equinox's own give, whatever their options."""
 
+import doctest
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,3 +134,10 @@ def test_a_whole_model_is_swapped():
         arrays,
         x,
     )
+
+
+def test_its_examples_run():
+    """Collected here and not from the module, which cannot be imported everywhere."""
+    result = doctest.testmod(ours, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.attempted > 5
+    assert not result.failed

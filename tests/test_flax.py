@@ -1,5 +1,6 @@
 """Flax's layers with explicit gradients give what Flax's own give, whatever their options."""
 
+import doctest
 import functools
 
 import jax
@@ -211,3 +212,10 @@ def test_a_whole_model_is_swapped():
 def test_a_model_with_an_option_that_is_not_taken_is_refused_with_its_path():
     with pytest.raises(ValueError, match="conv: Conv: precision must be None"):
         ours.swap(Net(nnx.Rngs(0), precision="highest"))
+
+
+def test_its_examples_run():
+    """Collected here and not from the module, which cannot be imported everywhere."""
+    result = doctest.testmod(ours, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.attempted > 5
+    assert not result.failed
