@@ -45,8 +45,9 @@ def test_most_are_noticed_by_a_wrong_number():
     assert sum(mutant.way != "exchanged" for mutant in chosen) >= 20
 
 
+# scripts/mutate asks each of them whether it accepts the code as it is.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", everything())
+@pytest.mark.parametrize("name", list(everything())[::6])
 def test_the_code_as_it_is_passes(name):
     assert accepts(name)
 

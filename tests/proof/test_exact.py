@@ -39,6 +39,8 @@ QUICK = TRANSFORMED | {
     "depthwise-large", "groups-of-few", "tdnn", "volume", "stride-over-window", "groups",
     "cut-beyond-the-window",
 }  # fmt: skip
+# The pools that are others of a square or a ReLU run in the same lowerings.
+ALSO = ("mnist", "overlapping-padded", "unequal", "large-overlapping", "volume")
 QUICK_POOLS = {
     ("max_pool", "mnist"), ("max_pool", "overlapping"), ("max_pool", "over-254-elements"),
     ("max_pool", "large-overlapping"), ("relu_max_pool", "unequal"), ("square_pool", "volume"),
@@ -71,6 +73,7 @@ def test_transposed_convolutions(name):
         pytest.param(op, name, marks=() if (op, name) in QUICK_POOLS else pytest.mark.slow)
         for op in POOLS
         for name in pools(op)
+        if op in ("max_pool", "average_pool") or name in ALSO
     ],
 )
 def test_pools(op, name):
