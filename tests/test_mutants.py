@@ -11,6 +11,7 @@ from tests.mutation.judge import accepts, checks, everything, verdict
 from tests.mutation.operators import operators
 from tests.mutation.reloading import replaced
 from tests.mutation.table import LEFT_OUT, Mutant, files, functions, mutants, text
+from tests.selection import slow_unless
 
 
 def representative() -> dict[str, Mutant]:
@@ -31,7 +32,9 @@ def representative() -> dict[str, Mutant]:
     return chosen
 
 
-@pytest.mark.parametrize("name", representative())
+@pytest.mark.parametrize(
+    "name", slow_unless(lambda name: name.startswith("ops/"), representative())
+)
 def test_a_wrong_rule_or_lowering_is_noticed(name):
     outcome, by = verdict(mutants()[name])
     assert outcome != "survived"

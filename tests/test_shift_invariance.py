@@ -28,6 +28,7 @@ def test_the_twins_have_as_many_parameters_and_the_same_data():
     assert pair[0].data == pair[1].data
 
 
+@pytest.mark.slow
 def test_the_convolutional_network_is_blind_to_a_shift_by_its_stride():
     """Its pools take every fourth place: moved by four, the same windows hold the same pixels."""
     model = load_experiment(ROOT / "configs" / "shift_invariance.toml").model
@@ -78,6 +79,7 @@ def test_the_figure_is_drawn(run, tmp_path, monkeypatch, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_measured_on_moved_digits_and_nothing_else(run, capsys):
     moved = ["evaluate", str(run), "--set", "data.test_shift_pixels=2", "--json"]
     assert main(moved) == 0

@@ -106,9 +106,8 @@ def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
         first = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
         held = np.clip([first, first + g.window[axis]], -before, g.size[axis] + after)
         # along its own axis of (N, *output, C)
-        counts.append(
-            jnp.asarray(np.diff(held, axis=0).reshape(-1, *(1,) * (g.rank - axis)), dtype)
-        )
+        shape = (*(1,) * (axis + 1), -1, *(1,) * (g.rank - axis))
+        counts.append(jnp.asarray(np.diff(held, axis=0).reshape(shape), dtype))
     return math.prod(counts)
 
 

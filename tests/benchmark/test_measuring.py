@@ -73,6 +73,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_operations_have_a_row_per_pass_alone_and_in_a_scan():
     result = bench_operations(TINY, QUICK, torch=False)
     assert [row.what.partition(" (")[0] for row in result.rows] == [

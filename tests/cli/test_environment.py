@@ -131,6 +131,7 @@ def test_help_is_printed_where_there_is_ascii_alone(command):
     assert "Usage" in done.stdout
 
 
+@pytest.mark.slow
 def test_double_precision_in_the_environment_changes_no_bit(config, tmp_path, monkeypatch):
     from jcnn.training import evaluate, load_trained, train
 

@@ -69,6 +69,7 @@ def goes_on(port: int) -> bool:
     return status == 200 and json.loads(body)["class"] in "0123456789"
 
 
+@pytest.mark.slow
 def test_a_drawing_is_named_and_shown_forward_and_back(port):
     status, _, body = ask(port, stroke())
     found = json.loads(body)

@@ -58,6 +58,7 @@ def check(experiment, **options):
     return check_model(experiment, *random_batch(experiment, 2), samples=8, **options)
 
 
+@pytest.mark.slow
 def test_every_tensor_meets_every_oracle(experiment):
     result = check(experiment)
     assert result.passed, str(result.model)
@@ -71,6 +72,7 @@ def test_every_tensor_meets_every_oracle(experiment):
     assert called == ["convolve", "relu_max_pool", "dense", "softmax_cross_entropy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "new", "op"),
     [

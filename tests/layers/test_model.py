@@ -118,6 +118,7 @@ def test_same_key_same_parameters_and_each_layer_its_own():
     assert not jnp.array_equal(first["dense_1"]["w"], first["dense_2"]["w"])
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_reference():
     with jax.enable_x64(True):
         model = Model(SMALL)

@@ -88,6 +88,7 @@ features = 10
 """
 
 
+@pytest.mark.slow
 def test_the_step_estimates_the_gauss_newton_diagonal_of_the_mean_loss(tmp_path):
     path = tmp_path / "experiment.toml"
     path.write_text(EXPERIMENT)

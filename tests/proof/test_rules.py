@@ -102,6 +102,7 @@ def test_many_elements_are_sampled_evenly():
     assert row.shape == (5000,)
 
 
+@pytest.mark.slow
 def test_a_bilinear_rule_of_ones_own_is_compared_exactly():
     x, w = np.ones((4, 9, 9, 3), np.float32), np.ones((3, 3, 3, 5), np.float32)
     report = check_rule(

@@ -86,6 +86,7 @@ def untrained(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_members_are_ordinary_runs_with_the_figures_of_single_ones(swept, tmp_path):
     place = swept / "optimizer.learning_rate=0.2" / "1"
     run = Run(place)

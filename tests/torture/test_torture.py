@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("torture")
 
 
+@pytest.mark.slow
 def test_an_altered_config_is_right_or_one_sentence_that_names_the_key(folder):
     @settings(SHARE, max_examples=60)
     @given(altered())
@@ -50,6 +51,7 @@ def test_an_altered_command_line_ends_with_0_or_2_and_a_word(tmp_path, monkeypat
     judged()
 
 
+@pytest.mark.slow
 def test_of_damaged_checkpoints_an_undamaged_one_is_taken_or_a_sentence_said(folder):
     (folder / "tiny.toml").write_text(CONFIG)
     often = {"training.epochs": 6, "training.checkpoint_every_seconds": 0}

@@ -55,6 +55,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_kept(tiny, tmp_path, poi
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(failure.state))
 
 
+@pytest.mark.slow
 def test_what_stopped_it_is_taken_apart(tiny, tmp_path):
     layers = [{"type": "flatten"}, *({"type": "dense", "features": 10} for _ in range(2))]
     steep = {"name": "adam", "learning_rate": 1e30}
@@ -135,6 +136,7 @@ def test_a_run_that_was_stopped_goes_on_with_skipping(tiny, tmp_path, poisoned):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_failure_says_so(whole):
     with pytest.raises(UserError, match="no step has stopped it"):
         load_failure(whole)

@@ -78,6 +78,7 @@ def test_a_metric_that_gets_better_stops_nothing(tiny, tmp_path):
 # Time
 
 
+@pytest.mark.slow
 def test_training_ends_when_its_time_is_over_and_can_be_given_more(tiny, tmp_path, whole_tiny):
     short = tiny({"training.max_seconds": 1e-3, "training.steps_per_dispatch": 4})
     summary = train(short, tmp_path / "run")
@@ -104,6 +105,7 @@ def whole_tiny(tmp_path_factory):
 # Accumulation, clipping, plateaus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_accumulated_batches_are_one_large_batch(tiny, digits, name):
     """The mean of the means of equal batches is the mean of all: what is left is rounding."""
@@ -238,6 +240,7 @@ def test_a_rate_for_no_layer_is_refused(tiny):
 # Weights of classes, metrics, validation
 
 
+@pytest.mark.slow
 def test_weights_of_classes_move_their_recall(tiny, tmp_path):
     weights = [1.0] * 10
     weights[3] = 30.0
@@ -346,6 +349,7 @@ def test_a_tracker_that_is_not_installed_is_named(tiny, tmp_path, monkeypatch):
         train(tiny({"tracking": {"to": "wandb"}, "training.epochs": 1}), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_tensorboard_is_given_histograms_and_filters(tiny, tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 

@@ -47,6 +47,7 @@ def experiment(tiny, **weights):
     return tiny({"layers": NETWORK, "training.initial_weights": weights})
 
 
+@pytest.mark.slow
 def test_another_head_is_ignored_and_drawn(tiny, written):
     chosen = experiment(tiny, file=str(written), ignore=["classifier.1.*"])
     params, _ = initial_weights(chosen)

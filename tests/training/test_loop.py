@@ -147,6 +147,7 @@ def test_refuses_a_batch_larger_than_the_data(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_keeps_float32_parameters(lively, tmp_path, precision):
     summary = train(
@@ -163,6 +164,7 @@ def test_folders_are_named_by_strings_too(tiny, tmp_path):
     assert evaluate(out)["loss"] == summary["test"]["loss"]
 
 
+@pytest.mark.slow
 def test_the_average_weighs_the_steps_done_and_not_the_initial_weights(lively):
     experiment, decay = lively({"training.augment": [], "training.average_decay": 0.5}), 0.5
     step = Step(experiment)

@@ -20,6 +20,7 @@ def prepared(tiny):
     return step, step.init(), x * 1e-4, y
 
 
+@pytest.mark.slow
 def test_gradients_that_float16_cannot_hold_are_kept(prepared, tiny):
     step, state, x, y = prepared
     key = jax.random.key(0)

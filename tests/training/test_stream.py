@@ -67,6 +67,7 @@ def params(folder: Path) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(load_trained(folder).state.params)]
 
 
+@pytest.mark.slow
 def test_streamed_resumed_and_resident_training_agree(tiny, tmp_path, streaming):
     resident = train(tiny(), tmp_path / "resident")
     streaming()

@@ -207,6 +207,7 @@ def test_averaged_parameters_are_what_is_saved(tiny, tmp_path):
     same(params, load_trained(tmp_path / "run").state.average[0])
 
 
+@pytest.mark.slow
 def test_training_begins_with_initial_weights(experiment, tiny, tmp_path):
     train(experiment, tmp_path / "first")
     file = tmp_path / "w.safetensors"
@@ -236,6 +237,7 @@ def test_weights_that_do_not_fit_leave_no_run(tiny, written, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_commands(experiment, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("small.toml").write_text(experiment.to_toml())
