@@ -9,8 +9,16 @@ import pytest
 
 
 def slow_unless(
-    quick: Callable[[Any], bool], values: Iterable[Any], name: Callable[[Any], str] = str
+    quick: Callable[[Any], bool],
+    values: Iterable[Any],
+    name: Callable[[Any], str] = str,
+    *,
+    in_ci: bool = False,
 ) -> list[Any]:
-    """Return parameters for ``pytest.mark.parametrize``; those not chosen are marked slow."""
-    slow = (pytest.mark.slow,)
+    """Return parameters for ``pytest.mark.parametrize``; those not chosen are marked slow.
+
+    They are cases like the chosen ones, and marked thorough too, unless ``in_ci`` says that they
+    are to run with every change.
+    """
+    slow = (pytest.mark.slow,) if in_ci else (pytest.mark.slow, pytest.mark.thorough)
     return [pytest.param(v, id=name(v), marks=() if quick(v) else slow) for v in values]

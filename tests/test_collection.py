@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = """
 import os, sys, time
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 now, scandir, listdir = time.time, os.scandir, os.listdir
 time.time = lambda: now() + 31_536_000
 

@@ -50,6 +50,7 @@ def test_most_are_noticed_by_a_wrong_number():
 
 # scripts/mutate asks each of them whether it accepts the code as it is.
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", list(everything())[::6])
 def test_the_code_as_it_is_passes(name):
     assert accepts(name)

@@ -20,6 +20,9 @@ from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.proof.recording import Call
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICK = Effort(repeats=2, seconds=0.05, sample_seconds=0.0)
 

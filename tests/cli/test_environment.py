@@ -18,6 +18,9 @@ from jcnn.data.folder import cache_folder, data_folder
 from jcnn.errors import UserError
 from jcnn.training import enable_compilation_cache
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TINY = """
 [data]

@@ -39,6 +39,9 @@ import ctypes, sys
 from jcnn.cli import main
 from {module} import {cls}
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 def stuck(self, *arguments, before={cls}.{method}, calls=[]):
     calls.append(None)
     if len(calls) <= {calls}:

@@ -22,7 +22,7 @@ from jcnn.training import train
 from tests.optional import optional
 
 _, uvicorn, needs_server = optional("starlette", "uvicorn")
-pytestmark = needs_server
+pytestmark = [needs_server, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,7 +17,7 @@ from tests.tolerances import tolerance
 
 FOLDER = ROOT / "docs" / "backward"
 PAGE = FOLDER / "index.html"
-pytestmark = pytest.mark.usefixtures("mathematics")
+pytestmark = [pytest.mark.usefixtures("mathematics"), pytest.mark.slow]
 
 
 def same(found, expected):

@@ -8,7 +8,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 FOLDER = ROOT / "docs" / "exercises"
-pytestmark = pytest.mark.usefixtures("mathematics")
+pytestmark = [pytest.mark.usefixtures("mathematics"), pytest.mark.slow]
 
 
 def execute(name, monkeypatch):

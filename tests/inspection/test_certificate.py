@@ -10,6 +10,9 @@ from jcnn import cli, ops
 from jcnn.config import load_experiment
 from jcnn.inspection.certificate import certify
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 NETWORK = """
 [data]
 name = "digits"

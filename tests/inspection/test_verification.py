@@ -20,6 +20,9 @@ from jcnn.training import Step, train
 from jcnn.training.step import checkpointed
 from tests.torture.commands import CONFIG
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

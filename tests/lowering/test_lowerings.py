@@ -18,6 +18,9 @@ from jcnn.lowering.choice import TINY, applicable, choose
 from jcnn.lowering.policy import OPERATIONS
 from tests.selection import slow_unless
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 ONE = (1, 1)
 NONE = ((0, 0), (0, 0))
 SAME = ((1, 1), (1, 1))

@@ -56,12 +56,12 @@ def assert_exact(problem, name="", **options):
     return rows
 
 
-@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CORRELATIONS))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CORRELATIONS, in_ci=True))
 def test_correlations_and_convolutions(name):
     assert_exact(CORRELATIONS[name], name)
 
 
-@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, TRANSPOSED))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, TRANSPOSED, in_ci=True))
 def test_transposed_convolutions(name):
     assert_exact(TRANSPOSED[name], name)
 

@@ -16,6 +16,9 @@ from jcnn.lowering.winograd import TILE, matrices
 from jcnn.proof.bounds import winograd_bound
 from jcnn.proof.oracle import Window, correlations
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 WINDOWS = (1, 3, 5)
 ORACLE = {
     "correlate": correlations.correlation,

@@ -79,12 +79,16 @@ def test_standard_input_is_a_file_too(trained, images, monkeypatch, capsys):
     ("arguments", "words"),
     [
         (["images", "--csv", "--json"], "exclude"),
-        (["empty"], "empty"),
         (["images", "--explain", "file/why"], "--explain"),
     ],
 )
 def test_a_wrong_argument_is_named(trained, images, capsys, arguments, words):
-    Path("empty").mkdir()
     Path("file").write_text("")
     assert main(["predict", str(trained), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_named_as_what_could_not_be_read(trained, capsys):
+    Path("empty").mkdir()
+    assert main(["predict", str(trained), "empty"]) == 1
+    assert "empty" in capsys.readouterr().err

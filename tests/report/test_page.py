@@ -20,6 +20,9 @@ from jcnn.report import write_report
 from jcnn.report.measured import Measured, measure
 from jcnn.training import Step, Trained, load_trained
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,9 @@ from jcnn.sweep.file import planned
 from jcnn.training import train
 from tests.optional import optional
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 _, needs_optuna = optional("optuna")
 CONFIG = """
 [data]

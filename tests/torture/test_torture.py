@@ -14,6 +14,9 @@ from tests.torture.commands import CONFIG, command_lines, prepare
 from tests.torture.damages import KINDS, Judge, bits
 from tests.torture.running import judge_command, judge_config
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 SHARE = settings(
     derandomize=True,
     database=None,
@@ -27,7 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("torture")
 
 
-@pytest.mark.slow
 def test_an_altered_config_is_right_or_one_sentence_that_names_the_key(folder):
     @settings(SHARE, max_examples=60)
     @given(altered())
@@ -51,26 +53,31 @@ def test_an_altered_command_line_ends_with_0_or_2_and_a_word(tmp_path, monkeypat
     judged()
 
 
-@pytest.mark.slow
-def test_of_damaged_checkpoints_an_undamaged_one_is_taken_or_a_sentence_said(folder):
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    """A finished run with several checkpoints."""
     (folder / "tiny.toml").write_text(CONFIG)
     often = {"training.epochs": 6, "training.checkpoint_every_seconds": 0}
     train(load_experiment(folder / "tiny.toml", often), folder / "run")
-    judge = Judge(folder / "run", folder)
+    return folder / "run"
+
+
+def test_of_damaged_checkpoints_an_undamaged_one_is_taken_or_a_sentence_said(run, folder):
+    judge = Judge(run, folder)
     for _ in range(30):
         wrong = judge.wrong()
         assert wrong is None, wrong
     assert set(KINDS) <= set(judge.met)
     assert judge.met["one sentence"]
     assert judge.met["an undamaged one taken"]
-    wrong = judge.wrong_after_resumption(bits(folder / "run")[1])
+    wrong = judge.wrong_after_resumption(bits(run)[1])
     assert wrong is None, wrong
 
 
-def test_a_wrong_state_would_be_noticed(folder, monkeypatch):
+def test_a_wrong_state_would_be_noticed(run, folder, monkeypatch):
     from tests.torture import damages
 
-    judge = Judge(folder / "run", folder)
+    judge = Judge(run, folder)
     monkeypatch.setattr(damages, "bits", lambda run: (12, [b"other"]))
     assert "a wrong state was taken" in str(judge.wrong())
 

@@ -18,6 +18,9 @@ from jcnn.inspection.failure import dissect
 from jcnn.runs import Run
 from jcnn.training import NonFiniteError, load_failure, load_trained, train
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 BAD = 40  # of 300 examples: one step of nine has it
 
 

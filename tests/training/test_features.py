@@ -22,6 +22,9 @@ from jcnn.training.metrics import ALL, classification_metrics
 from jcnn.training.remarks import remarks
 from tests.tolerances import tolerance
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 EARLY = {"metric": "loss", "patience": 2, "min_delta": 100.0}
 
 

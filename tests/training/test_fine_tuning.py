@@ -16,6 +16,9 @@ from jcnn.training import save_weights, train
 from jcnn.training.weight_files import initial_weights
 from jcnn.weights.names import check_file
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 NETWORK: list[dict[str, object]] = [
     {"type": "conv", "features": 3, "window": 3},
     {"type": "relu"},

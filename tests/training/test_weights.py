@@ -21,6 +21,9 @@ from jcnn.training import (
 )
 from jcnn.weights import read_weights, write_weights
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, object] = {
     "layers": [
         {"type": "conv", "features": 4, "window": 3},
