@@ -88,7 +88,7 @@ def test_a_wrong_argument_is_named(trained, images, capsys, arguments, words):
     assert words in capsys.readouterr().err
 
 
-def test_an_empty_folder_is_named_as_what_could_not_be_read(trained, capsys):
+def test_an_empty_folder_is_named_as_what_could_not_be_read(trained, images, capsys):
     Path("empty").mkdir()
     assert main(["predict", str(trained), "empty"]) == 1
     assert "empty" in capsys.readouterr().err
