@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A year later, in a file system that lists the other way round, without the optional packages.
 ELSEWHERE = """
 import os, sys, time
-
-# They start processes, train or compile much.
-pytestmark = pytest.mark.slow
 
 now, scandir, listdir = time.time, os.scandir, os.listdir
 time.time = lambda: now() + 31_536_000

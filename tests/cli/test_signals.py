@@ -15,6 +15,9 @@ from jcnn.runs import Run
 from jcnn.training import load_trained
 from tests.selection import slow_unless
 
+# They start processes, train or compile much.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 5
 CONFIG = """
@@ -38,9 +41,6 @@ STUCK = """
 import ctypes, sys
 from jcnn.cli import main
 from {module} import {cls}
-
-# They start processes, train or compile much.
-pytestmark = pytest.mark.slow
 
 def stuck(self, *arguments, before={cls}.{method}, calls=[]):
     calls.append(None)
