@@ -91,7 +91,11 @@ def test_operations_have_a_row_per_pass_alone_and_in_a_scan():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", {c.call.op: c for c in CASES}.values(), ids=lambda c: c.call.op)
+@pytest.mark.parametrize(
+    "case",
+    {c.call.op: c for c in CASES if c.group != "large window"}.values(),
+    ids=lambda c: c.call.op,
+)
 def test_both_sides_compute_the_same(case):
     call = case.call
     if not call.op.endswith("entropy"):  # their labels are of as many classes
