@@ -18,8 +18,8 @@ from jcnn.geometry import Geometry
 from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import choose
 from jcnn.lowering.policy import note
-from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import resized
+from jcnn.precision import in_float32
 
 # More groups than these run in a loop, so that the program does not grow with them.
 GROUPS_UNROLLED = 4
@@ -52,9 +52,9 @@ def _run(
     names = [asked(platform=platform).name for platform in ("cpu", "gpu")]
     note(operation, g, names[jax.default_backend() != "cpu"])
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
-    on_cpu = summed_in_float32(on_cpu)
+    on_cpu = in_float32(on_cpu)
     if names[1] != "xla":  # whose libraries sum in float32 by themselves
-        elsewhere = summed_in_float32(elsewhere)
+        elsewhere = in_float32(elsewhere)
     if names[0] == names[1] and a.dtype.itemsize >= 4:
         return on_cpu(g, a, b)
     return lax.platform_dependent(a, b, cpu=partial(on_cpu, g), default=partial(elsewhere, g))

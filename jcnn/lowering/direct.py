@@ -47,26 +47,34 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def _correlate_in_a_loop(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """The same sum, a few taps of a row per turn: y is read and written once for them all."""
-    row, taps = g.window[-1], w.reshape(g.taps, *w.shape[-2:])
+    taps = w.reshape(g.taps, *w.shape[-2:])
     images = [pad(g, channel) for channel in _channels(g, x, w.shape[-1])]
     y = jnp.zeros((x.shape[0], *g.output, w.shape[-1]), x.dtype)
-    rest = row % TAPS_A_TURN
-    parts = (
-        (range(0, row - rest, TAPS_A_TURN), TAPS_A_TURN),
-        (range(row - rest, row, rest or 1), rest),
-    )
-    for columns, count in parts:
+    whole, rest = divmod(g.window[-1], TAPS_A_TURN)
+    # In every row: its whole turns, then what is left of it.
+    for column, turns, count in ((0, whole, TAPS_A_TURN), (whole * TAPS_A_TURN, 1, rest)):
+        if turns and count:
+            turn = partial(_turn, g, images, taps, column, turns, count)
+            y = lax.fori_loop(0, g.taps // g.window[-1] * turns, turn, y)
+    return y
 
-        def add(i: jax.Array, y: jax.Array, columns=columns, count=count) -> jax.Array:
-            first = i // len(columns) * row + columns.start + i % len(columns) * columns.step
-            kernel = lax.dynamic_slice_in_dim(taps, first, count)
-            for c, image in enumerate(images):
-                for k, seen in enumerate(views_from(g, image, first, count)):
-                    y = y + seen * kernel[k, c]
-            return y
 
-        if columns:
-            y = lax.fori_loop(0, g.taps // row * len(columns), add, y)
+def _turn(
+    g: Geometry,
+    images: list[jax.Array],
+    taps: jax.Array,
+    column: int,
+    turns: int,
+    count: int,
+    i: jax.Array,
+    y: jax.Array,
+) -> jax.Array:
+    """Add ``count`` taps, in the i-th of ``turns`` turns per row, from ``column`` on."""
+    first = i // turns * g.window[-1] + column + i % turns * TAPS_A_TURN
+    kernel = lax.dynamic_slice_in_dim(taps, first, count)
+    for c, image in enumerate(images):
+        for k, seen in enumerate(views_from(g, image, first, count)):
+            y = y + seen * kernel[k, c]
     return y
 
 

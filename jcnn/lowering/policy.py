@@ -37,8 +37,9 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
     ...     choose("correlate", Geometry((9, 9), (3, 3), (1, 1), ((0, 0),) * 2, (1, 1)), 8, 8).name
     'patches'
 
-    The choice is made when a function is traced: a function that ``jax.jit`` compiled before
-    keeps the lowerings it was compiled with (``jax.clear_caches()`` forgets them).
+    What is asked is asked where an operation is called, which under ``jax.jit`` is where it is
+    traced: a function that was compiled before keeps its lowerings (``jax.clear_caches()``
+    forgets them).
 
     Raises:
         ValueError: There is no such lowering, or no such operation.
@@ -62,7 +63,10 @@ def forced(name: str | None = None, /, **operations: str) -> Iterator[None]:
 
 @contextmanager
 def noted() -> Iterator[list[tuple[str, Geometry, str]]]:
-    """Within the context, what is traced adds operation, geometry and lowering to the list."""
+    """Within the context, what is compiled adds operation, geometry and lowering to the list.
+
+    A program that was compiled before adds nothing: an operation called by itself is one as well.
+    """
     notes: list[tuple[str, Geometry, str]] = []
     token = _notes.set(notes)
     try:
@@ -72,7 +76,7 @@ def noted() -> Iterator[list[tuple[str, Geometry, str]]]:
 
 
 def note(operation: str, g: Geometry, name: str) -> None:
-    """Tell who listens which lowering is being traced."""
+    """Tell who listens which lowering is being compiled."""
     if (notes := _notes.get()) is not None:
         notes.append((operation, g, name))
 
@@ -91,13 +95,13 @@ class Policy(NamedTuple):
     """What was asked for when an operation was called, and holds when it is compiled."""
 
     forced: tuple[tuple[str, str], ...]
-    winograd: bool | None
+    winograd: bool
     precision: str | None
 
     @classmethod
     def current(cls) -> Policy:
         """What is asked for here."""
-        return cls(tuple(sorted(_forced.get().items())), _winograd.get(), _precision())
+        return cls(tuple(sorted(_forced.get().items())), winograd_allowed(), _precision())
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -14,8 +14,8 @@ from jax import lax
 from jcnn.geometry import Geometry
 from jcnn.lowering import large_windows
 from jcnn.lowering.once import on_cpu_once
-from jcnn.lowering.precision import summed_in_float32
 from jcnn.lowering.windows import overlap_add, pad, views
+from jcnn.precision import in_float32
 
 # Elements of a window, and windows that an element lies in, up to which a program has operations
 # for each: beyond, it would grow with the window, and so would the time that it takes to compile.
@@ -37,7 +37,6 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
 
 
-@partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     dtype = winner_dtype(g)
     if _large(g):
@@ -82,7 +81,7 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
     return y
 
 
-@summed_in_float32
+@in_float32
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
     if prod(_reach(g)) > OVERLAPS or (g.taps > UNROLLED and max(g.dilation) > 1):
@@ -174,7 +173,7 @@ def _is_winner(
     return lax.eq(lax.bitwise_and(different, jnp.uint32(bits)), jnp.uint32(0))
 
 
-@summed_in_float32
+@in_float32
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     """The sum of each window; padding counts as 0."""
     if _large(g):
@@ -182,7 +181,7 @@ def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     return sum(views(g, pad(g, x, 0)), start=jnp.zeros((), x.dtype))
 
 
-@summed_in_float32
+@in_float32
 def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     """Adjoint of window_sum: adds each dy[m] at every element of window m."""
     if _large(g) and prod(_reach(g)) > OVERLAPS:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from jcnn.geometry import known
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
-from jcnn.ops.mapped import Call
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
+from jcnn.ops.vmapped import Call, Which
 
 # jaxlib 0.10's CPU backend reduces a product of 3, 6 or 7 terms wrong where it fuses the two and
 # the product has more columns than this: the gradient of a bias per position below three classes.
@@ -70,13 +71,20 @@ def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
 
 def _miscounted(terms: int, columns: int) -> bool:
     """Whether a product may be one of those; an export may leave its sizes open."""
-    few = not isinstance(terms, int) or terms < 8
-    return few and (not isinstance(columns, int) or columns > MISCOUNTED_ABOVE)
+    few = not known(terms) or terms < 8
+    return few and (not known(columns) or columns > MISCOUNTED_ABOVE)
 
 
-def _in_front(call: Call, count: int, mapped: tuple[bool, bool], *arrays: jax.Array):
+def _in_front(
+    call: Call,
+    count: int,
+    mapped: Which,
+    statics: tuple[()],
+    x: jax.Array,
+    w: jax.Array,
+) -> jax.Array | None:
     """Examples of ``vmap`` are one more leading axis of x, where they share w."""
-    return call(*arrays) if mapped == (True, False) else None
+    return call(statics, x, w) if mapped == (True, False) else None
 
 
 _multiply.folding(_in_front)

@@ -18,10 +18,11 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.geometry import FILLS, ZEROS, Geometry, Padding, Pairs, pads, resized, times
-from jcnn.lowering.precision import summed_in_float32
+from jcnn.lowering import windows
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import linear
+from jcnn.precision import in_float32
 
 _NUMPY: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
 
@@ -104,7 +105,7 @@ def unbordered(g: Geometry, dx: jax.Array) -> jax.Array:
 @linear
 def _surrounded(border: Border, x: jax.Array) -> jax.Array:
     if border.mode == ZEROS:
-        return _resize(x, border.edges)
+        return windows.resized(x, border.edges)
     for axis, (n, edges) in enumerate(zip(border.size, border.edges, strict=True), 1):
         if any(edges):
             runs = [_take(run, x, axis) for run in _runs(n, edges, border.mode)]
@@ -115,21 +116,16 @@ def _surrounded(border: Border, x: jax.Array) -> jax.Array:
 @_surrounded.adjoint
 def _gathered(border: Border, dy: jax.Array) -> jax.Array:
     if border.mode == ZEROS:
-        return _resize(dy, [(-lo, -hi) for lo, hi in border.edges])
+        return windows.resized(dy, [(-lo, -hi) for lo, hi in border.edges])
     return _added_up(border, dy)
 
 
-@summed_in_float32
+@in_float32
 def _added_up(border: Border, dy: jax.Array) -> jax.Array:
     for axis, (n, edges) in enumerate(zip(border.size, border.edges, strict=True), 1):
         if any(edges):
             dy = _place(list(_runs(n, edges, border.mode)), dy, axis, n)
     return dy
-
-
-def _resize(x: jax.Array, edges: Pairs | list[tuple[int, int]]) -> jax.Array:
-    sides = [(lo, hi, 0) for lo, hi in edges]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
 
 
 @dataclass(frozen=True)

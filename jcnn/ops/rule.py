@@ -33,7 +33,7 @@ from typing import Any, Generic, TypeVar
 
 import jax
 
-from jcnn.ops.mapped import Fold, Mapped
+from jcnn.ops.vmapped import Fold, Vmapped
 
 R = TypeVar("R")
 Kept = tuple[Any, ...]
@@ -66,21 +66,21 @@ class Rule(Generic[R]):
         self, function: Callable[..., R], keeps: Callable[..., Kept], statics: int
     ) -> None:
         self._keeps, self._statics = keeps, statics
-        self._mapped: Mapped | None = None
+        self._vmapped: Vmapped | None = None
         self._function = jax.custom_vjp(function, nondiff_argnums=tuple(range(statics)))
         update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> R:
         """Compute; under differentiation, keep and pull back; under ``vmap``, fold or map."""
-        if self._mapped is None:
+        if self._vmapped is None:
             return self._function(*args)  # pyright: ignore[reportReturnType]
-        y: Any = self._mapped(args[: self._statics], *args[self._statics :])
+        y: Any = self._vmapped(args[: self._statics], *args[self._statics :])
         return y
 
     def folding(self, fold: Fold, like: Callable[..., Any] | None = None) -> Rule[R]:
-        """Say how examples that ``vmap`` maps become a batch: see :mod:`jcnn.ops.mapped`."""
+        """Say how examples that ``vmap`` maps become a batch: see :mod:`jcnn.ops.vmapped`."""
         name = vars(self)["__name__"]  # of the function
-        self._mapped = Mapped(name, self._function, fold, like or self._function)
+        self._vmapped = Vmapped(name, self._function, fold, like or self._function)
         return self
 
     def pullback(self, function: Callable[..., Any]) -> Rule[R]:

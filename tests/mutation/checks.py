@@ -27,7 +27,7 @@ from jcnn.proof import Call
 from jcnn.proof.oracle import formula
 from tests.cases import Case
 from tests.lowering import loops
-from tests.ops.mapped import MAPPED, Examples
+from tests.ops.examples import MAPPED, Examples
 
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6

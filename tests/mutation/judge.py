@@ -78,8 +78,8 @@ RULES = {
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
     "precision": ("average_pool", "batch_norm"),
     "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
-    "mapped": ("correlate", "dense"),
-    "mapping": ("correlate", "convolve_transpose"),
+    "folds": ("correlate", "convolve_transpose"),
+    "vmapped": ("correlate", "dense"),
     "rule": ("sigmoid", "dense", "average_pool", "max_pool", "correlate", "dropout"),
     "triple": ("correlate", "convolve", "convolve_transpose"),
 }
@@ -167,7 +167,7 @@ def _served(problem: Call, lowering: str) -> bool:
     return any(lowering in applicable(operation, g) for operation in OPERATIONS)
 
 
-# Every way of :mod:`jcnn.ops.mapping`, the loop as well.
+# Every way of :mod:`jcnn.ops.folds`, the loop as well.
 EXAMPLES = {
     "groups": call("convolve", (2, 7, 6, 4), (3, 2, 2, 6), groups=2, strides=2),
     "looped": call("correlate", (9, 20, 20, 8), (3, 3, 8, 8), padding=1),
@@ -194,7 +194,7 @@ def _pools() -> Iterator[Check]:
 def _of_rules(name: str, function: str) -> Iterator[Check]:
     own = tuple(op for op in jcnn.ops.__all__ if _module(op) == f"jcnn.ops.{name}")
     ops = RULES.get(name, own)
-    if name in ("mapped", "mapping"):
+    if name in ("folds", "vmapped"):
         yield from _under_vmap()
     # of "max_pool" and "relu_max_pool" the longer name is meant
     named = sorted((op for op in ops if op in function), key=len, reverse=True)

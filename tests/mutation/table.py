@@ -25,7 +25,6 @@ LEFT_OUT = {
     "lowering/choice.py": "which lowering runs, and each is right",
     "lowering/policy.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",
-    "lowering/precision.py": "another name of a function of precision.py",
     "geometry.py: integer": "a check and its messages",
     "geometry.py: per_axis": "a check and its messages",
     "geometry.py: place_pool": "a check and its message",

@@ -21,15 +21,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.ops.mapped import Call
+from jcnn.ops.vmapped import Call, Which
 
-Mapped = tuple[bool, bool]
 # Multiplications of one example below which a turn of a loop costs more than it computes.
 SMALL = 1 << 20
 
 
 def of_image(
-    call: Call, count: int, mapped: Mapped, statics: tuple[Geometry], x: jax.Array, w: jax.Array
+    call: Call, count: int, mapped: Which, statics: tuple[Geometry], x: jax.Array, w: jax.Array
 ) -> jax.Array | None:
     """F(x, w), (N, *output, D) of each example."""
     (g,) = statics
@@ -41,7 +40,7 @@ def of_image(
 
 
 def of_transposed(
-    call: Call, count: int, mapped: Mapped, statics: tuple[Geometry], dy: jax.Array, w: jax.Array
+    call: Call, count: int, mapped: Which, statics: tuple[Geometry], dy: jax.Array, w: jax.Array
 ) -> jax.Array | None:
     """X(dy, w), (N, *size, C) of each example."""
     (g,) = statics
@@ -55,7 +54,7 @@ def of_transposed(
 
 
 def of_kernel(
-    call: Call, count: int, mapped: Mapped, statics: tuple[Geometry], x: jax.Array, dy: jax.Array
+    call: Call, count: int, mapped: Which, statics: tuple[Geometry], x: jax.Array, dy: jax.Array
 ) -> jax.Array | None:
     """W(x, dy), (*window, C / groups, D) of each example."""
     (g,) = statics
@@ -63,7 +62,7 @@ def of_kernel(
         return _split(g.groups, count, call(statics, x, _joined(g.groups, dy)))
     if mapped == (True, False):
         dw = call(statics, _joined(g.groups, x), dy)
-        dw = dw.reshape(*dw.shape[:-2], count, -1, dw.shape[-1])
+        dw = dw.reshape(*dw.shape[:-2], count, dw.shape[-2] // count, dw.shape[-1])
         return jnp.moveaxis(dw, -3, 0)
     kernel = (1, *g.window, x.shape[-1] // g.groups, dy.shape[-1])
     return _looped(call, statics, kernel, x, dy)
@@ -80,13 +79,13 @@ def _apart(count: int, a: jax.Array) -> jax.Array:
 
 def _joined(groups: int, a: jax.Array) -> jax.Array:
     """(e, ..., g d) to (..., g e d)."""
-    a = a.reshape(*a.shape[:-1], groups, -1)
+    a = a.reshape(*a.shape[:-1], groups, a.shape[-1] // groups)
     return lax.collapse(jnp.moveaxis(a, 0, -2), a.ndim - 3)
 
 
 def _split(groups: int, count: int, a: jax.Array) -> jax.Array:
     """(..., g e d) to (e, ..., g d)."""
-    a = a.reshape(*a.shape[:-1], groups, count, -1)
+    a = a.reshape(*a.shape[:-1], groups, count, a.shape[-1] // (groups * count))
     return lax.collapse(jnp.moveaxis(a, -2, 0), a.ndim - 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jcnn import ops, reference
-from tests.ops.mapped import MAPPED, Examples
+from tests.ops.examples import MAPPED, Examples
 from tests.proof.problems import call
 
 PROBLEMS = {
@@ -30,6 +31,23 @@ def test_every_example_gets_what_it_gets_alone(name, mapped):
     examples = Examples(PROBLEMS[name], MAPPED[mapped])
     for found, expected in zip(examples.found(ops, "float32"), examples.expected(), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("mapped", MAPPED)
+@pytest.mark.parametrize("name", ["groups", "transposed", "dense"])
+def test_no_example_gives_nothing_and_no_gradient(name, mapped):
+    problem, axes = PROBLEMS[name], tuple(0 if m else None for m in MAPPED[mapped])
+    x, w = (
+        jnp.ones((0, *shape) if m else shape)
+        for (_, shape, _), m in zip(problem.arrays, MAPPED[mapped], strict=True)
+    )
+    call = functools.partial(getattr(ops, problem.op), **dict(problem.statics))
+    y, pull = jax.vjp(jax.vmap(call, axes), x, w)
+    assert y.shape[0] == 0
+    dx, dw = pull(y)
+    assert (dx.shape, dw.shape) == (x.shape, w.shape)
+    assert not dx.any()
+    assert not dw.any()
 
 
 def shapes_of_results(function, *arrays):

@@ -20,13 +20,15 @@ from jax.interpreters import ad, batching, mlir
 from jcnn.lowering import Policy
 
 Call = Callable[..., jax.Array]
-# ``fold(call, count, mapped, *arrays)``: the results of ``count`` examples, along a first axis,
-# through ``call(statics, *arrays)``; None where there is nothing better than to map the rule.
-# ``mapped`` says which of the arrays have the examples along their first axis.
+# Which of a rule's two arrays have the examples along their first axis.
+Which = tuple[bool, bool]
+# ``fold(call, count, mapped, statics, *arrays)``: the results of ``count`` examples, at least one,
+# along a first axis, through ``call(statics, *arrays)``; None where it is better to map the rule.
+# ``mapped`` is a Which.
 Fold = Callable[..., jax.Array | None]
 
 
-class Mapped:
+class Vmapped:
     """A rule ``call(*statics, *arrays)`` as a primitive with a ``fold`` of its examples.
 
     ``like``, called in the same way, has a result of the same type and takes no time to trace.
@@ -71,7 +73,7 @@ class Mapped:
             a if i is None else jnp.moveaxis(a, i, 0) for a, i in zip(arrays, axes, strict=True)
         ]
         with policy.applied():
-            y = self._fold(self, count, mapped, statics, *arrays)
+            y = self._fold(self, count, mapped, statics, *arrays) if count else None
             if y is None:
                 places = tuple(0 if m else None for m in mapped)
                 y = jax.vmap(partial(self._call, *statics), places)(*arrays)
