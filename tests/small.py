@@ -1,15 +1,6 @@
 """The small network that tests of what one does with a run share."""
 
-CONFIG = """
-name = "small"
-[data]
-name = "digits"
-train_count = 200
-[optimizer]
-name = "sgd"
-learning_rate = 0.1
-[training]
-epochs = 2
+LAYERS = """
 [[layers]]
 type = "conv"
 features = 2
@@ -23,3 +14,15 @@ type = "flatten"
 type = "dense"
 features = 10
 """
+_SETTINGS = """
+name = "small"
+[data]
+name = "digits"
+train_count = 200
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+epochs = 2
+"""
+CONFIG = _SETTINGS + LAYERS

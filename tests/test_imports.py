@@ -16,7 +16,7 @@ PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
     ("errors", "fields"),
-    ("geometry", "precision"),
+    ("axes", "geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),
     ("proof",),

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 import jcnn
+from jcnn.axes import ZEROS
 from jcnn.errors import UserError
 from jcnn.export.onnx_nodes import MODES, Graph, ends_first
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
-from jcnn.geometry import ZEROS, place_pool, place_transposed
+from jcnn.geometry import place_pool, place_transposed
 from jcnn.layers import (
     AveragePool,
     BatchNorm,

@@ -10,9 +10,10 @@ import numpy as np
 from jax import Array, lax
 from pydantic import Field
 
+from jcnn.axes import ZEROS
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
-from jcnn.geometry import ZEROS, Geometry, place_transposed
+from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
 from jcnn.layers.window import Naturals, Padding, PerAxis, per_axis, place, placing, spatial

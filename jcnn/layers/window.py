@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from jcnn import geometry
+from jcnn import axes, geometry
 from jcnn.errors import UserError
 from jcnn.fields import Shape, dims
 from jcnn.geometry import Geometry
@@ -48,7 +48,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _padding(value: Any) -> str | int | tuple[tuple[int, int], ...]:
-    if isinstance(value, str) and value.upper() in geometry.NAMES:
+    if isinstance(value, str) and value.upper() in axes.NAMES:
         return value.upper()
     if _is_integer(value):
         return value
@@ -57,7 +57,7 @@ def _padding(value: Any) -> str | int | tuple[tuple[int, int], ...]:
             return tuple((v, v) for v in value)
         if all(map(_is_pair, value)):
             return tuple((lo, hi) for lo, hi in value)
-    names = ", ".join(f'"{name}"' for name in geometry.NAMES)
+    names = ", ".join(f'"{name}"' for name in axes.NAMES)
     raise PydanticCustomError(
         "padding",
         f"expected one of {names}, an integer, or a list of integers or of [before, after] pairs, "
@@ -100,13 +100,13 @@ def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int
     (3, 3)
     """
     with placing():
-        return geometry.per_axis(field, value, len(size))
+        return axes.per_axis(field, value, len(size))
 
 
 def explicit_padding(value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
     """Padding given as an integer or pairs, as one pair for each axis of ``size``."""
     with placing():
-        return geometry.pads(value, size, size, size)
+        return axes.pads(value, size, size, size)
 
 
 def place(input_shape: Shape, **window: Any) -> Geometry:

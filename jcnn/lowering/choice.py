@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jcnn.geometry import Geometry, known
+from jcnn.axes import known
+from jcnn.geometry import Geometry
 from jcnn.lowering.fold import Fold, outputs_a_block
 from jcnn.lowering.policy import asked_for, only_local, winograd_allowed
 from jcnn.lowering.windows import UNROLLED

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jcnn.geometry import Geometry, known
+from jcnn.axes import known
+from jcnn.geometry import Geometry
 from jcnn.lowering.windows import pad, resized
 
 Arrays = tuple[jax.Array, ...]

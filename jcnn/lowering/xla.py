@@ -14,7 +14,8 @@ from dataclasses import replace
 import jax
 from jax import lax
 
-from jcnn.geometry import Geometry, known, over
+from jcnn.axes import known, over
+from jcnn.geometry import Geometry
 from jcnn.lowering.windows import flipped, resized, spread
 
 

@@ -13,7 +13,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jcnn.geometry import integer
+from jcnn.axes import integer
 from jcnn.ops.arguments import floating, naming, number, varying_together
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32

@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.geometry import Axes, Geometry, Padding, integer, place, place_transposed
+from jcnn.axes import Axes, Padding, integer
+from jcnn.geometry import Geometry, place, place_transposed
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, on_mesh

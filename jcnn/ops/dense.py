@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.geometry import known
+from jcnn.axes import known
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import axis, on_mesh

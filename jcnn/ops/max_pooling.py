@@ -16,7 +16,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn import lowering
-from jcnn.geometry import Axes, Geometry, Padding, place_pool
+from jcnn.axes import Axes, Padding
+from jcnn.geometry import Geometry, place_pool
 from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.geometry import integer
+from jcnn.axes import integer
 from jcnn.ops.arguments import floating, naming, number, with_channels
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule

@@ -17,7 +17,8 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.geometry import FILLS, ZEROS, Geometry, Padding, Pairs, pads, resized, times
+from jcnn.axes import FILLS, ZEROS, Padding, Pairs, pads, resized, times
+from jcnn.geometry import Geometry
 from jcnn.lowering import windows
 from jcnn.ops.arguments import floating, naming, spatial_size
 from jcnn.ops.mesh import image, on_mesh

@@ -15,7 +15,8 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
-from jcnn.geometry import Axes, Geometry, Padding, Pairs, per_axis, place_pool
+from jcnn.axes import Axes, Padding, Pairs, per_axis
+from jcnn.geometry import Geometry, place_pool
 from jcnn.ops.arguments import floating, naming, positions, spatial_size
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered

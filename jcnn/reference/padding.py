@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jcnn.geometry import is_single
+from jcnn.axes import is_single
 
 Axes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]

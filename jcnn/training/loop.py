@@ -28,7 +28,8 @@ from jcnn.training.interruption import Interruption
 from jcnn.training.memory import check_fits
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
-from jcnn.training.trainer import Summary, Trainer
+from jcnn.training.summary import Summary
+from jcnn.training.trainer import Trainer
 from jcnn.training.weight_files import initial_weights
 
 

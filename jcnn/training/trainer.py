@@ -12,7 +12,6 @@ import jax
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError
-from jcnn.runs import environment
 from jcnn.runs.resumption import Changes
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
@@ -29,12 +28,11 @@ from jcnn.training.saving import Saver, Stand
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import checkpointed
 from jcnn.training.stopping import Judge, keeps_best
+from jcnn.training.summary import Summary, summarized
 from jcnn.training.weight_files import initial_weights
 
 if TYPE_CHECKING:
     from jcnn.runs.checkpoints import Checkpoints
-
-Summary = dict[str, Any]
 
 
 class Trainer:
@@ -289,35 +287,10 @@ class Trainer:
 
     def end(self) -> Summary:
         """Write ``summary.json``, and return what it holds."""
-        summary = self._summary()
+        spent = {**self._saver.spent, "seconds": self._saver.seconds()}
+        best_step = self._judge.best_step if self._judge else None
+        summary = summarized(
+            self._experiment, self._at, spent, stopped_by=self._stopped, best_step=best_step
+        )
         self._run.write_summary(summary)
         return summary
-
-    def _summary(self) -> Summary:
-        experiment = self._experiment
-        best_step = self._judge.best_step if self._judge else None
-        rows = self._at.rows
-        if best_step and keeps_best(experiment):
-            rows = [row for row in rows if row["step"] == best_step]
-        kept = ("loss", "accuracy", *experiment.training.metrics)
-        means = {
-            split: {name: row[name] for name in kept if name in row}
-            for split, row in {row["split"]: row for row in rows}.items()
-        }
-        return {
-            "name": experiment.name,
-            **means,
-            "seconds": round(self._saver.seconds(), 3),
-            "compile_seconds": round(self._saver.spent["compile_seconds"], 3),
-            "sessions": self._saver.spent["sessions"],
-            "epochs": experiment.training.epochs,
-            "steps": self._at.step,
-            "stopped_by": self._stopped,
-            "best_step": best_step,
-            "batch_size": experiment.training.batch_size,
-            "parameters": experiment.model.cost(experiment.input_shape).parameters,
-            "seed": experiment.seed,
-            "precision": experiment.training.precision,
-            "versions": environment.versions(),
-            "hardware": environment.hardware(),
-        }

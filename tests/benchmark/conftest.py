@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-CONFIG = """
+from tests.small import LAYERS
+
+SETTINGS = """
 [data]
 name = "digits"
 [optimizer]
@@ -14,18 +16,6 @@ learning_rate = 0.1
 batch_size = 2
 average_decay = 0.9
 augment = [{name = "flip"}]
-[[layers]]
-type = "conv"
-features = 2
-window = 3
-[[layers]]
-type = "relu_max_pool"
-window = 2
-[[layers]]
-type = "flatten"
-[[layers]]
-type = "dense"
-features = 10
 """
 
 
@@ -34,5 +24,5 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JCNN_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("JCNN_CACHE", "")
-    Path("tiny.toml").write_text(CONFIG)
+    Path("tiny.toml").write_text(SETTINGS + LAYERS)
     return "tiny.toml"

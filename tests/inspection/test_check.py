@@ -12,6 +12,7 @@ from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
 from tests.mutation.reloading import replaced
 from tests.mutation.table import mutants
+from tests.small import LAYERS
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 LINEAR = """
@@ -26,25 +27,13 @@ type = "flatten"
 type = "dense"
 features = 10
 """
-SMALL = """
+SMALL = f"""
 [data]
 name = "digits"
 [optimizer]
 name = "sgd"
 learning_rate = 0.1
-[[layers]]
-type = "conv"
-features = 2
-window = 3
-[[layers]]
-type = "relu_max_pool"
-window = 2
-[[layers]]
-type = "flatten"
-[[layers]]
-type = "dense"
-features = 10
-"""
+{LAYERS}"""
 
 
 @pytest.fixture

@@ -70,11 +70,13 @@ LOWERINGS = {
     "xla": ("xla", "fold_xla", "transposed"),
     "blocks": ("patches", "direct", "winograd"),
     "correlations": ("grouped", "xla", "fold", "winograd"),
+    "axes": ("xla", "fold", "direct"),
     "geometry": ("xla", "fold", "direct"),
     "windows": ("patches", "overlap_add", "direct", "winograd", "fold", "xla"),
 }
 RULES = {
     "bias": ("dense", "correlate"),
+    "axes": ("correlate", "convolve_transpose", "average_pool"),
     "geometry": ("correlate", "convolve_transpose", "average_pool"),
     "precision": ("average_pool", "batch_norm"),
     "padding": ("pad", "correlate", "convolve_transpose", "average_pool"),
@@ -144,7 +146,7 @@ def _of_lowering(name: str) -> Iterator[Check]:
                 yield Check(f"{problem} in {lowering}", answer)
     if name == "fold":
         yield from _folds()
-    if name in ("geometry", "windows"):
+    if name in ("axes", "geometry", "windows"):
         yield from _pools()
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-ROOMS = ("geometry", "precision", "lowering", "ops")
+ROOMS = ("axes", "geometry", "precision", "lowering", "ops")
 
 
 @contextmanager

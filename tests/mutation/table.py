@@ -25,20 +25,20 @@ LEFT_OUT = {
     "lowering/choice.py": "which lowering runs, and each is right",
     "lowering/policy.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",
-    "geometry.py: integer": "a check and its messages",
-    "geometry.py: per_axis": "a check and its messages",
+    "axes.py: integer": "a check and its messages",
+    "axes.py: per_axis": "a check and its messages",
     "geometry.py: place_pool": "a check and its message",
-    "geometry.py: _pair": "a check",
+    "axes.py: _pair": "a check",
     "geometry.py: _too_large": "a message",
     "geometry.py: _check_zeros": "a check and its message",
     "geometry.py: _check_more": "a check and its messages",
-    "geometry.py: times": "part of a message",
+    "axes.py: times": "part of a message",
     "lowering/blocks.py: block_size": "images per block: any number is right",
     "lowering/patches.py: _images_a_block": "images per block: any number is right",
     "lowering/winograd.py: _images_a_block": "images per block: any number is right",
     "lowering/fold.py: Fold.single": "which lowering runs, and each is right",
     "lowering/fold.py: outputs_a_block": "outputs folded together: any number is right",
-    "geometry.py: is_single": "a check",
+    "axes.py: is_single": "a check",
     "ops/bias.py: check_bias": "a check and its message",
     "ops/classification.py: _check_classes": "a check and its message",
     "ops/classification.py: _check_shapes": "a check and its messages",
@@ -101,7 +101,7 @@ def files() -> list[str]:
     paths = (path for folder in ("lowering", "ops") for path in (PACKAGE / folder).rglob("*.py"))
     named = sorted(path.relative_to(PACKAGE).as_posix() for path in paths)
     kept = (file for file in named if file not in LEFT_OUT and not file.endswith("__init__.py"))
-    return ["geometry.py", "precision.py", *kept]
+    return ["axes.py", "geometry.py", "precision.py", *kept]
 
 
 @cache

@@ -17,7 +17,8 @@ from __future__ import annotations
 import pytest
 
 from jcnn import geometry
-from jcnn.geometry import Geometry, pads, transposed_size
+from jcnn.axes import pads
+from jcnn.geometry import Geometry, transposed_size
 from jcnn.lowering import xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.fold import Fold

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jcnn.geometry import ZEROS, Geometry, pads, per_axis, place, place_pool, place_transposed
+from jcnn.axes import ZEROS, pads, per_axis
+from jcnn.geometry import Geometry, place, place_pool, place_transposed
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
