@@ -27,24 +27,34 @@ _SECONDS = 10
 def make_app(subject: Subject, port: int) -> Starlette:
     """Return the application of a loaded network, for a server on ``127.0.0.1:port``."""
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.requests import ClientDisconnect
-    from starlette.responses import HTMLResponse, JSONResponse
     from starlette.routing import Route
 
-    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-    waiting = 0
+    answers = _Answers(subject, port)
+    routes = [Route("/", answers.page), Route("/look", answers.look, methods=["POST"])]
+    return Starlette(routes=routes)
 
-    def refusal(request: Request) -> str | None:
+
+class _Answers:
+    """What the two addresses answer."""
+
+    def __init__(self, subject: Subject, port: int) -> None:
+        self._subject, self._port = subject, port
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self._waiting = 0
+
+    def _refusal(self, request: Request) -> str | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if host not in hosts:
-            return f"expected the host 127.0.0.1:{port}"
+        if host not in self._hosts:
+            return f"expected the host 127.0.0.1:{self._port}"
         if origin is not None and origin != f"http://{host}":
             return "expected a request of this page"
         return None
 
-    async def page(request: Request) -> Any:
-        if reason := refusal(request):
+    async def page(self, request: Request) -> Any:
+        """The page, whose script and style alone may run."""
+        from starlette.responses import HTMLResponse, JSONResponse
+
+        if reason := self._refusal(request):
             return JSONResponse({"error": reason}, 403)
         nonce = secrets.token_urlsafe(16)
         policy = (
@@ -53,28 +63,35 @@ def make_app(subject: Subject, port: int) -> Starlette:
             "frame-ancestors 'none'"
         )
         headers = {"content-security-policy": policy, **_HEADERS}
-        return HTMLResponse(_page(subject, nonce), headers=headers)
+        return HTMLResponse(_page(self._subject, nonce), headers=headers)
 
-    async def look(request: Request) -> Any:
-        nonlocal waiting
-        if reason := refusal(request):
+    async def look(self, request: Request) -> Any:
+        """What the network makes of an example; at most a few wait for it."""
+        from starlette.responses import JSONResponse
+
+        if reason := self._refusal(request):
             return JSONResponse({"error": reason}, 403)
-        if waiting >= _MOST_WAITING:
+        if self._waiting >= _MOST_WAITING:
             return JSONResponse({"error": "too many questions at once"}, 503)
-        waiting += 1
+        self._waiting += 1
         try:
-            body = await asyncio.wait_for(_body(request, subject.most_bytes), _SECONDS)
-            found = await run_in_threadpool(subject, body)
+            return await self._answer(request)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, request: Request) -> Any:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import JSONResponse
+
+        try:
+            body = await asyncio.wait_for(_body(request, self._subject.most_bytes), _SECONDS)
+            found = await run_in_threadpool(self._subject, body)
         except UserError as error:
             return JSONResponse({"error": str(error)}, 400)
         except (TimeoutError, ClientDisconnect):
-            return JSONResponse({"error": f"the {subject.kind} did not arrive"}, 408)
-        finally:
-            waiting -= 1
+            return JSONResponse({"error": f"the {self._subject.kind} did not arrive"}, 408)
         return JSONResponse(found, headers=_HEADERS)
-
-    routes = [Route("/", page), Route("/look", look, methods=["POST"])]
-    return Starlette(routes=routes)
 
 
 _HEADERS = {
