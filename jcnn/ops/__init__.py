@@ -18,7 +18,7 @@ from jcnn.ops.classification import softmax_cross_entropy
 from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
-from jcnn.ops.halo import halo_exchange
+from jcnn.ops.halo import halo_exchange as halo_exchange
 from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
 from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
@@ -39,7 +39,6 @@ __all__ = [
     "dropout",
     "global_average_pool",
     "global_max_pool",
-    "halo_exchange",
     "leaky_relu",
     "local_response_norm",
     "max_pool",

@@ -16,6 +16,11 @@ from jax import lax
 from jcnn.ops.rule import linear
 
 
+def equal_on_all(mesh_axis: str, x: jax.Array) -> bool:
+    """Whether ``shard_map`` knows that ``x`` is the same on all devices of a mesh axis."""
+    return _tracked(lax.axis_index(mesh_axis), mesh_axis) and not _tracked(x, mesh_axis)
+
+
 def gathered(axis: int, mesh_axis: str, x: jax.Array) -> jax.Array:
     """The whole array, on all devices, of an axis that is split over those of a mesh axis."""
     return _gathered(_Along(mesh_axis, _tracked(x, mesh_axis), axis, x.shape[axis]), x)
@@ -31,12 +36,6 @@ def summed(mesh_axes: tuple[str, ...], y: jax.Array) -> jax.Array:
     for name in mesh_axes:
         y = _summed(_Along(name, _tracked(y, name)), y)
     return y
-
-
-def shared(mesh_axes: tuple[str, ...], x: jax.Array, dy: jax.Array) -> jax.Array:
-    """The cotangent of what devices with their own ``x`` have in common, as it is on each."""
-    untracked = tuple(name for name in mesh_axes if not _tracked(x, name))
-    return lax.psum(dy, untracked) if untracked else dy
 
 
 def _tracked(x: jax.Array, mesh_axis: str) -> bool:

@@ -3,7 +3,6 @@ r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import jax
@@ -12,25 +11,17 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
-from jcnn.ops import spatial
 from jcnn.ops.arguments import floating, naming, number, with_channels
-from jcnn.ops.devices import averaged, shared, summed
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import dtype_within, in_float32, widened
 
 Outputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
-Devices: TypeAlias = tuple[str, ...]  # those along these mesh axes
 Numbers: TypeAlias = tuple[int, float, float, float]
 
 
 def batch_norm(
-    x: ArrayLike,
-    scale: ArrayLike,
-    offset: ArrayLike,
-    *,
-    epsilon: float = 1e-5,
-    across: str | Sequence[str] = (),
+    x: ArrayLike, scale: ArrayLike, offset: ArrayLike, *, epsilon: float = 1e-5
 ) -> Outputs:
     r"""Normalise each channel by the batch's own mean and variance, as in training.
 
@@ -38,17 +29,13 @@ def batch_norm(
         \hat x = \frac{x - \mu}{\sqrt{v + \epsilon}}, \quad y = \gamma \hat x + \beta, \qquad
         \mu = \frac{1}{M} \sum x, \quad v = \frac{1}{M} \sum (x - \mu)^2
 
-    over the :math:`M` elements of a channel, the batch and all positions. Under ``jax.jit`` of
-    arrays that are sharded over a mesh the batch is the whole one; inside ``jax.shard_map`` it is
-    the device's own, or that of all devices along ``across``, which then share their statistics.
+    over the :math:`M` elements of a channel, the batch and all positions.
 
     Args:
         x: (N, ..., C), floating point.
         scale: :math:`\gamma`, (C,), of the same dtype; or float32 beside a half-precision ``x``.
         offset: :math:`\beta`, (C,), of the dtype of ``scale``.
         epsilon: Added to the variance; positive.
-        across: Mesh axes of ``jax.shard_map`` whose devices have a common batch. Those that an
-            image is split over in space (:mod:`jcnn.ops.spatial`) are always among them.
 
     Returns:
         ``(y, mean, variance)``: (N, ..., C) of the dtype of ``x``, (C,) and (C,), in float32 where
@@ -77,21 +64,17 @@ def batch_norm(
     """
     x, scale, offset = with_channels("batch_norm", x, scale=scale, offset=offset)
     epsilon = _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
-    named = (across,) if isinstance(across, str) else across
-    devices = tuple(dict.fromkeys((*named, *spatial.axes_of(x).values())))
-    y, mean, variance = _batch_norm(epsilon, devices, x, scale, offset)
-    return y, _pivot(devices, x).reshape(mean.shape) + mean, variance
+    y, mean, variance = _batch_norm(epsilon, x, scale, offset)
+    return y, _pivot(x).reshape(mean.shape) + mean, variance
 
 
-@rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=2)
-def _batch_norm(
-    epsilon: float, devices: Devices, x: jax.Array, scale: jax.Array, offset: jax.Array
-) -> Outputs:
+@rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=1)
+def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Outputs:
     """The statistics are those of the deviations from the pivot."""
-    deviation = widened(x) - _pivot(devices, x)
-    mean = _mean(devices, deviation)
+    deviation = widened(x) - _pivot(x)
+    mean = _mean(deviation)
     centred = deviation - _channels(mean, x)
-    variance = _mean(devices, jnp.square(centred))
+    variance = _mean(jnp.square(centred))
     factor = scale * lax.rsqrt(variance + epsilon)
     y = centred * _channels(factor, x) + _channels(offset, x)
     return y.astype(x.dtype), mean, variance
@@ -100,7 +83,6 @@ def _batch_norm(
 @_batch_norm.pullback
 def _(
     epsilon: float,
-    devices: Devices,
     x: jax.Array,
     scale: jax.Array,
     mean: jax.Array,
@@ -109,42 +91,38 @@ def _(
 ) -> Outputs:
     dy, dmean, dvariance = map(widened, cotangents)
     axes = tuple(range(x.ndim - 1))
-    m = _count(devices, x)
+    m = _count(x)
     rate = lax.rsqrt(variance + epsilon)
-    centred = widened(x) - _pivot(devices, x) - _channels(mean, x)
+    centred = widened(x) - _pivot(x) - _channels(mean, x)
     normalized = centred * _channels(rate, x)
-    # Of this device's elements: the whole gradient of what it shares is summed where it is shared.
     doffset = dy.sum(axis=axes)
     dscale = (dy * normalized).sum(axis=axes)
-    through_mean = _channels(summed(devices, doffset), x)
-    through_mean += normalized * _channels(summed(devices, dscale), x)
+    through_mean = _channels(doffset, x) + normalized * _channels(dscale, x)
     dx = _channels(scale * rate, x) * (dy - through_mean / m)
-    dmean, dvariance = (shared(devices, x, a) for a in (dmean, dvariance))
     through_statistics = (_channels(dmean, x) + 2 * centred * _channels(dvariance, x)) / m
     return (dx + through_statistics).astype(x.dtype), dscale, doffset
 
 
-def _pivot(devices: Devices, x: jax.Array) -> jax.Array:
+def _pivot(x: jax.Array) -> jax.Array:
     """The first value of each channel, (1, ..., C), which sums of what is near it are taken from.
 
-    Devices with common statistics take the mean of theirs. A constant: what it takes away is added
-    again, so that nothing depends on it.
+    A constant: what it takes away is added again, so that nothing depends on it.
     """
     if 0 in x.shape:
         return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), dtype_within(x))
     before = x.ndim - 1
     spec = *(None for _ in range(before)), axis(x, -1)
     first = on_mesh(lambda x: x[(slice(1),) * before], lax.stop_gradient(x), spec=spec)
-    return averaged(devices, widened(first)) if devices else widened(first)
+    return widened(first)
 
 
-def _mean(devices: Devices, a: jax.Array) -> jax.Array:
+def _mean(a: jax.Array) -> jax.Array:
     """The mean of each channel; of nothing, 0."""
-    return summed(devices, a.sum(axis=tuple(range(a.ndim - 1)))) / _count(devices, a)
+    return a.sum(axis=tuple(range(a.ndim - 1))) / _count(a)
 
 
-def _count(devices: Devices, a: jax.Array) -> int:
-    return (math.prod(a.shape[:-1]) or 1) * math.prod(map(lax.axis_size, devices))
+def _count(a: jax.Array) -> int:
+    return math.prod(a.shape[:-1]) or 1
 
 
 def _channels(a: jax.Array, x: jax.Array) -> jax.Array:

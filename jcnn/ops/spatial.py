@@ -16,13 +16,13 @@ its result that is its own::
 
 Shapes inside are a device's own, (N, H / S, W, C); windows, strides, paddings and their names are
 those of the whole image. Split: correlations, convolutions and their transposes, all pools and
-``pad`` (what lies beyond a device's part comes by :func:`jcnn.ops.halo_exchange`); global pools and
-``batch_norm``, which add up over the devices. A value per position (a bias of (H, W, D)) is split
-as its image is.
+``pad`` (what lies beyond a device's part comes by :func:`jcnn.ops.halo_exchange`); global pools,
+which add up over the devices. A value per position (a bias of (H, W, D)) is split as its image is.
 
-Under ``jax.grad``, before or within ``shard_map``, each gradient is the whole image's: a kernel is
-the same on all devices, so that its gradient is summed over them (by ``shard_map`` itself, unless
-``check_vma=False``: there by the caller's ``psum``).
+A kernel is the same on all devices, so its gradient is summed over them: by ``shard_map`` itself,
+unless ``check_vma=False``. Then, with ``jax.grad`` inside ``shard_map``, that is the caller's
+``psum``, and what is differentiated is the sum of all devices' losses: where they all have the
+same, as behind :func:`whole`, each must count as its share of it.
 
 What must divide what: for each split axis the number of devices divides the image's size and the
 size of each operation's output; an output that is not divided so is refused. "CIRCULAR" padding
@@ -44,9 +44,11 @@ from jax import lax
 from jcnn.axes import ZEROS
 from jcnn.geometry import Geometry
 from jcnn.ops.arguments import spatial_size
-from jcnn.ops.devices import gathered
-from jcnn.ops.halo import Halo, extended, returned
+from jcnn.ops.devices import equal_on_all, gathered
+from jcnn.ops.halo import Halo, extended, halo_exchange, returned
 from jcnn.ops.rule import linear, nothing, rule
+
+__all__ = ["halo_exchange", "split_over", "whole"]
 
 _mesh_axes: ContextVar[tuple[str | None, ...]] = ContextVar("mesh_axes", default=())
 
@@ -72,9 +74,7 @@ def split_over(*mesh_axes: str | None) -> Iterator[None]:
 def axes_of(x: jax.Array) -> dict[int, str]:
     """The axes of an image along which it is split, and over which mesh axes."""
     named = dict(enumerate(_mesh_axes.get()[: max(0, x.ndim - 2)], 1))
-    varying = jax.typeof(x).manual_axis_type.varying
-    # Without ``check_vma`` nothing is known to vary.
-    return {i: name for i, name in named.items() if name and (name in varying or not varying)}
+    return {i: name for i, name in named.items() if name and not equal_on_all(name, x)}
 
 
 def size_of(x: jax.Array) -> tuple[int, ...]:
