@@ -200,7 +200,8 @@ def _notes(chip: Chip, compiler: str, size: int, undivided: Sequence[int]) -> tu
     if compiler == "cpu":
         notes.append(
             f"Compiled for virtual CPU devices, as {chip.name}'s compiler is not at hand: "
-            "operations and collectives are the same; bytes read and written are of what XLA fuses on a CPU."
+            "operations and collectives are the same; bytes read and written are those of what XLA "
+            "fuses on a CPU."
         )
     if undivided:
         counts = ", ".join(map(str, undivided))

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "small.toml"
-    drops = '[[layers]]\ntype = "dropout"\ndrop_rate = 1e-6\n[[layers]]\ntype = "flatten"'  # takes a key
-    text = CONFIG.replace('[[layers]]\ntype = "flatten"', drops)
+    drops = 'type = "dropout"\ndrop_rate = 1e-6\n[[layers]]\ntype = "flatten"'  # takes a key
+    text = CONFIG.replace('type = "flatten"', drops)
     path.write_text(text.replace("epochs = 2", "epochs = 2\nbatch_size = 16"))
     return str(path)
 
