@@ -11,6 +11,7 @@ from jcnn.lowering.pools import (
     window_spread,
     window_sum,
 )
+from jcnn.lowering.sums import channel_sum
 from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Geometry",
     "Policy",
     "allow_winograd",
+    "channel_sum",
     "choose",
     "correlate",
     "forced",
