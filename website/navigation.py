@@ -17,7 +17,7 @@ TREE: dict[str, list[str]] = {
                   "reference/config/initializers.md", "reference/config/losses.md", "reference/config/augmentations.md",
                   "reference/config/data.md", "reference/config/optimizers.md", "reference/commands.md",
                   "reference/proof.md", "reference/experiments.md", "reference/layers.md", "reference/training.md",
-                  "reference/runs.md", "reference/weights.md", "reference/lowering.md"],
+                  "reference/runs.md", "reference/weights.md", "reference/lowering.md", "reference/spatial.md"],
     "Evidence": ["equations.md", "proof.md", "performance.md", "results.md", "reliability.md", "changelog.md",
                  "contributing.md"],
 }  # fmt: skip

@@ -11,12 +11,14 @@ from jcnn.lowering.pools import (
     window_spread,
     window_sum,
 )
+from jcnn.lowering.sums import channel_sum
 
 __all__ = [
     "Choice",
     "Geometry",
     "Policy",
     "allow_winograd",
+    "channel_sum",
     "choose",
     "correlate",
     "forced",

@@ -101,12 +101,20 @@ _MODULES = {
     "direct": direct,
     "winograd": winograd,
 }
-_BASES = {"fold": patches, "fold_xla": xla, "fold_overlap_add": overlap_add}
+_BASES = {
+    "fold": patches,
+    "fold_xla": xla,
+    "fold_overlap_add": overlap_add,
+    "fold_winograd": winograd,
+}
 
 
 def _lowering(operation: str, name: str) -> Callable[..., jax.Array]:
     if name == "grouped":
         return partial(_grouped, operation)
     if name in _BASES:
-        return partial(getattr(fold, operation), base=getattr(_BASES[name], operation))
+        base = _BASES[name]
+        return partial(
+            getattr(fold, operation), base=getattr(base, operation), odd=base is winograd
+        )
     return getattr(_MODULES[name], operation)

@@ -28,6 +28,8 @@ from tests.mutation.checks import (
 )
 from tests.mutation.reloading import replaced
 from tests.mutation.table import Mutant, files
+from tests.ops.split_images import CASES as SPLIT
+from tests.ops.split_images import halos_exchanged, split_correctly
 from tests.proof.problems import FORCED, call
 
 POOLS = {
@@ -198,6 +200,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     ops = RULES.get(name, own)
     if name in ("folds", "vmapped"):
         yield from _under_vmap()
+    if name in ("halo", "spatial", "devices"):
+        yield from _on_several_devices()
     # of "max_pool" and "relu_max_pool" the longer name is meant
     named = sorted((op for op in ops if op in function), key=len, reverse=True)
     yield from _cases(tuple(dict.fromkeys((*named, *ops))))
@@ -210,6 +214,14 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
             yield Check(f"{op} of large numbers", answer)
     if name == "classification":
         yield Check("masked classes", masked_classes)
+
+
+def _on_several_devices() -> Iterator[Check]:
+    for circular in (False, True):
+        answer = partial(halos_exchanged, circular=circular)
+        yield Check(f"halo exchange, circular={circular}", answer)
+    for name in SPLIT:
+        yield Check(f"{name}, split in space", partial(split_correctly, name=name))
 
 
 def _module(op: str) -> str:
