@@ -105,7 +105,8 @@ class Sequence:
             if position < start:
                 continue
             own = params.get(name, {}), state.get(name, {})
-            x, own_state = layer.apply(*own, x, context.at(position, name))
+            with jax.named_scope(name):  # which traces and compiled programs then tell
+                x, own_state = layer.apply(*own, x, context.at(position, name))
             yield name, x, own_state
 
     @property

@@ -17,6 +17,7 @@ from jcnn.config import Experiment
 from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
 from jcnn.training import keys
+from jcnn.training.sharing import Program, Shared
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step, all_finite
 
@@ -94,20 +95,34 @@ class DeviceFeed:
     """
 
     def __init__(
-        self, experiment: Experiment, train: Split, ops: ModuleType = explicit_ops
+        self,
+        experiment: Experiment,
+        train: Split,
+        ops: ModuleType = explicit_ops,
+        shared: Shared | None = None,
     ) -> None:
         """Put the examples on the device."""
         self.step = _make_step(experiment, ops, len(train))
         self._experiment = experiment
         self._seed, self._batch_size = experiment.seed, experiment.training.batch_size
         self._x, self._y = jnp.asarray(train.x), jnp.asarray(train.y)
-        self._jitted = self._program = jax.jit(_make_loop(experiment, self.step), donate_argnums=0)
+        self._jitted = (shared or Shared()).program(
+            "steps", experiment, lambda: _make_loop(experiment, self.step), donate_argnums=0
+        )
+        self._program = self._jitted.call
         self._order: tuple[int, Array] | None = None
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile the loop over the steps."""
-        arguments = (self._x, self._y, self._shuffled(0), np.int32(0), np.int32(0))
-        self._program = self._jitted.lower(state, totals, *arguments).compile()
+        arguments = (
+            np.uint32(self._seed),
+            self._x,
+            self._y,
+            self._shuffled(0),
+            np.int32(0),
+            np.int32(0),
+        )
+        self._program = self._jitted.compile(state, totals, *arguments)
 
     def sample(self, count: int) -> Array:
         """Return the first examples."""
@@ -123,13 +138,15 @@ class DeviceFeed:
         """Dispatch ``count`` steps as one program."""
         epoch, first = divmod(step, self.step.steps_per_epoch)
         bounds = np.int32(first), np.int32(first + count)
-        return self._program(state, totals, self._x, self._y, self._shuffled(epoch), *bounds)
+        examples = self._x, self._y, self._shuffled(epoch)
+        return self._program(state, totals, np.uint32(self._seed), *examples, *bounds)
 
     def guarded(self) -> Feed:
         """Take the same examples from the device."""
         other = copy(self)
         other.step = _guarded(self.step, self._experiment)
-        other._jitted = other._program = jax.jit(_make_loop(self._experiment, other.step))
+        other._jitted = Program(_make_loop(self._experiment, other.step))
+        other._program = other._jitted.call
         return other
 
     def _shuffled(self, epoch: int) -> Array:
@@ -139,10 +156,10 @@ class DeviceFeed:
 
 
 def _make_loop(experiment: Experiment, step: Step):
-    batch_size, seed = experiment.training.batch_size, experiment.seed
+    batch_size = experiment.training.batch_size
     allowed = _allowed(experiment) if step.guarded else np.iinfo(np.int32).max
 
-    def loop(state, totals, x, y, order, first, last):
+    def loop(state, totals, seed, x, y, order, first, last):
         def goes_on(carried):
             index, (_, totals) = carried
             return (index < last) & (totals.skipped <= allowed)
@@ -164,7 +181,11 @@ class StreamFeed:
     """Examples that are read while they are used; one step per dispatch."""
 
     def __init__(
-        self, experiment: Experiment, stream: StreamingDataset, ops: ModuleType = explicit_ops
+        self,
+        experiment: Experiment,
+        stream: StreamingDataset,
+        ops: ModuleType = explicit_ops,
+        shared: Shared | None = None,
     ) -> None:
         """Read nothing yet."""
         self.step = _make_step(experiment, ops, stream.train_count)
@@ -173,15 +194,16 @@ class StreamFeed:
         self._shape = (self._batch_size, *experiment.input_shape)
         self._stream = stream
         self._batches: Iterator[Batch] | None = None
-        self._jitted = self._program = jax.jit(
-            _make_single(experiment, self.step), donate_argnums=0
+        self._jitted = (shared or Shared()).program(
+            "step", experiment, lambda: _make_single(experiment, self.step), donate_argnums=0
         )
+        self._program = self._jitted.call
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile one step."""
         x = jax.ShapeDtypeStruct(self._shape, jnp.float32)
         y = jax.ShapeDtypeStruct(self._shape[:1], jnp.int32)
-        self._program = self._jitted.lower(state, totals, x, y).compile()
+        self._program = self._jitted.compile(state, totals, np.uint32(self._seed), x, y)
 
     def sample(self, count: int) -> Array:
         """Return the first batch, or its beginning."""
@@ -200,22 +222,24 @@ class StreamFeed:
             )
         for _ in range(count):
             x, y = next(self._batches)
-            state, totals = self._program(state, totals, jnp.asarray(x), jnp.asarray(y))
+            x, y = jnp.asarray(x), jnp.asarray(y)
+            state, totals = self._program(state, totals, np.uint32(self._seed), x, y)
         return state, totals
 
     def guarded(self) -> Feed:
         """Read the same stream from where it is asked to."""
         other = copy(self)
         other.step, other._batches = _guarded(self.step, self._experiment), None
-        other._jitted = other._program = jax.jit(_make_single(self._experiment, other.step))
+        other._jitted = Program(_make_single(self._experiment, other.step))
+        other._program = other._jitted.call
         return other
 
 
 def _make_single(experiment: Experiment, step: Step):
     allowed = _allowed(experiment)
 
-    def single(state, totals, x, y):
-        after, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
+    def single(state, totals, seed, x, y):
+        after, batch_totals = step(state, x, y, keys.step_key(seed, state.step))
         if not step.guarded:
             return after, _looked_at(step, after, totals.plus(batch_totals))
         return jax.tree.map(

@@ -28,6 +28,7 @@ from jcnn.training.interruption import Interruption
 from jcnn.training.memory import check_fits
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
+from jcnn.training.sharing import Shared
 from jcnn.training.summary import Summary
 from jcnn.training.trainer import Trainer
 from jcnn.training.weight_files import initial_weights
@@ -42,6 +43,7 @@ def train(
     progress: Progress | None = None,
     ops: ModuleType = explicit_ops,
     interruption: Interruption | None = None,
+    shared: Shared | None = None,
 ) -> Summary:
     """Train an experiment, write the run's folder, and return what ``summary.json`` holds.
 
@@ -55,6 +57,7 @@ def train(
         progress: Told what happens.
         ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` to train through ``jax.grad`` alone.
         interruption: One that the caller has entered; else one is, while steps are taken.
+        shared: Data and programs of trainings that differ in their seeds, if there are others.
 
     Raises:
         UserError: Data are missing or damaged, or ``out`` can't be used.
@@ -63,6 +66,7 @@ def train(
     """
     started = perf_counter()
     run, experiment = Run(Path(out)), experiment.resolved()
+    shared = shared or Shared()
     with ExitStack() as stack:
         changes: Changes = {}
         weights = None
@@ -72,9 +76,9 @@ def train(
             check_unused(run, experiment)
             check_fits(experiment)
             weights = initial_weights(experiment)  # a file that doesn't fit leaves no run behind
-        opened = open_data(experiment)
+        opened = shared.opened(experiment, open_data)
         stack.callback(close_data, opened)
-        feed, measures = prepare(experiment, ops, opened)
+        feed, measures = prepare(experiment, ops, opened, shared)
         if resume:
             check_identity(run, identity(opened))
         else:
@@ -86,7 +90,7 @@ def train(
         interruption = interruption or stack.enter_context(Interruption())
         progress = progress or Progress()
         stack.callback(progress.end)
-        trainer = Trainer(experiment, run, feed, measures, checkpoints, progress, started)
+        trainer = Trainer(experiment, run, feed, measures, checkpoints, progress, started, shared)
         trainer.restore(changes)
         trainer.start(weights, examples=train_count(opened))
         records = Records(experiment, run, feed, from_step=trainer.unmeasured)
@@ -113,6 +117,7 @@ def prepare(
     experiment: Experiment,
     ops: ModuleType = explicit_ops,
     opened: Dataset | StreamingDataset | None = None,
+    shared: Shared | None = None,
 ) -> tuple[Feed, dict[str, Evaluation]]:
     """Build, without compiling it, what trains and what measures each split.
 
@@ -120,9 +125,10 @@ def prepare(
         experiment: What is to be trained.
         ops: See :func:`train`.
         opened: Its data; opened here where not given.
+        shared: See :func:`train`.
     """
     opened = opened or open_data(experiment)
-    measures = evaluations(experiment, opened, ops)
+    measures = evaluations(experiment, opened, ops, shared)
     if isinstance(opened, Dataset):
-        return DeviceFeed(experiment, opened.train, ops), measures
-    return StreamFeed(experiment, opened, ops), measures
+        return DeviceFeed(experiment, opened.train, ops, shared), measures
+    return StreamFeed(experiment, opened, ops, shared), measures

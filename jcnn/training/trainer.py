@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.runs.resumption import Changes
@@ -25,6 +23,7 @@ from jcnn.training.progress import Progress
 from jcnn.training.records import Records
 from jcnn.training.remarks import remarks
 from jcnn.training.saving import Saver, Stand
+from jcnn.training.sharing import Shared, drawn_weights
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import checkpointed
 from jcnn.training.stopping import Judge, keeps_best
@@ -47,8 +46,10 @@ class Trainer:
         checkpoints: Checkpoints,
         progress: Progress,
         started: float,
+        shared: Shared | None = None,
     ) -> None:
         """Stand at the start; ``started`` is when the person began to wait."""
+        self._shared = shared or Shared()
         self._experiment, self._run = experiment, run
         self._feed, self._evaluations = feed, evaluations
         self._progress = progress
@@ -116,7 +117,9 @@ class Trainer:
     def _first(self, weights: Weights | None) -> Stand:
         weights = weights or initial_weights(self._experiment)
         weights = weights or calibrated(self._experiment, self._feed)
-        return Stand(0, jax.jit(self._feed.step.init)(weights), Totals.zero())
+        weights = weights or drawn_weights(self._experiment, self._shared)
+        begin = self._shared.program("begin", self._experiment, lambda: self._feed.step.init)
+        return Stand(0, begin.call(weights), Totals.zero())
 
     @property
     def _at(self) -> Stand:
@@ -251,11 +254,13 @@ class Trainer:
             self._saver.save(self._stand)
 
     def _measure(self, split: str) -> dict[str, Any]:
-        evaluation, names = self._evaluations[split], self._experiment.training.metrics
-        means: dict[str, Any] = dict(evaluation(self._at.state))
+        evaluation, training = self._evaluations[split], self._experiment.training
+        names, is_last = training.metrics, self._at.step == self._steps or self._stopped
+        seconds = None if is_last else training.evaluate_max_seconds
+        means = evaluation(self._at.state, seconds or math.inf)
         if names:
             classes = self._experiment.data.class_names
-            outputs = evaluation.outputs(self._at.state)
+            outputs = evaluation.outputs(self._at.state, means.get("examples"))
             means |= classification_metrics(*outputs, classes, names)
         return means
 

@@ -71,7 +71,8 @@ PROBLEMS = {
 }
 # What a file is asked that is no lowering, or no operation, of its own.
 LOWERINGS = {
-    "fold": ("fold", "fold_xla", "fold_overlap_add"),
+    "fold": ("fold", "fold_xla", "fold_overlap_add", "fold_winograd"),
+    "sums": ("direct",),
     "overlap_add": ("overlap_add", "fold_overlap_add"),
     "patches": ("patches", "fold"),
     "xla": ("xla", "fold_xla", "transposed"),
@@ -153,6 +154,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
                 yield Check(f"{problem} in {lowering}", answer)
     if name == "fold":
         yield from _folds()
+    if name == "sums":
+        yield from _cases(("batch_norm",))
     if name in ("axes", "geometry", "windows"):
         yield from _pools()
     if name in ("precision", "correlations"):
