@@ -6,9 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
-
-import jax
+from typing import Any
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError
@@ -21,6 +19,7 @@ from jcnn.training.feeds import Feed, StreamFeed
 from jcnn.training.interruption import Interrupted, Interruption
 from jcnn.training.metrics import classification_metrics
 from jcnn.training.pacing import Pacer
+from jcnn.training.processes import Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
 from jcnn.training.remarks import remarks
@@ -30,9 +29,6 @@ from jcnn.training.step import checkpointed
 from jcnn.training.stopping import Judge, keeps_best
 from jcnn.training.summary import Summary, summarized
 from jcnn.training.weight_files import initial_weights
-
-if TYPE_CHECKING:
-    from jcnn.runs.checkpoints import Checkpoints
 
 
 class Trainer:
@@ -44,14 +40,14 @@ class Trainer:
         run: Run,
         feed: Feed,
         evaluations: Mapping[str, Evaluation],
-        checkpoints: Checkpoints,
+        saver: Saver,
         progress: Progress,
-        started: float,
+        processes: Alone,
     ) -> None:
-        """Stand at the start; ``started`` is when the person began to wait."""
+        """Stand at the start."""
         self._experiment, self._run = experiment, run
         self._feed, self._evaluations = feed, evaluations
-        self._progress = progress
+        self._progress, self._processes = progress, processes
         self._steps_per_epoch = feed.step.steps_per_epoch
         self._steps = experiment.training.epochs * self._steps_per_epoch
         if self._steps >= 2**31:  # they are counted in 32 bits
@@ -62,7 +58,7 @@ class Trainer:
         # The examples of a stream are read one step at a time: a signal waits for no more.
         steps = 1 if isinstance(feed, StreamFeed) else experiment.training.steps_per_dispatch
         self._pacer = Pacer(steps)
-        self._saver = Saver(checkpoints, experiment.training.checkpoint_every_seconds, started)
+        self._saver = saver
         self._stand: Stand | None = None
         self._judge: Judge | None = None
         self._stopped: str | None = None
@@ -116,7 +112,9 @@ class Trainer:
     def _first(self, weights: Weights | None) -> Stand:
         weights = weights or initial_weights(self._experiment)
         weights = weights or calibrated(self._experiment, self._feed)
-        return Stand(0, jax.jit(self._feed.step.init)(weights), Totals.zero())
+        layout, like = self._feed.step.layout, checkpointed(self._feed.step)
+        init = layout.jit(self._feed.step.init, like["state"])
+        return Stand(0, init(layout.on_host(weights)), Totals.zero())
 
     @property
     def _at(self) -> Stand:
@@ -136,7 +134,6 @@ class Trainer:
                 self._evaluate(records)
             if self._at.step == self._steps or self._stopped:
                 break
-            self._pause(interruption)
             self._train_epoch(interruption)
         self._saver.save(self._at)
         self._saver.wait()
@@ -164,20 +161,20 @@ class Trainer:
         underway: tuple[int, int, Totals] | None = None
         self._waited = perf_counter()
         while self._at.step < end and not self._stopped:
+            self._pause(interruption)
             at = self._at
-            count = self._pacer.next(end - at.step)
+            count = self._processes.agree(self._pacer.next(end - at.step))
             state, totals = self._feed.advance(at.state, at.totals, at.step, count)
             self._stand = at._replace(step=at.step + count, state=state, totals=totals)
             self._wait(underway)
             underway = at.step + count, count, totals
             if self._is_out_of_time():
                 self._stopped = "max_seconds"
-            elif self._at.step < end:
-                self._pause(interruption)
         self._wait(underway)
 
     def _is_out_of_time(self) -> bool:
-        return self._saver.seconds() > (self._experiment.training.max_seconds or math.inf)
+        limit = self._experiment.training.max_seconds
+        return limit is not None and self._processes.agree(self._saver.seconds() > limit)
 
     def _wait(self, underway: tuple[int, int, Totals] | None) -> None:
         """Read the metrics of a dispatch, which waits for it, and show them."""
@@ -217,8 +214,8 @@ class Trainer:
 
     def _pause(self, interruption: Interruption) -> None:
         """Save where it is time to, or where a signal asks for it; then grant that."""
-        number = interruption.signal_number
-        if number is None and not self._saver.is_due():
+        number = self._processes.any_signal(interruption.signal_number)
+        if number is None and not self._processes.agree(self._saver.is_due()):
             return
         self._check_sound(self._at.totals)
         if number is None:
@@ -230,7 +227,7 @@ class Trainer:
 
     def _evaluate(self, records: Records) -> None:
         """Measure; the training row is the mean of the steps since the last time."""
-        if self._saver.is_due(before_evaluation=True):
+        if self._processes.agree(self._saver.is_due(before_evaluation=True)):
             self._saver.save(self._at)
         at, epoch = self._at, self._at.step // self._steps_per_epoch
         means = {"train": dict(at.totals.means())}
