@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from time import perf_counter
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -52,6 +53,10 @@ class Feed(Protocol):
 
     def guarded(self) -> Feed:
         """Return the same with a guarded step."""
+        ...
+
+    def waiting(self) -> float | None:
+        """Return the share of time that the device waited for data since this was asked last."""
         ...
 
 
@@ -142,6 +147,9 @@ class DeviceFeed:
         other._jitted = other._program = _compiled(loop, other.step, donate=False)
         return other
 
+    def waiting(self) -> None:
+        """All data are on the device."""
+
     def _shuffled(self, epoch: int) -> Array:
         if self._order is None or self._order[0] != epoch:
             order = keys.shuffled(self._seed, epoch, len(self._train))
@@ -204,6 +212,7 @@ class StreamFeed:
         self._shape = (self._batch_size, *experiment.input_shape)
         self._stream = stream
         self._batches: Iterator[Batch] | None = None
+        self._waited, self._asked = 0.0, perf_counter()
         self._jitted = self._program = _compiled(_make_single(experiment, self.step), self.step)
 
     def compile(self, state: TrainState, totals: Totals) -> None:
@@ -222,7 +231,10 @@ class StreamFeed:
         return next(self._stream.train_batches(self._batch_size, seed=self._seed, start_step=step))
 
     def advance(self, state: TrainState, totals: Totals, step: int, count: int) -> Progressed:
-        """Read and dispatch ``count`` batches; the device works while the next one is read."""
+        """Read and dispatch ``count`` batches.
+
+        The device works on one batch while the next is read and is on its way to it.
+        """
         layout = self.step.layout
         rows = layout.rows(self._batch_size)
         if self._batches is None:
@@ -232,9 +244,26 @@ class StreamFeed:
             )
         state, totals = layout.place((state, totals))
         for _ in range(count):
-            x, y = (layout.place_batch(a, rows, self._batch_size) for a in next(self._batches))
+            arrays = self._read_next(totals)
+            x, y = (layout.place_batch(a, rows, self._batch_size) for a in arrays)
             state, totals = self._program(state, totals, x, y)
         return state, totals
+
+    def _read_next(self, underway: Totals) -> Batch:
+        """Read a batch; the device has waited for it where the step before has ended."""
+        assert self._batches is not None
+        before = perf_counter()
+        batch = next(self._batches)
+        if underway.loss.is_ready():  # at some time while this was read: at most so long
+            self._waited += perf_counter() - before
+        return batch
+
+    def waiting(self) -> float:
+        """See :meth:`Feed.waiting`; at most so much."""
+        now = perf_counter()
+        share = self._waited / max(now - self._asked, 1e-9)
+        self._waited, self._asked = 0.0, now
+        return min(share, 1.0)
 
     def guarded(self) -> Feed:
         """Read the same stream from where it is asked to."""

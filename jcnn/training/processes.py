@@ -22,6 +22,8 @@ from jcnn.errors import UserError
 
 T = TypeVar("T")
 LEAVING_SECONDS = 10
+# Rounds that no process is behind: of two dispatches, since a third one waits for the first.
+_BEHIND = 32
 STUCK = 5  # what a process ends with where nothing moves any more
 
 
@@ -117,8 +119,8 @@ class Cluster(Alone):
         key = self._next()
         if self.writes:
             self._set(key, {"value": own})
-            if self._round > 3:  # nobody is so far behind: steps are taken together
-                self._client.key_value_delete(f"jcnn/{self._round - 3}")
+            if self._round > _BEHIND:
+                self._client.key_value_delete(f"jcnn/{self._round - _BEHIND}")
             return own
         told = self._get(key)
         if "failed" in told:

@@ -230,7 +230,9 @@ class Trainer:
         if self._processes.agree(self._saver.is_due(before_evaluation=True)):
             self._saver.save(self._at)
         at, epoch = self._at, self._at.step // self._steps_per_epoch
-        means = {"train": dict(at.totals.means())}
+        means: dict[str, dict[str, Any]] = {"train": dict(at.totals.means())}
+        if (waiting := self._feed.waiting()) is not None:
+            means["train"]["waiting"] = round(waiting, 4)
         means |= {split: self._measure(split) for split in self._evaluations}
         self._check_finite(means, at)
         if self._experiment.training.on_nonfinite == "skip":
@@ -244,6 +246,7 @@ class Trainer:
         self._stand = self._judged(at, rows)
         records.write(at.step, means, at.state)
         self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
+        self._feed.waiting()  # what measuring takes is no training
         if self._stand.best == str(self._stand.place):
             self._saver.save(self._stand)
 
