@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -32,8 +33,14 @@ def mathematics(request):
     For tests that hold formulas against each other. What XLA makes of the programs that users run
     is held against whole numbers in ``tests/proof``. Slow tests are large: there it would cost.
     """
+    with few_optimisations(request.node.get_closest_marker("slow") is None):
+        yield
+
+
+@contextmanager
+def few_optimisations(few=True):
+    """Within the context, XLA compiles with few optimisations, or with all."""
     before = jax.config.read("jax_disable_most_optimizations")
-    few = request.node.get_closest_marker("slow") is None
     jax.config.update("jax_disable_most_optimizations", few)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
@@ -55,7 +62,8 @@ def trained(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.toml").write_text(CONFIG)
-    train(load_experiment(folder / "small.toml"), folder / "run")
+    with few_optimisations():
+        train(load_experiment(folder / "small.toml"), folder / "run")
     return folder / "run"
 
 

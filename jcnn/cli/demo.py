@@ -1,4 +1,4 @@
-"""A page to draw on."""
+"""A page to draw on, or to speak to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def demo(
         int, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1 [a free one].")
     ] = 0,
 ) -> None:
-    """Serve a page to draw on, on this machine alone: prediction, activations and δ as you draw."""
+    """Serve a page to draw on or speak to, on this machine alone: prediction, activations and δ."""
     from jcnn import training
     from jcnn.demo.server import serve
 

@@ -12,40 +12,49 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jcnn.demo.drawing import SIDE, Drawer, decoded
+from jcnn.demo.network import Subject
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-_TEMPLATE = Path(__file__).parent / "templates" / "demo.html"
-_MOST_BYTES = 2 * SIDE * SIDE
+_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_WAITING = 8
 _SECONDS = 10
 
 
-def make_app(drawer: Drawer, port: int) -> Starlette:
+def make_app(subject: Subject, port: int) -> Starlette:
     """Return the application of a loaded network, for a server on ``127.0.0.1:port``."""
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.requests import ClientDisconnect
-    from starlette.responses import HTMLResponse, JSONResponse
     from starlette.routing import Route
 
-    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-    waiting = 0
+    answers = _Answers(subject, port)
+    routes = [Route("/", answers.page), Route("/look", answers.look, methods=["POST"])]
+    return Starlette(routes=routes)
 
-    def refusal(request: Request) -> str | None:
+
+class _Answers:
+    """What the two addresses answer."""
+
+    def __init__(self, subject: Subject, port: int) -> None:
+        self._subject, self._port = subject, port
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self._waiting = 0
+
+    def _refusal(self, request: Request) -> str | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if host not in hosts:
-            return f"expected the host 127.0.0.1:{port}"
+        if host not in self._hosts:
+            return f"expected the host 127.0.0.1:{self._port}"
         if origin is not None and origin != f"http://{host}":
             return "expected a request of this page"
         return None
 
-    async def page(request: Request) -> Any:
-        if reason := refusal(request):
+    async def page(self, request: Request) -> Any:
+        """The page, whose script and style alone may run."""
+        from starlette.responses import HTMLResponse, JSONResponse
+
+        if reason := self._refusal(request):
             return JSONResponse({"error": reason}, 403)
         nonce = secrets.token_urlsafe(16)
         policy = (
@@ -54,28 +63,35 @@ def make_app(drawer: Drawer, port: int) -> Starlette:
             "frame-ancestors 'none'"
         )
         headers = {"content-security-policy": policy, **_HEADERS}
-        return HTMLResponse(_page(drawer, nonce), headers=headers)
+        return HTMLResponse(_page(self._subject, nonce), headers=headers)
 
-    async def look(request: Request) -> Any:
-        nonlocal waiting
-        if reason := refusal(request):
+    async def look(self, request: Request) -> Any:
+        """What the network makes of an example; at most a few wait for it."""
+        from starlette.responses import JSONResponse
+
+        if reason := self._refusal(request):
             return JSONResponse({"error": reason}, 403)
-        if waiting >= _MOST_WAITING:
-            return JSONResponse({"error": "too many drawings at once"}, 503)
-        waiting += 1
+        if self._waiting >= _MOST_WAITING:
+            return JSONResponse({"error": "too many questions at once"}, 503)
+        self._waiting += 1
         try:
-            body = await asyncio.wait_for(_body(request), _SECONDS)
-            found = await run_in_threadpool(drawer, decoded(body))
+            return await self._answer(request)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, request: Request) -> Any:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import JSONResponse
+
+        try:
+            body = await asyncio.wait_for(_body(request, self._subject.most_bytes), _SECONDS)
+            found = await run_in_threadpool(self._subject, body)
         except UserError as error:
             return JSONResponse({"error": str(error)}, 400)
         except (TimeoutError, ClientDisconnect):
-            return JSONResponse({"error": "the drawing did not arrive"}, 408)
-        finally:
-            waiting -= 1
+            return JSONResponse({"error": f"the {self._subject.kind} did not arrive"}, 408)
         return JSONResponse(found, headers=_HEADERS)
-
-    routes = [Route("/", page), Route("/look", look, methods=["POST"])]
-    return Starlette(routes=routes)
 
 
 _HEADERS = {
@@ -86,22 +102,27 @@ _HEADERS = {
 }
 
 
-async def _body(request: Request) -> bytes:
-    """Read a body, but no more than a drawing can have."""
+async def _body(request: Request, most: int) -> bytes:
+    """Read a body, but no more than an example can have."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > _MOST_BYTES:
-            raise UserError(f"expected a drawing of {SIDE * SIDE} bytes, found more")
+        if len(body) > most:
+            raise UserError(f"expected {most} bytes at most, found more")
     return body
 
 
-def _page(drawer: Drawer, nonce: str) -> str:
-    from jinja2 import Environment, StrictUndefined
+def _page(subject: Subject, nonce: str) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    experiment = drawer.experiment
-    return template.render(
-        name=experiment.name, names=experiment.data.class_names, side=SIDE, nonce=nonce
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, loader=FileSystemLoader(_TEMPLATES)
+    )
+    experiment = subject.experiment
+    return environment.get_template("demo.html").render(
+        name=experiment.name,
+        names=experiment.data.class_names,
+        kind=subject.kind,
+        nonce=nonce,
+        **subject.settings,
     )

@@ -1,79 +1,49 @@
-"""From a drawing to a network's input, and to what the page shows of it."""
+"""From a drawing to a network's input."""
 
 from __future__ import annotations
 
-import threading
-from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
+from jcnn.demo.network import Network
 from jcnn.errors import UserError
 from jcnn.fields import check_images
 from jcnn.report import pictures
-from jcnn.report.passes import backward_pass
-from jcnn.training import load_trained
+from jcnn.training import Trained
 
 SIDE = 112  # of the drawing that the page sends, in pixels
 _MARGINS = {"mnist": 4 / 28}  # MNIST's digits fill 20 of 28 pixels; those of others the frame
-_MOST_LAYERS = 12
 
 
 class Drawer:
-    """A run's network, compiled once; one drawing at a time."""
+    """A network of images, asked about drawings."""
 
-    def __init__(self, folder: str | PathLike[str]) -> None:
-        """Load a run.
+    kind: ClassVar[str] = "drawing"
+    most_bytes = SIDE * SIDE
+
+    def __init__(self, trained: Trained) -> None:
+        """Compile.
 
         Raises:
-            UserError: The folder holds no run, or its network does not take images.
+            UserError: The network does not take images.
         """
-        trained = load_trained(folder)
         self.experiment = trained.experiment
         check_images("jcnn demo", self.experiment.input_shape)
-        self._pass = backward_pass(self.experiment, *trained.state.evaluated)
-        self._lock = threading.Lock()
-        self(np.zeros((SIDE, SIDE), np.uint8))  # compiles, so that the first stroke need not wait
+        self._network = Network(trained)
 
-    def __call__(self, drawing: np.ndarray) -> dict[str, Any]:
-        """Say what a drawing is, and show its way forward and back.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The side of a drawing, in pixels."""
+        return {"side": SIDE}
 
-        Args:
-            drawing: uint8, (112, 112): 255 where there is ink.
-
-        Returns:
-            ``class``, ``probabilities`` by class, ``input`` and ``gradient`` as pictures, and
-            ``layers``: name, picture of the output, picture of δ. δ is that of the loss which the
-            class of the highest probability would have.
-        """
-        data = self.experiment.data
-        margin = _MARGINS.get(data.name, 0.0)
-        pixels = centred(drawing, self.experiment.input_shape[:2], margin)
-        x = self._normalized(np.repeat(pixels[..., None], self.experiment.input_shape[2], axis=-1))
-        with self._lock:
-            first = self._pass(x, 0)
-            output = jnp.asarray(first.layers[-1].y[None])
-            probabilities = np.asarray(self.experiment.loss.probabilities(output))[0]
-            best = int(probabilities.argmax())
-            passed = self._pass(x, best)
-        names = data.class_names
-        by_class = {name: float(p) for name, p in zip(names, probabilities, strict=True)}
-        return {
-            "class": names[best],
-            "probabilities": by_class,
-            "input": pictures.example(pixels[..., None], what="What the network sees").uri,
-            "gradient": pictures.over(x, passed.input_gradient, "∂L/∂a over a").uri,
-            "layers": [
-                {
-                    "name": passage.name,
-                    "z": pictures.signed(passage.y, "z").uri,
-                    "delta": pictures.signed(passage.dy, "δ").uri,
-                }
-                for passage in passed.layers
-                if passage.layer.type not in ("flatten", "reshape", "dropout")
-            ][:_MOST_LAYERS],
-        }
+    def __call__(self, body: bytes) -> dict[str, Any]:
+        """Say what a drawing is: 112 x 112 bytes, row by row, 255 where there is ink."""
+        margin = _MARGINS.get(self.experiment.data.name, 0.0)
+        height, width, channels = self.experiment.input_shape
+        pixels = centred(decoded(body), (height, width), margin)[..., None]
+        x = self._normalized(np.repeat(pixels, channels, axis=-1))
+        return self._network(x, pictures.example(pixels, what="What the network sees"))
 
     def _normalized(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise pixels in [0, 1] as the run's data are."""

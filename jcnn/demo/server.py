@@ -6,7 +6,9 @@ import socket
 from collections.abc import Callable
 from os import PathLike
 
+from jcnn.demo.network import Subject
 from jcnn.errors import UserError
+from jcnn.training import load_trained
 
 HOST = "127.0.0.1"
 
@@ -22,7 +24,8 @@ def serve(
         say: Told the page's address once it answers.
 
     Raises:
-        UserError: A package is missing, the folder holds no run of images, the port is taken.
+        UserError: A package is missing, the folder holds no run of images or recordings, or
+            the port is taken.
     """
     try:
         import starlette  # noqa: F401
@@ -32,9 +35,8 @@ def serve(
             "jcnn demo needs packages that are not installed: pip install 'jcnn[demo]'"
         ) from None
     from jcnn.demo.app import make_app
-    from jcnn.demo.drawing import Drawer
 
-    drawer = Drawer(folder)
+    about = subject(folder)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -43,7 +45,21 @@ def serve(
             raise UserError(f"--port {port}: {error.strerror or error}") from None
         port = listening.getsockname()[1]
         config = uvicorn.Config(
-            make_app(drawer, port), log_level="error", limit_concurrency=64, timeout_keep_alive=5
+            make_app(about, port), log_level="error", limit_concurrency=64, timeout_keep_alive=5
         )
-        say(f"draw on http://{HOST}:{port} (Ctrl-C ends it)")
+        what = "draw" if about.kind == "drawing" else "speak"
+        say(f"{what} on http://{HOST}:{port} (Ctrl-C ends it)")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def subject(folder: str | PathLike[str]) -> Subject:
+    """Load a run: to draw on where its examples are images, else to speak to.
+
+    Raises:
+        UserError: The folder holds no run, or its network takes neither images nor recordings.
+    """
+    from jcnn.demo.drawing import Drawer
+    from jcnn.demo.recording import Listener
+
+    trained = load_trained(folder)
+    return Drawer(trained) if len(trained.experiment.input_shape) == 3 else Listener(trained)

@@ -21,6 +21,8 @@ from PIL import Image
 import jcnn
 from jcnn.cli import main
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 [data]

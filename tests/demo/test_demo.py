@@ -1,9 +1,10 @@
-"""The page to draw on: what it says, whom it refuses, and that it goes on serving."""
+"""The page to draw on or speak to: what it says, whom it refuses, and that it goes on serving."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from jcnn.cli import main
 from jcnn.config import load_experiment
-from jcnn.demo import Drawer, centred, make_app
+from jcnn.demo import centred, make_app, subject, trimmed
 from jcnn.demo.drawing import SIDE
 from jcnn.training import train
 from tests.optional import optional
@@ -30,7 +31,7 @@ def served(run):
     """Serve a run from a thread; yields the port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(Drawer(run), port), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(make_app(subject(run), port), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
@@ -152,6 +153,140 @@ def test_a_drawing_is_put_in_the_middle():
     rows, columns = np.nonzero(frame)
     assert (rows.min(), rows.max() + 1) == (4, 24)
     assert (columns.min(), columns.max() + 1) == (9, 19)
+
+
+TONES = """
+[data]
+name = "sound_folder"
+folder = "{folder}"
+classes = 2
+[data.front_end]
+sample_rate = 4000
+high_hz = 2000.0
+mel_bands = 8
+frame_count = 16
+normalization = "none"
+[optimizer]
+name = "adam"
+learning_rate = 0.01
+[training]
+epochs = 4
+batch_size = 8
+[[layers]]
+type = "conv"
+features = 4
+window = 3
+[[layers]]
+type = "relu"
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 2
+"""
+
+
+def tone(hertz: float, rate: int, random: np.random.Generator) -> np.ndarray:
+    """A quarter of a second, after some silence and before some."""
+    times = np.arange(rate // 4) / rate
+    sound = 0.3 * np.sin(2 * np.pi * hertz * random.uniform(0.9, 1.1) * times)
+    ends = (np.zeros(int(random.uniform(0.1, 0.3) * rate)) for _ in range(2))
+    return np.concatenate([next(ends), sound, next(ends)]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    """The folder of a run that tells low tones from high ones."""
+    soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
+    folder, random = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 4)):
+        for name, hertz in (("high", 1500), ("low", 300)):
+            place = folder / "sounds" / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                samples = trimmed(tone(hertz, 4000, random), 4000)
+                soundfile.write(place / f"{i}.wav", samples, 4000)
+    (folder / "tones.toml").write_text(TONES.format(folder=folder / "sounds"))
+    train(load_experiment(folder / "tones.toml"), folder / "run")
+    for name, hertz in (("high", 1500), ("low", 300)):  # of another rate, as a microphone's
+        samples = np.tile(trimmed(tone(hertz, 48000, random), 48000), 8)
+        soundfile.write(folder / f"{name}.wav", samples, 48000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ear(tones):
+    yield from served(tones / "run")
+
+
+@pytest.mark.parametrize(("hertz", "name"), [(300, "low"), (1500, "high")])
+def test_a_recording_is_named(ear, hertz, name):
+    sound = tone(hertz, 4000, np.random.default_rng(1))
+    status, _, body = ask(ear, sound.astype("<f4").tobytes())
+    assert status == 200
+    assert json.loads(body)["class"] == name
+    assert [layer["name"] for layer in json.loads(body)["layers"]] == [
+        "conv_1",
+        "relu_1",
+        "dense_1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", b"4 bytes each"),
+        (b"123", b"4 bytes each"),
+        (np.full(100, np.nan, "<f4").tobytes(), b"no numbers"),
+        (bytes(4 * 4000 * 4 + 4), b"at most"),
+    ],
+)
+def test_what_is_no_recording_is_refused(ear, body, reason):
+    status, _, answer = ask(ear, body)
+    assert (status, reason in answer) == (400, True)
+    assert ask(ear, bytes(400))[0] == 200  # silence is a recording
+
+
+def test_one_speaks_and_watches(browser, ear, tones):
+    tab, problems = browser.new_page(), []
+    tab.on("console", lambda message: problems.append(message.text))
+    tab.goto(f"http://127.0.0.1:{ear}/")
+    for name in ("low", "high"):
+        tab.locator("#file").set_input_files(tones / f"{name}.wav")
+        tab.locator("#said", has_text=f"{name},").wait_for()
+    assert tab.locator("#layers figure").count() == 6
+    tab.locator("#file").set_input_files(Path(__file__))
+    tab.locator("#said", has_text="no recording").wait_for()
+    tab.locator("#record").click()
+    tab.locator("#said", has_text="no microphone").wait_for()
+    assert not problems
+    tab.close()
+
+
+def test_a_microphone_is_heard(browser, ear, tones):
+    """The browser's own microphone, which plays a file again and again."""
+    with browser.browser_type.launch(
+        executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+        args=[
+            "--no-sandbox",
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={tones / 'high.wav'}",
+        ],
+    ) as listening:
+        tab = listening.new_page()
+        tab.goto(f"http://127.0.0.1:{ear}/")
+        tab.locator("#record").click()
+        tab.wait_for_timeout(1500)
+        tab.locator("#record").click()
+        tab.locator("#said", has_text="high,").wait_for()
+
+
+def test_silence_is_cut_off_both_ends():
+    sound = np.concatenate([np.zeros(400), np.ones(800), np.zeros(240), np.ones(80), np.zeros(10)])
+    assert trimmed(sound, 8000).shape == (1120,)
+    assert trimmed(np.zeros(300), 8000).shape == (300,)
+    assert trimmed(np.ones(7), 8000).shape == (7,)
 
 
 def test_wrong_arguments_are_named(trained, tmp_path, capsys, monkeypatch):

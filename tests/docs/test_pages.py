@@ -7,8 +7,11 @@ from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-# Those that compile a second program of another framework, and second derivatives.
-LONG = {"flax_and_equinox", "forward_mode"}
+# Those that compile for more than a few seconds, some of them programs of another framework.
+LONG = {
+    "flax_and_equinox", "forward_mode", "numbers", "own_rule", "per_example_gradients", "runs",
+    "worked_example",
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("mathematics")

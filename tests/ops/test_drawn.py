@@ -23,6 +23,8 @@ from tests.ops import loops, loops_by_element
 from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
 from tests.tolerances import tolerance
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 DTYPES = (jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16)
 # Gradient always: compiled alone, one for each of two examples, or summed over two examples.
 WAYS = ("jit", "vmap of grad", "grad of vmap")

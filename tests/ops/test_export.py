@@ -17,6 +17,8 @@ from jcnn import ops
 from tests.selection import slow_unless
 from tests.tolerances import tolerance
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 PLATFORMS = ("cpu", "cuda", "tpu")
 EXACT = tolerance("float64")
 CONVOLUTIONS = {

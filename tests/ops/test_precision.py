@@ -12,7 +12,7 @@ from tests.ops.pullbacks import assert_close, cotangents, pullback
 from tests.selection import slow_unless
 from tests.tolerances import TOLERANCES, tolerance
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 
 FIRST = {case.op: case for case in reversed(representative()) if case.op != "dropout"}
 KINDS = {"average_pool", "batch_norm", "convolve", "relu_max_pool", "softmax_cross_entropy", "tanh"}

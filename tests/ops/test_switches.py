@@ -12,6 +12,8 @@ from tests.cases import representative
 from tests.ops.pullbacks import cotangents, pullback
 from tests.selection import slow_unless
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 FIRST = {case.op: case for case in reversed(representative())}
 X = np.random.default_rng(0).standard_normal((2, 5, 6, 3)).astype(np.float32)
 PADDED = {"padding": "SAME", "strides": 2}

@@ -14,6 +14,8 @@ from jcnn import ops, reference
 from tests.ops.examples import MAPPED, Examples
 from tests.proof.problems import call
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 PROBLEMS = {
     "image": call("correlate", (2, 7, 6, 2), (3, 2, 2, 4), padding=((1, 0), (2, 1))),
     "groups": call("convolve", (2, 7, 6, 4), (3, 2, 2, 6), groups=2, strides=2),

@@ -34,7 +34,7 @@ TRANSFORMED = {
     "upsampling", "mnist", "overlapping", "dense-axes", "dropout-0.5", "global-max",
 }  # fmt: skip
 # What differs most; the others are slow.
-QUICK = (TRANSFORMED - {"mnist-first", "depthwise", "upsampling"}) | {
+QUICK = (TRANSFORMED - {"mnist-first", "depthwise", "upsampling", "residual-64"}) | {
     "bottleneck", "depthwise-strided", "dilated", "same", "depthwise-large", "groups-of-few",
     "tdnn", "stride-over-window", "cut-beyond-the-window",
 }  # fmt: skip

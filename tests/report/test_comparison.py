@@ -15,6 +15,8 @@ from jcnn.runs import Run
 from tests.report.test_page import Outline, look
 from tests.small import CONFIG
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 
 @pytest.fixture
 def written(tmp_path):

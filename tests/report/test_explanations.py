@@ -16,6 +16,8 @@ from jcnn.cli import main
 from jcnn.report import attribution
 from jcnn.training import load_trained
 
+pytestmark = pytest.mark.usefixtures("mathematics")
+
 
 @pytest.fixture
 def images(tmp_path, monkeypatch) -> Path:

@@ -1,0 +1,94 @@
+"""A run's network, asked about one example at a time, and what the page shows of its answer."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn.config import Experiment
+from jcnn.report import pictures
+from jcnn.report.passes import backward_pass
+from jcnn.training import Trained
+
+_MOST_LAYERS = 12
+
+
+class Subject(Protocol):
+    """What a page is about: a kind of example, and the network that takes it.
+
+    Attributes:
+        kind: The page's part that makes an example, ``templates/KIND.html`` and ``.js``.
+        experiment: The run's experiment.
+        most_bytes: Bodies that are longer are not read.
+        settings: What the page needs to know.
+    """
+
+    kind: ClassVar[str]
+    experiment: Experiment
+
+    @property
+    def most_bytes(self) -> int:
+        """See above."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See above."""
+        ...
+
+    def __call__(self, body: bytes) -> dict[str, Any]:
+        """Return what the page shows of what it sent.
+
+        Raises:
+            UserError: The body is no example.
+        """
+        ...
+
+
+class Network:
+    """A network forward and backward, compiled once; one example at a time."""
+
+    def __init__(self, trained: Trained) -> None:
+        """Compile, so that the first example need not wait."""
+        self.experiment = trained.experiment
+        self._pass = backward_pass(self.experiment, *trained.state.evaluated)
+        self._lock = threading.Lock()
+        self._pass(np.zeros(self.experiment.input_shape, np.float32), 0)
+
+    def __call__(self, x: np.ndarray, seen: pictures.Picture) -> dict[str, Any]:
+        """Name an example, and show its way forward and back.
+
+        Args:
+            x: float32 of ``experiment.input_shape``, as the network takes it.
+            seen: The same for a person.
+
+        Returns:
+            ``class``, ``probabilities`` by class, ``input`` and ``gradient`` as pictures, and
+            ``layers``: name, picture of the output, picture of δ. δ is that of the loss which the
+            class of the highest probability would have.
+        """
+        with self._lock:
+            first = self._pass(x, 0)
+            output = jnp.asarray(first.layers[-1].y[None])
+            probabilities = np.asarray(self.experiment.loss.probabilities(output))[0]
+            best = int(probabilities.argmax())
+            passed = self._pass(x, best)
+        names = self.experiment.data.class_names
+        return {
+            "class": names[best],
+            "probabilities": {name: float(p) for name, p in zip(names, probabilities, strict=True)},
+            "input": seen.uri,
+            "gradient": pictures.over(x, passed.input_gradient, "∂L/∂a over a").uri,
+            "layers": [
+                {
+                    "name": passage.name,
+                    "z": pictures.signed(passage.y, "z").uri,
+                    "delta": pictures.signed(passage.dy, "δ").uri,
+                }
+                for passage in passed.layers
+                if passage.layer.type not in ("flatten", "reshape", "dropout")
+            ][:_MOST_LAYERS],
+        }
