@@ -1,4 +1,4 @@
-"""What all tests share: strict dtypes, two devices, and where real data is found."""
+"""What all tests share: strict dtypes, four devices, and where real data is found."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-jax.config.update("jax_num_cpu_devices", 2)  # before JAX starts: a mesh needs two devices
+jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from jax import Array, lax
 from pydantic import Field
 
-from jcnn.axes import ZEROS
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
 from jcnn.geometry import Geometry, place_transposed
@@ -167,7 +166,6 @@ class Conv(Convolution):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        g = self._geometry(x.shape[1:])
         w = params["w"].astype(x.dtype)
         mask = self._mask(x.shape[-1])
         if mask is not None:
@@ -177,9 +175,9 @@ class Conv(Convolution):
             x,
             w,
             None if self.bias == "none" else params["b"].astype(x.dtype),
-            strides=g.strides,
-            padding=g.padding if g.fill == ZEROS else g.fill,
-            dilation=g.dilation,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
             groups=self.groups,
         )
         return y, state

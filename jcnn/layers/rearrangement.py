@@ -13,6 +13,7 @@ from jcnn.errors import UserError
 from jcnn.fields import Count, Real, Shape, dims
 from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, explicit_padding, spatial
+from jcnn.ops.spatial import axes_of, whole
 
 
 class Pad(Layer):
@@ -58,6 +59,10 @@ class Pad(Layer):
         pairs = self._pairs(x.shape[1:-1])
         if self.mode != "constant":
             return context.ops.pad(x, pairs, mode=self.mode), state
+        if axes_of(x):
+            padded = context.ops.pad(x, pairs)
+            own = context.ops.pad(jnp.ones_like(x), pairs) > 0
+            return jnp.where(own, padded, jnp.asarray(self.value, x.dtype)), state
         edges = [(lo, hi, 0) for lo, hi in ((0, 0), *pairs, (0, 0))]
         return lax.pad(x, jnp.asarray(self.value, x.dtype), edges), state
 
@@ -79,6 +84,7 @@ class Flatten(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
+        x = whole(x)
         # The size is spelled out, since -1 has no meaning in an empty batch.
         return x.reshape(x.shape[0], prod(x.shape[1:])), state
 
@@ -106,4 +112,4 @@ class Reshape(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        return x.reshape(x.shape[0], *self.shape), state
+        return whole(x).reshape(x.shape[0], *self.shape), state

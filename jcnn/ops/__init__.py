@@ -5,6 +5,7 @@ Pure functions on channels-last arrays. Every one carries an explicit ``jax.cust
 mode see ``docs/guides/forward_mode.md``.
 """
 
+from jcnn.ops import spatial as spatial
 from jcnn.ops.activations import (
     scaled_tanh,
     sigmoid,
@@ -17,6 +18,7 @@ from jcnn.ops.classification import softmax_cross_entropy
 from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
+from jcnn.ops.halo import halo_exchange as halo_exchange
 from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
 from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm

@@ -25,11 +25,13 @@ from jax.typing import ArrayLike
 
 from jcnn.axes import Axes, Padding, integer
 from jcnn.geometry import Geometry, place, place_transposed
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops import spatial
+from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered, unbordered
 from jcnn.ops.rule import arguments, rule
+from jcnn.ops.spatial import Parts
 from jcnn.ops.triple import Pair, correlation, input_gradient, kernel_gradient
 
 
@@ -82,15 +84,16 @@ def correlate(
     """
     x, w, b = _arrays("correlate", x, w, b)
     with naming("correlate"):
-        size = spatial_size(x)
+        size = spatial.size_of(x)
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
-        check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(on_mesh(partial(_correlate, resolved), x, w, spec=image(x, w)), b)
+        parts = spatial.parts_of(resolved, x)
+        check_bias(b, (*spatial.own(resolved.output, parts), w.shape[-1]))
+    return add_bias(on_mesh(partial(_correlate, resolved, parts), x, w, spec=image(x, w)), b)
 
 
-def _correlate(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    return correlation(geometry.bordered(), bordered(geometry, x), w)
+def _correlate(geometry: Geometry, parts: Parts, x: jax.Array, w: jax.Array) -> jax.Array:
+    return correlation(*bordered(geometry, parts, x), w)
 
 
 def convolve(
@@ -141,15 +144,18 @@ def convolve(
     """
     x, w, b = _arrays("convolve", x, w, b)
     with naming("convolve"):
-        size = spatial_size(x)
+        size = spatial.size_of(x)
         _check_kernel(x, w, groups)
         resolved = place(size, w.shape[:-2], strides, padding, dilation, groups)
-        check_bias(b, (*resolved.output, w.shape[-1]))
-    return add_bias(on_mesh(partial(_bordered_convolve, resolved), x, w, spec=image(x, w)), b)
+        parts = spatial.parts_of(resolved, x)
+        check_bias(b, (*spatial.own(resolved.output, parts), w.shape[-1]))
+    return add_bias(
+        on_mesh(partial(_bordered_convolve, resolved, parts), x, w, spec=image(x, w)), b
+    )
 
 
-def _bordered_convolve(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    return _convolve(geometry.bordered(), bordered(geometry, x), w)
+def _bordered_convolve(geometry: Geometry, parts: Parts, x: jax.Array, w: jax.Array) -> jax.Array:
+    return _convolve(*bordered(geometry, parts, x), w)
 
 
 @rule(keeps=arguments, statics=1)
@@ -216,17 +222,23 @@ def convolve_transpose(
     """
     x, w, b = _arrays("convolve_transpose", x, w, b)
     with naming("convolve_transpose"):
-        inner = spatial_size(x)
+        inner = spatial.size_of(x)
         _check_kernel(x, w, groups)
         resolved = place_transposed(
             inner, w.shape[:-2], strides, padding, dilation, groups, output_padding
         )
-        check_bias(b, (*resolved.size, w.shape[-1]))
-    return add_bias(on_mesh(partial(_unbordered_transpose, resolved), x, w, spec=image(x, w)), b)
+        parts = spatial.parts_of(resolved, x)
+        check_bias(b, (*spatial.own(resolved.size, parts), w.shape[-1]))
+    return add_bias(
+        on_mesh(partial(_unbordered_transpose, resolved, parts), x, w, spec=image(x, w)), b
+    )
 
 
-def _unbordered_transpose(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    return unbordered(geometry, _convolve_transpose(geometry.bordered(), x, w))
+def _unbordered_transpose(
+    geometry: Geometry, parts: Parts, x: jax.Array, w: jax.Array
+) -> jax.Array:
+    windows = spatial.windows_of(geometry, parts).bordered()
+    return unbordered(geometry, parts, _convolve_transpose(windows, x, w))
 
 
 @rule(keeps=arguments, statics=1)

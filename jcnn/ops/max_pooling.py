@@ -18,10 +18,13 @@ from jax.typing import ArrayLike
 from jcnn import lowering
 from jcnn.axes import Axes, Padding
 from jcnn.geometry import Geometry, place_pool
-from jcnn.ops.arguments import floating, naming, positions, spatial_size
+from jcnn.ops import spatial
+from jcnn.ops.arguments import floating, naming, positions
+from jcnn.ops.devices import summed
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import linear, rule
+from jcnn.ops.spatial import Parts
 
 
 @linear
@@ -76,8 +79,10 @@ def max_pool(
     """
     (x,) = floating("max_pool", x=x)
     with naming("max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
-    return on_mesh(partial(_largest, resolved, None), x, spec=image(x, x))
+        size = spatial.size_of(x)
+        resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
+        parts = spatial.parts_of(resolved, x)
+    return on_mesh(partial(_largest, resolved, parts, None), x, spec=image(x, x))
 
 
 def relu_max_pool(
@@ -122,12 +127,17 @@ def relu_max_pool(
     """
     (x,) = floating("relu_max_pool", x=x)
     with naming("relu_max_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
-    return on_mesh(partial(_largest, resolved, 0.0), x, spec=image(x, x))
+        size = spatial.size_of(x)
+        resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
+        parts = spatial.parts_of(resolved, x)
+    return on_mesh(partial(_largest, resolved, parts, 0.0), x, spec=image(x, x))
 
 
-def _largest(geometry: Geometry, floor: float | None, x: jax.Array) -> jax.Array:
-    return _max_pool(geometry.bordered(), floor, bordered(geometry, x))[0]
+def _largest(geometry: Geometry, parts: Parts, floor: float | None, x: jax.Array) -> jax.Array:
+    windows, x = bordered(geometry, parts, x)
+    if any(lo > 0 or hi > 0 for lo, hi in geometry.padding):
+        x = spatial.filled(parts, -math.inf, x)  # padding never wins
+    return _max_pool(windows, floor, x)[0]
 
 
 @rule(keeps=lambda results, x: results[1:], statics=2)
@@ -173,6 +183,8 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     (x,) = floating("global_max_pool", x=x)
     with naming("global_max_pool"):
         length = math.prod(positions(x))
+    if split := spatial.axes_of(x):
+        return _global_max_of_parts(tuple(split.items()), x)
     return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 
@@ -204,3 +216,25 @@ def _pick(length: int, x: jax.Array, winner: jax.Array) -> jax.Array:
 def _place(length: int, dy: jax.Array, winner: jax.Array) -> jax.Array:
     here = jnp.arange(length, dtype=winner.dtype)[None, :, None] == winner[:, None]
     return jnp.where(here, dy[:, None], jnp.zeros((), dy.dtype))
+
+
+def _global_max_of_parts(split: tuple[tuple[int, str], ...], x: jax.Array) -> jax.Array:
+    """The same of an image of which each device has a part: one of them has the winner."""
+    place, count = spatial.places(split, x)
+    seen, within = lax.stop_gradient(x), tuple(range(1, x.ndim - 1))
+    names = tuple(name for _, name in split)
+    y = lax.pmax(seen.max(axis=within, keepdims=True), names)
+    nan = lax.pmax(jnp.isnan(seen).any(axis=within, keepdims=True).astype(jnp.int32), names) > 0
+    reached = jnp.where(nan, jnp.isnan(seen), seen >= y)
+    winner = lax.pmin(jnp.where(reached, place, count).min(axis=within, keepdims=True), names)
+    return summed(names, _take(within, x, place == winner))
+
+
+@linear
+def _take(within: tuple[int, ...], x: jax.Array, here: jax.Array) -> jax.Array:
+    return jnp.where(here, x, jnp.zeros((), x.dtype)).sum(axis=within)
+
+
+@_take.adjoint
+def _give(within: tuple[int, ...], dy: jax.Array, here: jax.Array) -> jax.Array:
+    return jnp.where(here, jnp.expand_dims(dy, within), jnp.zeros((), dy.dtype))

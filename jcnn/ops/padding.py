@@ -20,9 +20,11 @@ from jax.typing import ArrayLike
 from jcnn.axes import FILLS, ZEROS, Padding, Pairs, pads, resized, times
 from jcnn.geometry import Geometry
 from jcnn.lowering import windows
-from jcnn.ops.arguments import floating, naming, spatial_size
+from jcnn.ops import spatial
+from jcnn.ops.arguments import floating, naming
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.rule import linear
+from jcnn.ops.spatial import Parts
 from jcnn.precision import in_float32
 
 _NUMPY: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
@@ -65,8 +67,16 @@ def pad(x: ArrayLike, padding: Padding, *, mode: str = ZEROS) -> jax.Array:
     """
     (x,) = floating("pad", x=x)
     with naming("pad"):
-        border = place_border(spatial_size(x), padding, mode)
-    return on_mesh(partial(_surrounded, border), x, spec=image(x, x))
+        border = place_border(spatial.size_of(x), padding, mode)
+        one = (1,) * len(border.size)
+        g = Geometry(border.size, one, one, border.edges, one, fill=border.mode)
+        parts = spatial.parts_of(g, x)
+    return on_mesh(partial(_padded, g, parts), x, spec=image(x, x))
+
+
+def _padded(g: Geometry, parts: Parts, x: jax.Array) -> jax.Array:
+    g, x = spatial.windows_of(g, parts), spatial.exchanged(parts, x)
+    return _surrounded(Border(g.size, g.padding, g.fill), x)
 
 
 @dataclass(frozen=True)
@@ -93,14 +103,23 @@ def place_border(size: tuple[int, ...], padding: Padding, mode: str) -> Border:
     return Border(size, edges, name)
 
 
-def bordered(g: Geometry, x: jax.Array) -> jax.Array:
-    """The input with the border of ``g``, for the windows of ``g.bordered()``."""
-    return _surrounded(Border(g.size, g.border, g.fill), x) if any(map(any, g.border)) else x
+def bordered(g: Geometry, parts: Parts, x: jax.Array) -> tuple[Geometry, jax.Array]:
+    """Windows padded with zeros alone, and the input with its border, or what a device sees of it.
+
+    ``parts`` are those of the axes that the input is split along.
+    """
+    g, x = spatial.windows_of(g, parts), spatial.exchanged(parts, x)
+    if any(map(any, g.border)):
+        x = _surrounded(Border(g.size, g.border, g.fill), x)
+    return g.bordered(), x
 
 
-def unbordered(g: Geometry, dx: jax.Array) -> jax.Array:
+def unbordered(g: Geometry, parts: Parts, dx: jax.Array) -> jax.Array:
     """Adjoint of :func:`bordered`."""
-    return _gathered(Border(g.size, g.border, g.fill), dx) if any(map(any, g.border)) else dx
+    g = spatial.windows_of(g, parts)
+    if any(map(any, g.border)):
+        dx = _gathered(Border(g.size, g.border, g.fill), dx)
+    return spatial.combined(parts, dx)
 
 
 @linear

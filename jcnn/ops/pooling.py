@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,13 @@ from jax.typing import ArrayLike, DTypeLike
 from jcnn import lowering
 from jcnn.axes import Axes, Padding, Pairs, per_axis
 from jcnn.geometry import Geometry, place_pool
-from jcnn.ops.arguments import floating, naming, positions, spatial_size
+from jcnn.ops import spatial
+from jcnn.ops.arguments import floating, naming, positions
+from jcnn.ops.devices import averaged
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import arguments, linear, rule
+from jcnn.ops.spatial import Parts
 from jcnn.precision import in_float32
 
 
@@ -75,31 +79,43 @@ def average_pool(
     """
     (x,) = floating("average_pool", x=x)
     with naming("average_pool"):
-        size = spatial_size(x)
+        size = spatial.size_of(x)
         padded = place_pool(size, window, strides, padding)
         resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
         counted = padded.bordered().padding if count_include_pad else ((0, 0),) * len(size)
-    return on_mesh(partial(_average, resolved, counted), x, spec=image(x, x))
+        parts = spatial.parts_of(resolved, x)
+    return on_mesh(partial(_average, resolved, parts, counted), x, spec=image(x, x))
 
 
-def _average(geometry: Geometry, counted: Pairs, x: jax.Array) -> jax.Array:
-    return _window_average((geometry.bordered(), counted), bordered(geometry, x))
+def _average(geometry: Geometry, parts: Parts, counted: Pairs, x: jax.Array) -> jax.Array:
+    windows, x = bordered(geometry, parts, x)
+    return _window_average(_Average(windows, geometry.bordered(), parts, counted), x)
+
+
+class _Average(NamedTuple):
+    """Windows, those over the whole image, how it is split, and what counts of its padding."""
+
+    windows: Geometry
+    whole: Geometry
+    parts: Parts
+    counted: Pairs
 
 
 @linear
 @in_float32
-def _window_average(static: tuple[Geometry, Pairs], x: jax.Array) -> jax.Array:
-    return lowering.window_sum(static[0], x) / _divisor(*static, x.dtype)
+def _window_average(static: _Average, x: jax.Array) -> jax.Array:
+    return lowering.window_sum(static.windows, x) / _divisor(static, x.dtype)
 
 
 @_window_average.adjoint
 @in_float32
-def _window_shares(static: tuple[Geometry, Pairs], dy: jax.Array) -> jax.Array:
-    return lowering.window_spread(static[0], dy / _divisor(*static, dy.dtype))
+def _window_shares(static: _Average, dy: jax.Array) -> jax.Array:
+    return lowering.window_spread(static.windows, dy / _divisor(static, dy.dtype))
 
 
-def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
+def _divisor(static: _Average, dtype: DTypeLike) -> jax.Array | int:
     """How many elements of each window count: those of the input, and so many before and after."""
+    _, g, parts, counted = static
     if counted == g.padding:
         return g.taps
     counts = []
@@ -109,7 +125,7 @@ def _divisor(g: Geometry, counted: Pairs, dtype: DTypeLike) -> jax.Array | int:
         # along its own axis of (N, *output, C)
         shape = (*(1,) * (axis + 1), -1, *(1,) * (g.rank - axis))
         counts.append(jnp.asarray(np.diff(held, axis=0).reshape(shape), dtype))
-    return math.prod(counts)
+    return math.prod(spatial.own_run(parts, axis, n) for axis, n in enumerate(counts, 1))
 
 
 def square_pool(
@@ -148,12 +164,14 @@ def square_pool(
     """
     (x,) = floating("square_pool", x=x)
     with naming("square_pool"):
-        resolved = place_pool(spatial_size(x), window, strides, padding, ceil_mode=ceil_mode)
-    return on_mesh(partial(_squares, resolved), x, spec=image(x, x))
+        size = spatial.size_of(x)
+        resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
+        parts = spatial.parts_of(resolved, x)
+    return on_mesh(partial(_squares, resolved, parts), x, spec=image(x, x))
 
 
-def _squares(geometry: Geometry, x: jax.Array) -> jax.Array:
-    return _square_pool(geometry.bordered(), bordered(geometry, x))
+def _squares(geometry: Geometry, parts: Parts, x: jax.Array) -> jax.Array:
+    return _square_pool(*bordered(geometry, parts, x))
 
 
 @rule(keeps=arguments, statics=1)
@@ -196,9 +214,12 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
     """
     (x,) = floating("decimate", x=x)
     with naming("decimate"):
-        size = spatial_size(x)
+        size = spatial.size_of(x)
         factors = per_axis("factor", factor, len(size))
-    return _every((size, factors), x)
+        one = (1,) * len(size)
+        parts = spatial.parts_of(Geometry(size, one, factors, ((0, 0),) * len(size), one), x)
+    x = spatial.exchanged(parts, x)
+    return _every((x.shape[1:-1], factors), x)
 
 
 @linear
@@ -240,7 +261,8 @@ def global_average_pool(x: ArrayLike) -> jax.Array:
     (x,) = floating("global_average_pool", x=x)
     with naming("global_average_pool"):
         size = positions(x)
-    return _mean(size, x)
+    split = tuple(spatial.axes_of(x).values())
+    return averaged(split, _mean(size, x)) if split else _mean(size, x)
 
 
 @linear

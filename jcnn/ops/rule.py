@@ -33,7 +33,7 @@ from typing import Any, Generic, TypeVar
 
 import jax
 
-from jcnn.ops.vmapped import Fold, Vmapped
+from jcnn.ops.vmapped import Fold, Splits, Vmapped
 
 R = TypeVar("R")
 Kept = tuple[Any, ...]
@@ -77,10 +77,18 @@ class Rule(Generic[R]):
         y: Any = self._vmapped(args[: self._statics], *args[self._statics :])
         return y
 
-    def folding(self, fold: Fold, like: Callable[..., Any] | None = None) -> Rule[R]:
-        """Say how examples that ``vmap`` maps become a batch: see :mod:`jcnn.ops.vmapped`."""
+    def folding(
+        self,
+        fold: Fold,
+        like: Callable[..., Any] | None = None,
+        splits: Splits | None = None,
+    ) -> Rule[R]:
+        """Say how examples that ``vmap`` maps become a batch: see :mod:`jcnn.ops.vmapped`.
+
+        And how several devices share the work, where that isn't left to the compiler.
+        """
         name = vars(self)["__name__"]  # of the function
-        self._vmapped = Vmapped(name, self._function, fold, like or self._function)
+        self._vmapped = Vmapped(name, self._function, fold, like or self._function, splits)
         return self
 
     def pullback(self, function: Callable[..., Any]) -> Rule[R]:

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 from jcnn import lowering
 from jcnn.geometry import Geometry
 from jcnn.lowering import xla
-from jcnn.ops import folds
+from jcnn.ops import folds, splits
 from jcnn.ops.rule import arguments, rule
 
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
@@ -69,9 +69,9 @@ def kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Arra
     return lowering.kernel_gradient(geometry, x, dy)
 
 
-correlation.folding(folds.of_image, like=xla.correlate)
-input_gradient.folding(folds.of_transposed, like=xla.input_gradient)
-kernel_gradient.folding(folds.of_kernel, like=xla.kernel_gradient)
+correlation.folding(folds.of_image, xla.correlate, splits.of_image)
+input_gradient.folding(folds.of_transposed, xla.input_gradient, splits.of_transposed)
+kernel_gradient.folding(folds.of_kernel, xla.kernel_gradient, splits.of_kernel)
 
 
 @correlation.pullback

@@ -34,6 +34,9 @@ def enable_compilation_cache() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # On meshes programs hold the address of a callback, another in each process; what the
+    # callback says is in the program as well (jcnn/ops/partition.py).
+    jax.config.update("jax_remove_custom_partitioning_ptr_from_cache_key", True)
 
 
 def in_own_precision(function: Function) -> Function:
