@@ -62,18 +62,29 @@ class Shards:
         model: The one of them over which pairs of dense layers are split; it is the last.
         parts: Which layers these are: "columns", "rows", or "between" them, by name.
         part: What the layer at hand is of these.
+        space: The axis over which each image is split along its first axis.
+        split: Names of the layers whose inputs are so; behind them images are whole.
     """
 
     batch: tuple[str, ...] = ()
     model: str | None = None
     parts: tuple[tuple[str, str], ...] = ()
     part: str | None = None
+    space: str | None = None
+    split: tuple[str, ...] = ()
 
     def at(self, name: str) -> Shards:
         """Return what a layer sees; between columns and rows, devices hold features of more."""
         part = dict(self.parts).get(name)
         batch = tuple(axis for axis in self.batch if axis != self.model)
-        return replace(self, parts=(), part=part, batch=batch if part == "between" else self.batch)
+        own = {"batch": batch} if part == "between" else {}
+        space = self.space if not self.split or name in self.split else None
+        return replace(self, parts=(), part=part, space=space, split=(), **own)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The mesh axes that a batch's positions are split over."""
+        return (*self.batch, self.space) if self.space else self.batch
 
     @property
     def features(self) -> str | None:
@@ -82,7 +93,8 @@ class Shards:
 
     def spec(self, ndim: int) -> tuple[str | tuple[str, ...] | None, ...]:
         """Return how an array (N, ..., C) of so many axes is split."""
-        return (self.batch or None, *(None,) * (ndim - 2), self.features)
+        within = (self.space, *(None,) * (ndim - 3)) if ndim > 2 else ()
+        return (self.batch or None, *within, self.features)
 
 
 WHOLE = Shards()

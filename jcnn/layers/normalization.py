@@ -57,7 +57,7 @@ class BatchNorm(Layer):
                 x, scale, offset, mean, variance, epsilon=self.epsilon
             )
             return y, state
-        axes = context.shards.batch if self.statistics == "global" else ()
+        axes = context.shards.all if self.statistics == "global" else ()
         how = {"epsilon": self.epsilon, **({"axis_name": axes} if axes else {})}
         y, mean, variance = context.ops.batch_norm(x, scale, offset, **how)
         if 0 in x.shape:

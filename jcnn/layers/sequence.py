@@ -12,6 +12,7 @@ from jax import Array
 from jcnn.errors import UserError
 from jcnn.fields import Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
+from jcnn.ops import spatial
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,14 @@ class Sequence:
             if position < start:
                 continue
             own = params.get(name, {}), state.get(name, {})
-            x, own_state = layer.apply(*own, x, context.at(position, name))
+            here = context.at(position, name)
+            if not context.shards.split:
+                x, own_state = layer.apply(*own, x, here)
+            else:
+                with spatial.split_over(context.shards.space):
+                    x = x if here.shards.space else spatial.whole(x)
+                with spatial.split_over(here.shards.space):
+                    x, own_state = layer.apply(*own, x, here)
             yield name, x, own_state
 
     @property

@@ -15,7 +15,7 @@ from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.data import Dataset, Split, StreamingDataset
 from jcnn.layers import WHOLE, Shards
-from jcnn.training.mesh import SINGLE, Layout, P
+from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.state import Totals, TrainState
 
 SMALLEST_BATCH = 128
@@ -216,7 +216,8 @@ def _make_shared_measure(measure, layout: Layout):
     """The measure of a batch of which each device has a part."""
 
     def of_part(state: TrainState, x: Array, y: Array, valid: Array) -> Totals:
-        return layout.added((), measure(state, x, y, valid))[1]
+        totals = measure(state, layout.own_rows(x), y, valid)
+        return layout.added((), layout.once(totals))[1]
 
     if layout.mesh is None:
         return measure
@@ -243,10 +244,11 @@ def _make_shared_loop(measure, batch_size: int, layout: Layout):
             rows = [lax.dynamic_slice_in_dim(array, start, size) for array in (x, y)]
             place = start + jnp.arange(size, dtype=jnp.int32)
             valid = (place >= wished) & (place < first + run)
-            return totals.plus(measure(state, *rows, valid))
+            some_x, some_y = rows
+            return totals.plus(measure(state, layout.own_rows(some_x), some_y, valid))
 
         totals = lax.fori_loop(0, -(-run // size), body, Totals.zero())
-        return layout.added((), totals)[1]
+        return layout.added((), layout.once(totals))[1]
 
     def loop(state: TrainState, x: Array, y: Array) -> Totals:
         return layout.each(of_run, (layout.specs(state), P(), P()), P())(state, x, y)

@@ -18,7 +18,7 @@ from jcnn.config import Experiment
 from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
 from jcnn.training import keys
-from jcnn.training.mesh import SINGLE, Layout, P
+from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step, all_finite, checkpointed
 

@@ -27,8 +27,9 @@ from jcnn.training.identity import (
     write_identity,
 )
 from jcnn.training.interruption import Interruption
+from jcnn.training.layout import Layout
 from jcnn.training.memory import check_fits
-from jcnn.training.mesh import Layout, layout_of
+from jcnn.training.mesh import layout_of
 from jcnn.training.processes import ALONE, Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jcnn.runs.place import Place
-from jcnn.training.mesh import SINGLE, Layout
+from jcnn.training.layout import SINGLE, Layout
 from jcnn.training.processes import ALONE, Alone
 from jcnn.training.state import Totals, TrainState
 

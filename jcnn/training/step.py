@@ -16,8 +16,8 @@ from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
 from jcnn.training import keys
+from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
-from jcnn.training.mesh import SINGLE, Layout, P
 from jcnn.training.state import Totals, TrainState, Weights
 
 # Apart from the keys of the layers, which are numbered from 0.
@@ -53,6 +53,8 @@ class Step:
                 and those whose loss is scaled.
             layout: On which devices; a step's arguments and results are whole arrays in any case.
         """
+        if layout.copies > 1 and ops is not explicit_ops:
+            raise ValueError("images that are split in space need the operations of jcnn.ops")
         self._skips = experiment.training.on_nonfinite == "skip"
         scaled = experiment.training.precision == "float16"  # its scale follows the gradients
         self.guarded = guarded or self._skips or scaled
@@ -111,11 +113,11 @@ class Step:
         axes = self.layout.shards.batch
 
         def changed(x: Array, key: Array) -> Array:
-            x = augment(training.augment, key, x, axes)
+            x = self.layout.own_rows(augment(training.augment, key, x, axes))
             return x.astype(jnp.dtype(training.precision))
 
-        batch = self.layout.batch
-        return self.layout.each(changed, (batch, P()), batch)(x, augment_key), model_key
+        specs = (self.layout.batch, P()), self.layout.images
+        return self.layout.each(changed, *specs)(x, augment_key), model_key
 
     def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
         """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
@@ -131,7 +133,7 @@ class Step:
             return (gradients, rest) if lay.mesh is None else lay.joined(gradients, running, rest)
 
         specs = lay.specs(state.params)
-        on_all = lay.each(on_each, (specs, P(), P(), lay.batch, lay.batch, P()), (specs, P()))
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, lay.batch, P()), (specs, P()))
         return on_all(state.params, state.state, scale, x, y, model_key)
 
     def _updated(
@@ -161,7 +163,7 @@ class Step:
 
         Of a device's part of the batch, the mean loss is what that part adds to it.
         """
-        loss, parts = self._experiment.loss, self.layout.parts
+        loss, parts = self._experiment.loss, self.layout.parts * self.layout.copies
         output, state = self._output(params, state, x, key)
         losses = loss.per_example(output, y, self.ops)
         correct = (loss.predict(output) == y).sum(dtype=jnp.int32)
@@ -182,13 +184,13 @@ class Step:
                 lambda params: self._output(params, running, x, keys[0])[0], params
             )
             probe = loss.curvature_probe(lay.whole(output), keys[1]) / math.sqrt(count)
-            probe = lay.own_part(probe, len(x))
+            probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
             (projected,) = pullback(probe if scale is None else scale.up(probe))
             projected = projected if scale is None else scale.down(projected)
             return projected if lay.mesh is None else lay.added(projected)[0]
 
         specs = lay.specs(state.params)
-        on_all = lay.each(on_each, (specs, P(), P(), lay.batch, P(), P()), specs)
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, P(), P()), specs)
         projected = on_all(state.params, state.state, state.loss_scale, x, model_key, probe_key)
         return jax.tree.map(jnp.square, projected)
 

@@ -19,7 +19,7 @@ from jcnn.training import Step, keys
 from jcnn.training.mesh import layout_of
 
 LAYERS = [
-    {"type": "conv", "features": 4, "window": 3},
+    {"type": "conv", "features": 4, "window": 3, "padding": "SAME"},
     {"type": "batch_norm"},
     {"type": "relu_max_pool", "window": 2},
     {"type": "flatten"},

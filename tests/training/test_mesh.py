@@ -138,18 +138,40 @@ def test_two_axes_can_not_both_be_the_rest(tiny):
         tiny({"mesh": {"data": -1, "model": -1}})
 
 
-def test_dense_layers_are_split_over_two_devices(tmp_path):
-    """Columns, then rows; the clipping's norm is that of all of them."""
-    one = many_devices.losses(many_devices.experiment(), 3)
-    two = many_devices.losses(many_devices.experiment({"data": 1, "model": 2}), 3)
-    assert two == pytest.approx(one, abs=1e-5)
+@pytest.fixture(scope="module")
+def on_one_device():
+    return many_devices.losses(many_devices.experiment(), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", ["model", "space"])
+def test_dense_layers_and_images_are_split_over_two_devices(axis, on_one_device):
+    """Dense layers by columns, then rows; rows of images; the clipped norm is that of all."""
+    losses = many_devices.losses(many_devices.experiment({"data": 1, axis: 2}), 3)
+    assert losses == pytest.approx(on_one_device, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data.name": "digits"}, "the first layer needs whole images"),
+        (
+            {"layers": [{"type": "conv", "features": 2, "window": 4}, *many_devices.LAYERS[3:]]},
+            r"output of layer 'conv_1' \(conv\) is 5x5x2: expected a first axis that 2 divides",
+        ),
+    ],
+    ids=["flat", "rows"],
+)
+def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, tiny):
+    with pytest.raises(UserError, match=message):
+        layout_of(tiny({"mesh": {"data": 1, "space": 2}, **overrides}))
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 def test_losses_of_200_steps_are_the_same_on_any_mesh(dtype, tolerance):
-    meshes = [None, {"data": 2}, {"data": 8}, {"data": 4, "model": 2}]
+    meshes = [None, {"data": 2}, {"data": 8}, {"data": 4, "model": 2}, {"data": 2, "space": 2}]
     asked = json.dumps({"meshes": meshes, "steps": 200, "dtype": dtype})
     done = subprocess.run(
         [sys.executable, Path(many_devices.__file__), asked],
