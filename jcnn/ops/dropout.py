@@ -60,12 +60,13 @@ def dropout(
 def _dropout(statics: Statics, x: jax.Array, key: jax.Array) -> jax.Array:
     drop_rate, spec = statics
     split = [(k, name) for k, name in enumerate(spec) if name]
-    whole, start = list(x.shape), [0] * x.ndim
+    whole = list(x.shape)
     for k, name in split:
         whole[k] *= lax.axis_size(name)
-        start[k] = lax.axis_index(name) * x.shape[k]
     kept = jax.random.bernoulli(key, 1 - drop_rate, whole)
-    kept = lax.dynamic_slice(kept, start, x.shape) if split else kept
+    for k, name in split:
+        start = lax.axis_index(name) * x.shape[k]
+        kept = lax.dynamic_slice_in_dim(kept, start, x.shape[k], axis=k)
     return jnp.where(kept, x / (1 - drop_rate), 0)
 
 
