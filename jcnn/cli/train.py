@@ -101,7 +101,8 @@ def _train(
     if profile and processes.writes:
         progress = training.Profile(progress, out / "profile")
     try:
-        with training.Interruption(process.leaving(out)) as interruption:
+        leaving = process.leaving(out, silently=not processes.writes)
+        with training.Interruption(leaving) as interruption:
             how = {"progress": progress, "interruption": interruption, "processes": processes}
             summary = training.train(experiment, out, resume=resume, **how)
     except training.Interrupted as interrupted:

@@ -93,8 +93,9 @@ def train(
         stack.callback(progress.end)
         every = experiment.training.checkpoint_every_seconds
         saver = Saver(checkpoints, every, started, layout, processes)
-        trainer = Trainer(experiment, run, feed, measures, saver, progress, processes)
-        trainer.restore(changes)
+        told = saver, progress, processes
+        trainer = processes.everyone(partial(Trainer, experiment, run, feed, measures, *told))
+        processes.everyone(partial(trainer.restore, changes))
         trainer.start(weights, examples=train_count(opened))
         records = Records(
             experiment, run, feed, from_step=trainer.unmeasured, writes=processes.writes

@@ -107,7 +107,8 @@ class Cluster(Alone):
         self._client.key_value_set(key, json.dumps(value))
 
     def _get(self, key: str) -> Any:
-        return json.loads(self._client.blocking_key_value_get(key, self._patience * 1000))
+        # longer than the watch takes, which says what is wrong
+        return json.loads(self._client.blocking_key_value_get(key, 2 * self._patience * 1000))
 
     def _of_all(self, key: str, own: Any) -> list[Any]:
         """Give process 0 what each process has; the others get nothing."""

@@ -63,9 +63,10 @@ def losses(chosen: Experiment, steps: int, dtype: str = "float32") -> list[float
     chosen = chosen.model_copy(update={"training": training})
     layout, data = layout_of(chosen), chosen.data.load().train
     with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
-        step, wide = Step(chosen, layout=layout), np.dtype(dtype)
+        step = Step(chosen, layout=layout)
         weights = chosen.model.init(keys.init_key(0), chosen.input_shape)
-        weights = jax.tree.map(lambda a: np.asarray(a, wide), weights)
+        kept = np.float64 if dtype == "float64" else np.float32
+        weights = jax.tree.map(lambda a: np.asarray(a, kept), weights)
         state = layout.place(jax.tree.map(jnp.asarray, step.init(weights)))
         jitted: Any = layout.jit(step, None)
         found = []
@@ -73,7 +74,7 @@ def losses(chosen: Experiment, steps: int, dtype: str = "float32") -> list[float
             rows = (np.arange(32) + 32 * number) % len(data)
             part = layout.rows(32)
             x, y = (
-                layout.place_batch(a[rows][part], part, 32) for a in (data.x.astype(wide), data.y)
+                layout.place_batch(a[rows][part], part, 32) for a in (data.x.astype(kept), data.y)
             )
             state, totals = jitted(state, x, y, keys.step_key(0, np.int32(number)))
             found.append(float(totals.loss) / 32)

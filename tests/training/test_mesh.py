@@ -182,3 +182,64 @@ def test_losses_of_200_steps_are_the_same_on_any_mesh(dtype, tolerance):
     one, *others = json.loads(done.stdout)
     for other in others:
         assert np.abs(np.subtract(one, other)).max() < tolerance
+
+
+DIAGONAL = {"name": "diagonal_levenberg_marquardt", "learning_rate": 0.01}
+PLATEAU = {
+    "name": "adam",
+    "learning_rate": 0.01,
+    "after": [{"name": "reduce_on_plateau", "patience": 1, "accumulation_size": 2}],
+}
+FEATURES: dict[str, dict[str, object]] = {
+    "accumulation": {"training.accumulate_batches": 2},
+    "skipping": {"training.on_nonfinite": "skip"},
+    "curvature": {"optimizer": DIAGONAL},
+    "plateau": {"optimizer": PLATEAU},
+    "frozen": {"optimizer.rates": {"conv_1": 0.0, "batch_norm_1": 0.0}},
+    "class weights": {"loss.class_weights": [1.0, 2.0] * 5},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("feature", FEATURES)
+def test_what_training_can_do_it_can_do_on_a_mesh(feature):
+    meshes = (None, {"data": 2}, {"data": 1, "model": 2}, {"data": 1, "space": 2})
+    cases = [many_devices.experiment(mesh, **FEATURES[feature]) for mesh in meshes]
+    one, *others = (many_devices.losses(case, 6) for case in cases)
+    for other in others:
+        assert other == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_the_same_on_a_mesh_but_for_its_rounding(dtype):
+    overrides = {"training.precision": dtype}
+    one, two = (
+        many_devices.losses(many_devices.experiment(mesh, **overrides), 6, dtype)
+        for mesh in (None, {"data": 2})
+    )
+    assert two == pytest.approx(one, rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_local_statistics_are_each_devices_own_and_their_mean_is_kept():
+    def state_after(mesh, x):
+        layers = [{**many_devices.LAYERS[1], "statistics": "local"}, *many_devices.LAYERS[3:]]
+        experiment = many_devices.experiment(mesh, layers=layers, **{"training.augment": []})
+        layout = layout_of(experiment)
+        step = Step(experiment, layout=layout)
+        state = layout.place(step.init())
+        batch = (layout.place_batch(a, slice(0, 32), 32) for a in (x, np.zeros(32, np.int32)))
+        return layout.jit(step)(state, *batch, jax.random.key(0))[0].state["batch_norm_1"]
+
+    x = np.random.default_rng(0).normal(size=(32, 8, 8, 1)).astype(np.float32)
+    x[16:] += 5
+    found = state_after({"data": 2}, x)
+    within = np.mean([x[:16].var(), x[16:].var()])
+    np.testing.assert_allclose(found["variance"], 0.9 + 0.1 * within, rtol=1e-4)
+    np.testing.assert_allclose(found["mean"], 0.1 * x.mean(), rtol=1e-4)
+    whole = state_after(None, x)
+    np.testing.assert_allclose(whole["variance"], 0.9 + 0.1 * x.var(), rtol=1e-4)
