@@ -70,7 +70,7 @@ def train(
         raise UserError("--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`")
     experiment = load(config, overrides)
     say_allocator_note(verbose)
-    how = {"resume": resume, "profile": profile, "as_json": as_json}
+    how: dict[str, Any] = {"resume": resume, "profile": profile, "as_json": as_json}
     if distributed:
         joins = {"coordinator": coordinator, "processes": processes, "process_index": process_index}
         together.train(experiment, out, joins, _train, **how)

@@ -254,7 +254,8 @@ class StreamFeed:
         assert self._batches is not None
         before = perf_counter()
         batch = next(self._batches)
-        if underway.loss.is_ready():  # at some time while this was read: at most so long
+        ready: Any = underway.loss  # its methods beyond the type
+        if ready.is_ready():  # at some time while this was read: at most so long
             self._waited += perf_counter() - before
         return batch
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 from jcnn.layers import WHOLE, Shards
 
 AXES = ("data", "model", "space")
-F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Layout:
         """How many devices have the same examples, and the same loss."""
         return 1 if self.mesh is None else self.mesh.shape["space"]
 
-    def each(self, function: F, in_specs: Any, out_specs: Any) -> F:
+    def each(self, function: Function, in_specs: Any, out_specs: Any) -> Function:
         """Return ``function`` on each device's parts; on one device, itself."""
         if self.mesh is None:
             return function
-        return jax.shard_map(  # pyright: ignore[reportReturnType]
+        return jax.shard_map(
             function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
 
-    def jit(self, function: F, results: Any = None, **options: Any) -> Any:
+    def jit(self, function: Function, results: Any = None, **options: Any) -> Any:
         """Compile; ``results`` lie as their like do, see :meth:`shardings`."""
         if self.mesh is None or results is None:
             return jax.jit(function, **options)
@@ -78,9 +78,10 @@ class Layout:
 
     def shardings(self, tree: Any) -> Any:
         """Return the same as shardings on the mesh."""
-        assert self.mesh is not None
+        mesh = self.mesh
+        assert mesh is not None
         return jax.tree.map(
-            lambda spec: NamedSharding(self.mesh, spec),
+            lambda spec: NamedSharding(mesh, spec),
             self.specs(tree),
             is_leaf=lambda leaf: isinstance(leaf, P),
         )
@@ -122,7 +123,9 @@ class Layout:
 
     def shaped_batch(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Return the shapes of a batch of inputs of this shape, and of its labels."""
-        how = {} if self.mesh is None else {"sharding": NamedSharding(self.mesh, self.batch)}
+        how: dict[str, Any] = (
+            {} if self.mesh is None else {"sharding": NamedSharding(self.mesh, self.batch)}
+        )
         x = jax.ShapeDtypeStruct(shape, jnp.float32, **how)
         return x, jax.ShapeDtypeStruct(shape[:1], jnp.int32, **how)
 
@@ -133,7 +136,7 @@ class Layout:
         sharding = NamedSharding(self.mesh, self.batch)
         shape = (count, *x.shape[1:])
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: Any) -> np.ndarray:
             first, last, _ = index[0].indices(count)
             return x[first - rows.start : last - rows.start]
 

@@ -126,7 +126,7 @@ class Cluster(Alone):
         told = self._get(key)
         if "failed" in told:
             raise Elsewhere(told["failed"])
-        return tuple(told["value"]) if isinstance(own, tuple) else told["value"]
+        return told["value"]
 
     def any_signal(self, number: int | None) -> int | None:
         """See :meth:`Alone.any_signal`."""
