@@ -22,6 +22,11 @@ GROUPS = {
 }  # fmt: skip
 
 OTHERS = {
+    "spatial": (
+        "jcnn.ops.spatial",
+        "Images split in space",
+        "Operations on images of which each device holds a part.",
+    ),
     "proof": (
         "jcnn.proof",
         "Is a rule right?",

@@ -21,7 +21,7 @@ from jcnn.config.training import Training
 from jcnn.config.validation import explain
 from jcnn.data import AnyData
 from jcnn.errors import UserError, nearest
-from jcnn.fields import Shape, Table, check_images
+from jcnn.fields import Shape, Table, check_images, dims
 from jcnn.layers import AnyLayer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
@@ -78,7 +78,11 @@ class Experiment(Table):
 
     @model_validator(mode="after")
     def _check_fit(self) -> Experiment:
-        output = self.model.output_shape(self.input_shape)
+        try:
+            output = self.model.output_shape(self.input_shape)
+        except UserError as error:  # the layer may be right, and what the data give it small
+            given = f"an example of the data is {dims(self.input_shape)}"
+            raise UserError(f"{error}; {given}") from None
         self._check_last_layer()
         self.loss.check_output(output, self.class_count)
         self.loss.check_classes(self.class_count)

@@ -70,23 +70,25 @@ class GrainStream:
         dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=_stack).repeat()
         return self._read(dataset[start_step:])
 
-    def batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, *, mixed: bool = False) -> Iterator[Batch]:
         """Yield every image of a split once; see :class:`jcnn.data.base.StreamingDataset`.
 
         Worker processes are started once, and read the same split again and again.
         """
         images: FileList = getattr(self.lists, split)
-        dataset = _indices(images).map(_PrepareForTest(images, self.preparation.evaluation))
+        indices = _indices(images).seed(0).shuffle() if mixed else _indices(images)
+        dataset = indices.map(_PrepareForTest(images, self.preparation.evaluation))
         dataset = dataset.batch(batch_size, batch_fn=_stack)
         if not self.worker_count:
             yield from self._read(dataset)
             return
         # out of the dict while it is read: who stops halfway leaves none that stands there
-        reader = self._kept.pop((split, batch_size), None)
+        key = f"{split} mixed" if mixed else split, batch_size
+        reader = self._kept.pop(key, None)
         reader = reader or self._read(dataset.repeat())
         for _ in range(len(dataset)):
             yield next(reader)
-        self._kept[split, batch_size] = reader
+        self._kept[key] = reader
 
     def close(self) -> None:
         """End all worker processes, and free what they have read ahead."""

@@ -11,12 +11,15 @@ from jcnn.lowering.pools import (
     window_spread,
     window_sum,
 )
+from jcnn.lowering.sums import channel_sum
+from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
     "Choice",
     "Geometry",
     "Policy",
     "allow_winograd",
+    "channel_sum",
     "choose",
     "correlate",
     "forced",
@@ -24,8 +27,12 @@ __all__ = [
     "input_gradient",
     "kernel_gradient",
     "max_pool",
+    "maxima",
     "noted",
     "scatter",
+    "scatter_in",
+    "serves",
+    "traced_for",
     "window_spread",
     "window_sum",
 ]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
+from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import choose
 from jcnn.lowering.policy import note
 from jcnn.lowering.windows import resized
@@ -98,15 +98,24 @@ _MODULES = {
     "patches": patches,
     "transposed": transposed,
     "overlap_add": overlap_add,
+    "depthwise": depthwise,
     "direct": direct,
     "winograd": winograd,
 }
-_BASES = {"fold": patches, "fold_xla": xla, "fold_overlap_add": overlap_add}
+_BASES = {
+    "fold": patches,
+    "fold_xla": xla,
+    "fold_overlap_add": overlap_add,
+    "fold_winograd": winograd,
+}
 
 
 def _lowering(operation: str, name: str) -> Callable[..., jax.Array]:
     if name == "grouped":
         return partial(_grouped, operation)
     if name in _BASES:
-        return partial(getattr(fold, operation), base=getattr(_BASES[name], operation))
+        base = _BASES[name]
+        return partial(
+            getattr(fold, operation), base=getattr(base, operation), odd=base is winograd
+        )
     return getattr(_MODULES[name], operation)

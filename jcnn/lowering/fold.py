@@ -7,7 +7,8 @@ Along each axis let a block of b = t s input elements stand for t outputs at str
 
 is a correlation at stride 1 whose input channels are (r, c) and whose outputs are (q, d). Folding
 the last axis alone moves nothing in memory. The zeros in w' cost arithmetic where b does not divide
-the window.
+the window. Strides alone, t = 1, may end in a window of an odd number of blocks, as minimal
+filtering has them: 11x11 at stride 4 over 3 channels is 3x3 over 48.
 """
 
 from __future__ import annotations
@@ -27,21 +28,27 @@ from jcnn.lowering.windows import resized
 Correlation = Callable[[Geometry, jax.Array, jax.Array], jax.Array]
 
 
-def correlate(g: Geometry, x: jax.Array, w: jax.Array, base: Correlation) -> jax.Array:
+def correlate(
+    g: Geometry, x: jax.Array, w: jax.Array, base: Correlation, odd: bool = False
+) -> jax.Array:
     """The correlation, through ``base`` on folded arrays."""
-    f = Fold.of(g, x.shape[-1], w.shape[-1])
+    f = Fold.of(g, x.shape[-1], w.shape[-1], odd)
     return f.unfold_output(base(f.folded, f.fold_input(x), f.fold_kernel(w)))
 
 
-def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array, base: Correlation) -> jax.Array:
+def input_gradient(
+    g: Geometry, dy: jax.Array, w: jax.Array, base: Correlation, odd: bool = False
+) -> jax.Array:
     """Its adjoint in x: every fold's adjoint is the unfolding."""
-    f = Fold.of(g, w.shape[-2] * g.groups, w.shape[-1])
+    f = Fold.of(g, w.shape[-2] * g.groups, w.shape[-1], odd)
     return f.unfold_input(base(f.folded, f.fold_output(dy), f.fold_kernel(w)))
 
 
-def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array, base: Correlation) -> jax.Array:
+def kernel_gradient(
+    g: Geometry, x: jax.Array, dy: jax.Array, base: Correlation, odd: bool = False
+) -> jax.Array:
     """Its adjoint in w: the t copies of the kernel in w' are summed."""
-    f = Fold.of(g, x.shape[-1], dy.shape[-1])
+    f = Fold.of(g, x.shape[-1], dy.shape[-1], odd)
     return f.unfold_kernel(base(f.folded, f.fold_input(x), f.fold_output(dy)), x.shape[-1])
 
 
@@ -62,11 +69,17 @@ class Fold:
 
     plain: Geometry
     outputs: tuple[int, ...]
+    odd: bool = False
 
     @classmethod
-    def of(cls, g: Geometry, channels: int, features: int) -> Fold:
-        """The fold of a correlation between ``channels`` and ``features``."""
+    def of(cls, g: Geometry, channels: int, features: int, odd: bool = False) -> Fold:
+        """The fold of a correlation between ``channels`` and ``features``.
+
+        With ``odd`` that of the strides alone, whose window is an odd number of blocks.
+        """
         assert max(g.dilation) == g.groups == 1, g
+        if odd:
+            return cls(g, (1,) * g.rank, odd)
         return cls(g, outputs_a_block(g, channels, features))
 
     @property
@@ -83,10 +96,11 @@ class Fold:
     def folded(self) -> Geometry:
         """The correlation at stride 1 between folded arrays."""
         g = self.plain
-        window = tuple(
+        reach = (
             -(-((t - 1) * s + k) // (t * s))
             for t, s, k in zip(self.outputs, g.strides, g.window, strict=True)
         )
+        window = tuple(k | 1 if self.odd else k for k in reach)
         size = tuple(
             -(-m // t) + k - 1 for m, t, k in zip(g.output, self.outputs, window, strict=True)
         )

@@ -3,6 +3,8 @@ r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -11,6 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
+from jcnn.lowering import channel_sum
 from jcnn.ops.arguments import floating, naming, number, with_channels
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
@@ -82,11 +85,11 @@ def batch_norm(
 @rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[1:]), statics=1)
 def _batch_norm(epsilon: float, x: jax.Array, scale: jax.Array, offset: jax.Array) -> Outputs:
     """The statistics are those of the deviations from the pivot."""
-    deviation = widened(x) - _pivot(x)
-    mean = _mean(deviation)
-    centred = deviation - _channels(mean, x)
-    variance = _mean(jnp.square(centred))
+    pivot = _pivot(x)
+    mean = _sum(_deviation, x, pivot) / _count(x)
+    variance = _sum(_squared, x, pivot, _channels(mean, x)) / _count(x)
     factor = scale * lax.rsqrt(variance + epsilon)
+    centred = _centred(x, pivot, _channels(mean, x))
     y = centred * _channels(factor, x) + _channels(offset, x)
     return y.astype(x.dtype), mean, variance
 
@@ -104,10 +107,11 @@ def _(
     axes = tuple(range(x.ndim - 1))
     m = _count(x)
     rate = lax.rsqrt(variance + epsilon)
-    centred = widened(x) - _pivot(x) - _channels(mean, x)
+    at = _pivot(x), _channels(mean, x)
+    centred = _centred(x, *at)
     normalized = centred * _channels(rate, x)
     doffset = dy.sum(axis=axes)
-    dscale = (dy * normalized).sum(axis=axes)
+    dscale = rate * _sum(_against, dy, x, *at)
     through_mean = _channels(doffset, x) + normalized * _channels(dscale, x)
     dx = _channels(scale * rate, x) * (dy - through_mean / m)
     through_statistics = (_channels(dmean, x) + 2 * centred * _channels(dvariance, x)) / m
@@ -125,16 +129,16 @@ def _batch_norm_across(
     """The devices' own statistics joined, one collective: last, the mean from this one's pivot."""
     epsilon, axis_name = statics
     pivot = _pivot(x)
-    deviation = widened(x) - pivot
-    mean = _mean(deviation)
-    own = pivot.reshape(mean.shape), mean, _mean(jnp.square(deviation - _channels(mean, x)))
+    mean = _sum(_deviation, x, pivot) / _count(x)
+    variance = _sum(_squared, x, pivot, _channels(mean, x)) / _count(x)
+    own = pivot.reshape(mean.shape), mean, variance
     pivots, means, variances = lax.all_gather(jnp.stack(own), axis_name, axis=1)
     # from the first one's pivot on, so that all devices get the same bits
     means = (pivots - pivots[0]) + means
     mean = means.mean(axis=0)
     variance = (variances + jnp.square(means - mean)).mean(axis=0)
     shifted = mean + (pivots[0] - own[0])
-    centred = deviation - _channels(shifted, x)
+    centred = _centred(x, pivot, _channels(shifted, x))
     factor = scale * lax.rsqrt(variance + epsilon)
     y = centred * _channels(factor, x) + _channels(offset, x)
     return y.astype(x.dtype), pivots[0] + mean, variance, shifted
@@ -153,9 +157,10 @@ def _(
     dy, dmean, dvariance, _ = map(widened, cotangents)
     axes = tuple(range(x.ndim - 1))
     rate = lax.rsqrt(variance + epsilon)
-    centred = widened(x) - _pivot(x) - _channels(shifted, x)
+    at = _pivot(x), _channels(shifted, x)
+    centred = _centred(x, *at)
     normalized = centred * _channels(rate, x)
-    doffset, dscale = dy.sum(axis=axes), (dy * normalized).sum(axis=axes)
+    doffset, dscale = dy.sum(axis=axes), rate * _sum(_against, dy, x, *at)
     sums = lax.psum(jnp.stack([doffset, dscale, dmean, dvariance]), axis_name)
     of_offset, of_scale, of_mean, of_variance = (_channels(each, x) for each in sums)
     m = _count(x) * lax.axis_size(axis_name)
@@ -176,9 +181,25 @@ def _pivot(x: jax.Array) -> jax.Array:
     return widened(first)
 
 
-def _mean(a: jax.Array) -> jax.Array:
-    """The mean of each channel; of nothing, 0."""
-    return a.sum(axis=tuple(range(a.ndim - 1))) / _count(a)
+def _sum(terms: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """The sum of each channel."""
+    return on_mesh(partial(channel_sum, terms), *arrays, spec=(axis(arrays[0], -1),))
+
+
+def _deviation(x: jax.Array, pivot: jax.Array) -> jax.Array:
+    return widened(x) - pivot
+
+
+def _centred(x: jax.Array, pivot: jax.Array, mean: jax.Array) -> jax.Array:
+    return _deviation(x, pivot) - mean
+
+
+def _squared(x: jax.Array, pivot: jax.Array, mean: jax.Array) -> jax.Array:
+    return lax.square(_centred(x, pivot, mean))
+
+
+def _against(dy: jax.Array, x: jax.Array, pivot: jax.Array, mean: jax.Array) -> jax.Array:
+    return dy * _centred(x, pivot, mean)
 
 
 def _count(a: jax.Array) -> int:

@@ -72,14 +72,18 @@ def lower(
     mesh: AbstractMesh,
     split: Split,
     run: Callable[..., jax.Array],
+    like: Callable[..., jax.Array],
     label: str,
     *values: Any,
 ) -> Any:
     """Lower ``run(statics, *arrays)`` to what the compiler asks for on each device's part.
 
-    ``label`` tells it from every other rule, on any machine.
+    ``like`` has a result of the same type, and is never run; ``label`` tells the rule from every
+    other, on any machine.
     """
-    within = copy_context()  # what is asked of the lowerings, and who listens
+    # The compiler asks from a thread of its own, which knows neither what is asked of the
+    # lowerings nor that numbers may have 64 bits.
+    within, x64 = copy_context(), jax.config.read("jax_enable_x64")
 
     def partition(mesh: Mesh, arrays: Any, result: Any) -> Any:
         shared = _shared(split, mesh, arrays, result)
@@ -87,8 +91,9 @@ def lower(
         over = tuple(axis for f in split.summed for axis in shared.get(f, ()))
 
         def part(*arrays: jax.Array) -> jax.Array:
-            y = within.copy().run(run, split.statics(counts), *arrays)
-            return lax.psum(y, over) if over else y
+            with jax.enable_x64(x64):
+                y = within.copy().run(run, split.statics(counts), *arrays)
+                return lax.psum(y, over) if over else y
 
         *sources, target = (
             NamedSharding(mesh, PartitionSpec(*(shared.get(_first(axis)) for axis in axes)))
@@ -96,7 +101,7 @@ def lower(
         )
         return mesh, part, target, tuple(sources)
 
-    whole = custom_partitioning(lambda *arrays: run(split.statics({}), *arrays))
+    whole = custom_partitioning(lambda *arrays: like(*split.statics({}), *arrays))
     whole.def_partition(partition, sharding_rule=_rule(split), **_kinds(split))
 
     def call(*arrays: jax.Array) -> jax.Array:

@@ -77,7 +77,7 @@ class Vmapped:
         types = (*context.avals_in, *context.avals_out)
         split = self._splits(*statics, *(a.shape for a in types))
         label = repr((self._primitive.name, statics, policy))
-        return partition.lower(context, mesh, split, run_part, label, *values)
+        return partition.lower(context, mesh, split, run_part, self._like, label, *values)
 
     def _type(self, *types: Any, statics: Statics, policy: Policy) -> Any:
         (result,) = jax.make_jaxpr(partial(self._like, *statics))(*types).out_avals

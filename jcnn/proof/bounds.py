@@ -28,6 +28,7 @@ magnitudes of an element's own k products.
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -45,7 +46,8 @@ def winograd_bound(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) ->
     Args:
         operation: "correlate" of x and w, "input_gradient" of dy and w, "kernel_gradient" of x and
             dy, as in :mod:`jcnn.lowering`.
-        g: The correlation's geometry: stride and dilation 1, an odd window.
+        g: The correlation's geometry: dilation 1, an odd window, or strides that are folded into
+            channels first.
         a: The first array.
         b: The second.
 
@@ -59,6 +61,8 @@ def winograd_bound(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) ->
     """
     if any(map(any, g.excess)):
         return _beyond_reach(operation, g, a, b)
+    if max(g.strides) > 1:
+        return _folded(operation, g, a, b)
     if g.groups > 1:
         one = Geometry(g.size, g.window, g.strides, g.padding, g.dilation)
         pairs = zip(*(np.split(array, g.groups, -1) for array in (a, b)), strict=True)
@@ -82,6 +86,46 @@ def _beyond_reach(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) -> 
         return bound
     inner = (slice(lo, lo + n) for (lo, _), n in zip(g.excess, g.size, strict=True))
     return bound[(slice(None), *inner)]
+
+
+def _folded(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """That of blocks of one stride each as channels: elements change places, none is rounded."""
+    window = [-(-k // s) | 1 for k, s in zip(g.window, g.strides, strict=True)]
+    size = [m + k - 1 for m, k in zip(g.output, window, strict=True)]
+    one = (1,) * g.rank
+    folded = Geometry(tuple(size), tuple(window), one, ((0, 0),) * g.rank, one)
+    image = partial(_in_blocks, g, 1, size, [lo for lo, _ in g.padding])
+    kernel = partial(_in_blocks, g, 0, window, [0] * g.rank)
+    if operation == "correlate":
+        return winograd_bound(operation, folded, image(a), kernel(b))
+    if operation == "input_gradient":
+        shape, fold = (len(a), *g.size, b.shape[-2]), image
+        bound = winograd_bound(operation, folded, a, kernel(b))
+    else:
+        shape, fold = (*g.window, a.shape[-1], b.shape[-1]), kernel
+        bound = winograd_bound(operation, folded, image(a), b)
+    places = fold(np.arange(1, prod(shape) + 1).reshape(shape))
+    unfolded = np.zeros(prod(shape) + 1)
+    unfolded[places] = bound
+    return unfolded[1:].reshape(shape)
+
+
+def _in_blocks(
+    g: Geometry, first: int, count: list[int], before: list[int], a: np.ndarray
+) -> np.ndarray:
+    """The axes from ``first`` on, zeros around them, as so many blocks of a stride: (*count, C)."""
+    whole = [m * s for m, s in zip(count, g.strides, strict=True)]
+    behind = a.shape[first + g.rank :]
+    kept = [slice(None, n - lo) for n, lo in zip(whole, before, strict=True)]
+    a = a[(slice(None),) * first + tuple(kept)]
+    edges = zip(before, whole, a.shape[first:], strict=False)
+    pads = [(lo, n - lo - size) for lo, n, size in edges]
+    a = np.pad(a, [(0, 0)] * first + pads + [(0, 0)] * len(behind))
+    pairs = (n for pair in zip(count, g.strides, strict=True) for n in pair)
+    a = a.reshape(*a.shape[:first], *pairs, *behind)
+    blocks, within = (range(first + i, first + 2 * g.rank, 2) for i in (0, 1))
+    a = a.transpose(*range(first), *blocks, *within, *range(first + 2 * g.rank, a.ndim))
+    return a.reshape(*a.shape[:first], *count, prod(g.strides) * behind[0], *behind[1:])
 
 
 def _correlate(g: Geometry, x: np.ndarray, w: np.ndarray) -> np.ndarray:

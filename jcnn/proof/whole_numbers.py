@@ -23,7 +23,8 @@ REPRESENTABLE = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64"
 # Of few numbers selections tie often, and what minimal filtering rounds stays far below one half.
 FEW = 3
 NEAREST = 0.499
-
+# The lowerings that round whole numbers: minimal filtering.
+FILTERING = ("winograd", "fold_winograd")
 
 # The member of the triple that gives y, dx and dw.
 _TRIPLE = {
@@ -150,7 +151,7 @@ class Problem:
     ) -> np.ndarray | None:
         """Bound what minimal filtering rounds of a tensor; None where it had no part in it."""
         wanted = self._correlation(tensor)
-        met = [g for op, g, name in notes if (op, name) == (wanted, "winograd")]
+        met = [g for op, g, name in notes if op == wanted and name in FILTERING]
         if not met:
             return None
         x, w, v = arrays[0], arrays[1], arrays[len(self.names) :]
@@ -209,7 +210,7 @@ def _filters(function: Callable[..., jax.Array], shapes: Any, dtype: str) -> boo
 
     with noted() as notes:
         jax.jit(pulled).lower(*(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes))
-    return any(name == "winograd" for _, _, name in notes)
+    return any(name in FILTERING for _, _, name in notes)
 
 
 def _floating(dtype: str) -> bool:

@@ -13,6 +13,7 @@ from jcnn.runs.run import Run
 CHANGEABLE = (
     "training.epochs",
     "training.evaluate_every_epochs",
+    "training.evaluate_max_seconds",
     "training.steps_per_dispatch",
     "training.checkpoint_every_seconds",
     "training.keep_best",

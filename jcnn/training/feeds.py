@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from time import perf_counter
 from types import ModuleType
@@ -19,6 +19,7 @@ from jcnn.data import Batch, Split, StreamingDataset
 from jcnn.errors import UserError
 from jcnn.training import keys
 from jcnn.training.layout import SINGLE, Layout, P
+from jcnn.training.sharing import Program, Shared
 from jcnn.training.state import Totals, TrainState
 from jcnn.training.step import Step, all_finite, checkpointed
 
@@ -105,6 +106,7 @@ class DeviceFeed:
         experiment: Experiment,
         train: Split,
         ops: ModuleType = explicit_ops,
+        shared: Shared | None = None,
         layout: Layout = SINGLE,
     ) -> None:
         """Put the examples on the device."""
@@ -112,14 +114,25 @@ class DeviceFeed:
         self._experiment, self._train = experiment, train
         self._seed, self._batch_size = experiment.seed, experiment.training.batch_size
         self._x, self._y = map(_on_device, layout.place((train.x, train.y)))
-        self._jitted = self._program = _compiled(_make_loop(experiment, self.step), self.step)
+        options = {"donate_argnums": 0, **_results(self.step)}
+        self._jitted = (shared or Shared()).program(
+            "steps", experiment, lambda: _make_loop(experiment, self.step), **options
+        )
+        self._program = self._jitted.call
         self._order: tuple[int, Array] | None = None
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile the loop over the steps."""
-        arguments = (self._x, self._y, self._shuffled(0), np.int32(0), np.int32(0))
+        arguments = (
+            np.uint32(self._seed),
+            self._x,
+            self._y,
+            self._shuffled(0),
+            np.int32(0),
+            np.int32(0),
+        )
         carried = self.step.layout.shaped((state, totals))
-        self._program = self._jitted.lower(*carried, *arguments).compile()
+        self._program = self._jitted.compile(*carried, *arguments)
 
     def sample(self, count: int) -> Array:
         """Return the first examples."""
@@ -136,15 +149,16 @@ class DeviceFeed:
         """Dispatch ``count`` steps as one program."""
         epoch, first = divmod(step, self.step.steps_per_epoch)
         bounds = np.int32(first), np.int32(first + count)
+        examples = self._x, self._y, self._shuffled(epoch)
         state, totals = self.step.layout.place((state, totals))
-        return self._program(state, totals, self._x, self._y, self._shuffled(epoch), *bounds)
+        return self._program(state, totals, np.uint32(self._seed), *examples, *bounds)
 
     def guarded(self) -> Feed:
         """Take the same examples from the device."""
         other = copy(self)
         other.step = _guarded(self.step, self._experiment)
-        loop = _make_loop(self._experiment, other.step)
-        other._jitted = other._program = _compiled(loop, other.step, donate=False)
+        other._jitted = Program(_make_loop(self._experiment, other.step), **_results(other.step))
+        other._program = other._jitted.call
         return other
 
     def waiting(self) -> None:
@@ -158,12 +172,12 @@ class DeviceFeed:
 
 
 def _make_loop(experiment: Experiment, step: Step):
-    batch_size, seed = experiment.training.batch_size, experiment.seed
+    batch_size = experiment.training.batch_size
     allowed = _allowed(experiment) if step.guarded else np.iinfo(np.int32).max
     batch = step.layout.batch
     take = step.layout.each(_taken, (batch, P(), P()), (batch, batch))
 
-    def loop(state, totals, x, y, order, first, last):
+    def loop(state, totals, seed, x, y, order, first, last):
         def goes_on(carried):
             index, (_, totals) = carried
             return (index < last) & (totals.skipped <= allowed)
@@ -185,10 +199,9 @@ def _on_device(a: Array | np.ndarray) -> Array:
     return jnp.asarray(a) if isinstance(a, np.ndarray) else a
 
 
-def _compiled(function: Callable[..., Any], step: Step, *, donate: bool = True) -> Any:
-    options = {"donate_argnums": 0} if donate else {}
+def _results(step: Step) -> dict[str, Any]:
     like = checkpointed(step)
-    return step.layout.jit(function, (like["state"], like["totals"]), **options)
+    return step.layout.results((like["state"], like["totals"]))
 
 
 def _taken(rows: Array, x: Array, y: Array) -> tuple[Array, Array]:
@@ -203,6 +216,7 @@ class StreamFeed:
         experiment: Experiment,
         stream: StreamingDataset,
         ops: ModuleType = explicit_ops,
+        shared: Shared | None = None,
         layout: Layout = SINGLE,
     ) -> None:
         """Read nothing yet."""
@@ -213,13 +227,17 @@ class StreamFeed:
         self._stream = stream
         self._batches: Iterator[Batch] | None = None
         self._waited, self._asked = 0.0, perf_counter()
-        self._jitted = self._program = _compiled(_make_single(experiment, self.step), self.step)
+        options = {"donate_argnums": 0, **_results(self.step)}
+        self._jitted = (shared or Shared()).program(
+            "step", experiment, lambda: _make_single(experiment, self.step), **options
+        )
+        self._program = self._jitted.call
 
     def compile(self, state: TrainState, totals: Totals) -> None:
         """Compile one step."""
         x, y = self.step.layout.shaped_batch(self._shape)
         carried = self.step.layout.shaped((state, totals))
-        self._program = self._jitted.lower(*carried, x, y).compile()
+        self._program = self._jitted.compile(*carried, np.uint32(self._seed), x, y)
 
     def sample(self, count: int) -> Array:
         """Return the first batch, or its beginning."""
@@ -246,7 +264,7 @@ class StreamFeed:
         for _ in range(count):
             arrays = self._read_next(totals)
             x, y = (layout.place_batch(a, rows, self._batch_size) for a in arrays)
-            state, totals = self._program(state, totals, x, y)
+            state, totals = self._program(state, totals, np.uint32(self._seed), x, y)
         return state, totals
 
     def _read_next(self, underway: Totals) -> Batch:
@@ -271,15 +289,16 @@ class StreamFeed:
         other = copy(self)
         other.step, other._batches = _guarded(self.step, self._experiment), None
         single = _make_single(self._experiment, other.step)
-        other._jitted = other._program = _compiled(single, other.step, donate=False)
+        other._jitted = Program(single, **_results(other.step))
+        other._program = other._jitted.call
         return other
 
 
 def _make_single(experiment: Experiment, step: Step):
     allowed = _allowed(experiment)
 
-    def single(state, totals, x, y):
-        after, batch_totals = step(state, x, y, keys.step_key(experiment.seed, state.step))
+    def single(state, totals, seed, x, y):
+        after, batch_totals = step(state, x, y, keys.step_key(seed, state.step))
         if not step.guarded:
             return after, _looked_at(step, after, totals.plus(batch_totals))
         return jax.tree.map(

@@ -68,9 +68,12 @@ class Layout:
 
     def jit(self, function: Function, results: Any = None, **options: Any) -> Any:
         """Compile; ``results`` lie as their like do, see :meth:`shardings`."""
-        if self.mesh is None or results is None:
-            return jax.jit(function, **options)
-        return jax.jit(function, out_shardings=self.shardings(results), **options)
+        placed = {} if results is None else self.results(results)
+        return jax.jit(function, **placed, **options)
+
+    def results(self, like: Any) -> dict[str, Any]:
+        """Return the option of ``jax.jit`` that says where results go."""
+        return {} if self.mesh is None else {"out_shardings": self.shardings(like)}
 
     def specs(self, tree: Any) -> Any:
         """Return how each array of a tree is sharded that has parameters, or their like, in it."""

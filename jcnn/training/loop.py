@@ -34,6 +34,7 @@ from jcnn.training.processes import ALONE, Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
 from jcnn.training.saving import Saver
+from jcnn.training.sharing import Shared
 from jcnn.training.state import Weights
 from jcnn.training.summary import Summary
 from jcnn.training.trainer import Trainer
@@ -52,6 +53,7 @@ def train(
     progress: Progress | None = None,
     ops: ModuleType = explicit_ops,
     interruption: Interruption | None = None,
+    shared: Shared | None = None,
     processes: Alone = ALONE,
 ) -> Summary:
     """Train an experiment, write the run's folder, and return what ``summary.json`` holds.
@@ -66,6 +68,7 @@ def train(
         progress: Told what happens.
         ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` to train through ``jax.grad`` alone.
         interruption: One that the caller has entered; else one is, while steps are taken.
+        shared: Data and programs of trainings that differ in their seeds, if there are others.
         processes: Those that train together, each of which calls this; only the first one writes.
 
     Raises:
@@ -76,12 +79,14 @@ def train(
     """
     started, experiment = perf_counter(), experiment.resolved()
     run = (Run if processes.writes else WatchedRun)(Path(out))
+    shared = shared or Shared()
     with ExitStack() as stack:
         begin = partial(_begin, run, experiment, stack, processes.writes, resume=resume)
         layout, changes, weights = processes.everyone(begin)
-        opened = processes.everyone(partial(open_data, experiment))
+        opened = processes.everyone(partial(shared.opened, experiment, open_data))
         stack.callback(close_data, opened)
-        feed, measures = processes.everyone(partial(prepare, experiment, ops, opened, layout))
+        prepared = partial(prepare, experiment, ops, opened, shared, layout)
+        feed, measures = processes.everyone(prepared)
         found = identity(opened)
         processes.check_same({"the data's fingerprint": found["fingerprint"]})
         processes.everyone(
@@ -93,7 +98,7 @@ def train(
         stack.callback(progress.end)
         every = experiment.training.checkpoint_every_seconds
         saver = Saver(checkpoints, every, started, layout, processes)
-        told = saver, progress, processes
+        told = saver, progress, processes, shared
         trainer = processes.everyone(partial(Trainer, experiment, run, feed, measures, *told))
         processes.everyone(partial(trainer.restore, changes))
         trainer.start(weights, examples=train_count(opened))
@@ -156,6 +161,7 @@ def prepare(
     experiment: Experiment,
     ops: ModuleType = explicit_ops,
     opened: Dataset | StreamingDataset | None = None,
+    shared: Shared | None = None,
     layout: Layout | None = None,
 ) -> tuple[Feed, dict[str, Evaluation]]:
     """Build, without compiling it, what trains and what measures each split.
@@ -164,10 +170,11 @@ def prepare(
         experiment: What is to be trained.
         ops: See :func:`train`.
         opened: Its data; opened here where not given.
+        shared: See :func:`train`.
         layout: On which devices; those that its mesh says where not given.
     """
     opened, layout = opened or open_data(experiment), layout or layout_of(experiment)
-    measures = evaluations(experiment, opened, ops, layout)
+    measures = evaluations(experiment, opened, ops, shared, layout)
     if isinstance(opened, Dataset):
-        return DeviceFeed(experiment, opened.train, ops, layout), measures
-    return StreamFeed(experiment, opened, ops, layout), measures
+        return DeviceFeed(experiment, opened.train, ops, shared, layout), measures
+    return StreamFeed(experiment, opened, ops, shared, layout), measures

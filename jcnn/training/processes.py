@@ -45,6 +45,10 @@ class Alone:
         """Return what process 0 gave."""
         return own
 
+    def clock(self) -> float:
+        """Return the seconds of process 0's clock."""
+        return self.agree(time.perf_counter())
+
     def any_signal(self, number: int | None) -> int | None:
         """Return the signal that one of the processes has got."""
         return number

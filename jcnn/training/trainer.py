@@ -13,17 +13,17 @@ from jcnn.errors import UserError
 from jcnn.runs.resumption import Changes
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
-from jcnn.training.evaluation import Evaluation
+from jcnn.training.evaluation import Evaluation, all_metrics
 from jcnn.training.failure import TEST_LOSS, NonFiniteError, keep_failure
 from jcnn.training.feeds import Feed, StreamFeed
 from jcnn.training.interruption import Interrupted, Interruption
-from jcnn.training.metrics import classification_metrics
 from jcnn.training.pacing import Pacer
 from jcnn.training.processes import Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
 from jcnn.training.remarks import remarks
 from jcnn.training.saving import Saver, Stand
+from jcnn.training.sharing import Shared, drawn_weights
 from jcnn.training.state import Totals, Weights
 from jcnn.training.step import checkpointed
 from jcnn.training.stopping import Judge, keeps_best
@@ -43,8 +43,10 @@ class Trainer:
         saver: Saver,
         progress: Progress,
         processes: Alone,
+        shared: Shared,
     ) -> None:
         """Stand at the start."""
+        self._shared = shared
         self._experiment, self._run = experiment, run
         self._feed, self._evaluations = feed, evaluations
         self._progress, self._processes = progress, processes
@@ -112,9 +114,11 @@ class Trainer:
     def _first(self, weights: Weights | None) -> Stand:
         weights = weights or initial_weights(self._experiment)
         weights = weights or calibrated(self._experiment, self._feed)
-        layout, like = self._feed.step.layout, checkpointed(self._feed.step)
-        init = layout.jit(self._feed.step.init, like["state"])
-        return Stand(0, init(layout.on_host(weights)), Totals.zero())
+        weights = weights or drawn_weights(self._experiment, self._shared)
+        layout, init = self._feed.step.layout, self._feed.step.init
+        placed = layout.results(checkpointed(self._feed.step)["state"])
+        begin = self._shared.program("begin", self._experiment, lambda: init, **placed)
+        return Stand(0, begin.call(layout.on_host(weights)), Totals.zero())
 
     @property
     def _at(self) -> Stand:
@@ -251,13 +255,10 @@ class Trainer:
             self._saver.save(self._stand)
 
     def _measure(self, split: str) -> dict[str, Any]:
-        evaluation, names = self._evaluations[split], self._experiment.training.metrics
-        means: dict[str, Any] = dict(evaluation(self._at.state))
-        if names:
-            classes = self._experiment.data.class_names
-            outputs = evaluation.outputs(self._at.state)
-            means |= classification_metrics(*outputs, classes, names)
-        return means
+        is_last = self._at.step == self._steps or self._stopped
+        limit = None if is_last else self._experiment.training.evaluate_max_seconds
+        how = limit or math.inf, self._processes.clock
+        return all_metrics(self._evaluations[split], self._experiment, self._at.state, *how)
 
     def _judged(self, at: Stand, rows: list[dict[str, Any]]) -> Stand:
         """Return where the run stands after an evaluation; see whether training is to end."""

@@ -174,6 +174,7 @@ def test_mistake_in_an_override_names_the_key_and_what_was_expected(config, key,
         ("window = [3, 3]", "", "layers.0.window: this key is missing"),
         ('type = "flatten"', "", "layers.2.type: this key is missing"),
         ("window = [3, 3]", "window = 9", "layer 1 'conv_1' (conv): window 9x9 is larger than its"),
+        ("window = [3, 3]", "window = 9", "; an example of the data is 8x8x1"),
         (
             "features = 10",
             "features = 12",

@@ -28,6 +28,8 @@ from tests.mutation.checks import (
 )
 from tests.mutation.reloading import replaced
 from tests.mutation.table import Mutant, files
+from tests.ops.split_images import CASES as SPLIT
+from tests.ops.split_images import halos_exchanged, split_correctly
 from tests.proof.problems import FORCED, call
 
 POOLS = {
@@ -64,7 +66,8 @@ PROBLEMS = {
 }
 # What a file is asked that is no lowering, or no operation, of its own.
 LOWERINGS = {
-    "fold": ("fold", "fold_xla", "fold_overlap_add"),
+    "fold": ("fold", "fold_xla", "fold_overlap_add", "fold_winograd"),
+    "sums": ("direct",),
     "overlap_add": ("overlap_add", "fold_overlap_add"),
     "patches": ("patches", "fold"),
     "xla": ("xla", "fold_xla", "transposed"),
@@ -146,6 +149,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
                 yield Check(f"{problem} in {lowering}", answer)
     if name == "fold":
         yield from _folds()
+    if name == "sums":
+        yield from _cases(("batch_norm",))
     if name in ("axes", "geometry", "windows"):
         yield from _pools()
     if name in ("precision", "correlations"):
@@ -198,6 +203,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     ops = RULES.get(name, own)
     if name in ("folds", "vmapped"):
         yield from _under_vmap()
+    if name in ("halo", "spatial", "devices"):
+        yield from _on_several_devices()
     # of "max_pool" and "relu_max_pool" the longer name is meant
     named = sorted((op for op in ops if op in function), key=len, reverse=True)
     yield from _cases(tuple(dict.fromkeys((*named, *ops))))
@@ -210,6 +217,14 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
             yield Check(f"{op} of large numbers", answer)
     if name == "classification":
         yield Check("masked classes", masked_classes)
+
+
+def _on_several_devices() -> Iterator[Check]:
+    for circular in (False, True):
+        answer = partial(halos_exchanged, circular=circular)
+        yield Check(f"halo exchange, circular={circular}", answer)
+    for name in SPLIT:
+        yield Check(f"{name}, split in space", partial(split_correctly, name=name))
 
 
 def _module(op: str) -> str:

@@ -22,6 +22,10 @@ SCALED = "scaled by 1.01"
 LEFT_OUT = {
     "ops/arguments.py": "checks and their messages",
     "ops/mesh.py": "where arrays are placed on devices",
+    "ops/partition.py": "which device computes what",
+    "ops/splits.py": "which device computes what",
+    "ops/halo.py: halo_exchange": "checks and their messages",
+    "ops/spatial.py: _check": "checks and their messages",
     "lowering/choice.py": "which lowering runs, and each is right",
     "lowering/policy.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jcnn import ops, reference
 from tests.cases import CASES as ALL_CASES
 from tests.cases import representative
+from tests.ops.meshes import collectives, mesh_of
 from tests.ops.pullbacks import assert_close, cotangents, differentiable, pullback
 from tests.selection import slow_unless
 from tests.tolerances import tolerance
@@ -154,11 +155,6 @@ WHOLE_BATCH = ("batch_norm", "dropout")
 SPLIT = sorted(set(CASES) - set(WHOLE_BATCH))
 
 
-def mesh_of_two(kind=AxisType.Auto):
-    assert len(jax.devices("cpu")) >= 2, "tests/conftest.py asks for two devices"
-    return jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices("cpu")[:2])
-
-
 class TwoParts:
     """A batch of two parts, to be split over the devices; what is no batch is shared."""
 
@@ -187,7 +183,7 @@ def test_shard_map_sums_the_gradients_of_what_is_shared(op):
     """Where ``shard_map`` tracks what varies, it adds the sum over the devices by itself."""
     two = TwoParts(op)
     sharded = jax.shard_map(
-        two.pulled, mesh=mesh_of_two(), in_specs=two.in_specs, out_specs=two.out_specs
+        two.pulled, mesh=mesh_of(data=2), in_specs=two.in_specs, out_specs=two.out_specs
     )
     assert_close(jax.jit(sharded)(two.dy, *two.args), two.expected, **EXACT)
 
@@ -202,7 +198,7 @@ def test_shard_map_with_an_explicit_sum(op):
 
     sharded = jax.shard_map(
         summed,
-        mesh=mesh_of_two(),
+        mesh=mesh_of(data=2),
         in_specs=two.in_specs,
         out_specs=two.out_specs,
         check_vma=False,
@@ -210,26 +206,36 @@ def test_shard_map_with_an_explicit_sum(op):
     assert_close(jax.jit(sharded)(two.dy, *two.args), two.expected, **EXACT)
 
 
+ON_MESHES = ("convolve", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
+             "softmax_cross_entropy", "convolve_transpose")  # fmt: skip
+STEPS = ("signum", "unit_step")
+
+
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
-@pytest.mark.parametrize(
-    "op",
-    ["convolve", "convolve_transpose", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
-     "softmax_cross_entropy"],
-)  # fmt: skip
+@pytest.mark.parametrize("op", slow_unless(ON_MESHES.__contains__, SPLIT))
 def test_jit_of_sharded_arrays(op, kind):
-    """Each gradient lies where its argument does."""
-    two, mesh = TwoParts(op), mesh_of_two(kind)
+    """Each gradient lies where its argument does; what is shared has its gradient summed, once."""
+    two, mesh = TwoParts(op), mesh_of(kind, data=2)
     places = [NamedSharding(mesh, spec) for spec in two.in_specs]
     dy, *args = map(jax.device_put, (two.dy, *two.args), places)
-    found = jax.jit(two.pulled)(dy, *args)
+    program = jax.jit(two.pulled).lower(dy, *args).compile()
+    found = program(dy, *args)
     assert_close(found, two.expected, **EXACT)
+    shared = 0
     for gradient, spec in zip(found[1], two.out_specs[1], strict=True):
-        assert gradient.sharding.is_equivalent_to(NamedSharding(mesh, spec), gradient.ndim)
+        # Zeros are nobody's.
+        place = gradient.sharding
+        assert place.is_equivalent_to(NamedSharding(mesh, spec), gradient.ndim) or op in STEPS
+        shared += gradient.size if spec == P() else 0
+    sent = collectives(program)
+    assert {kind for kind, _ in sent} <= {"all-reduce"}
+    # Two sums are all that the four gradients are made of.
+    assert sum(count for _, count in sent) == shared // (2 if op == "batch_norm_inference" else 1)
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 def test_batch_norm_of_a_sharded_batch_is_that_of_the_whole(kind):
-    e, mesh = examples("batch_norm"), mesh_of_two(kind)
+    e, mesh = examples("batch_norm"), mesh_of(kind, data=2)
     rows, whole = (NamedSharding(mesh, spec) for spec in (P("data"), P()))
     args = jax.device_put(e.args, [rows, whole, whole])
     dy = jax.device_put(e.dy, (rows, whole, whole))

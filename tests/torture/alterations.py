@@ -125,5 +125,6 @@ def names_a_key(sentence: str, case: Altered) -> bool:
     if not case.keys:
         return True
     parts = {str(part) for key in case.keys for part in key if not isinstance(part, int)}
-    layers = {"layer ", "layers", "the model's output"} if "layers" in parts else set()
-    return any(part in sentence for part in parts | layers)
+    parts |= {"layer ", "the model's output"} if "layers" in parts else set()
+    parts |= {"an example of the data is"} if "data" in parts else set()
+    return any(part in sentence for part in parts)

@@ -1,0 +1,174 @@
+"""Images on one device, and split in space over several: the cases, and whole numbers for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from tests.ops.meshes import mesh_of
+
+SIZE = (16, 8)
+
+
+def whole_numbers(*shape, seed=0):
+    return np.random.default_rng(seed).integers(-3, 4, shape).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation on (2, *size, C) images; those of a window have a kernel (*window, C, 4)."""
+
+    op: str
+    kernel: tuple[int, ...] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    size: tuple[int, ...] = SIZE
+    exact: bool = True
+
+
+def of_kernel(op, *window, channels=2, size=SIZE, **options):
+    return Case(op, (*window, channels, 4), options, size)
+
+
+def pool(op, *, size=SIZE, exact=True, **options):
+    return Case(op, None, options, size, exact)
+
+
+CASES = {
+    "correlate": of_kernel("correlate", 3, 3, padding="SAME"),
+    "same-strided": of_kernel("convolve", 3, 3, padding="SAME", strides=2),
+    "valid-uneven": of_kernel("convolve", 5, 5),
+    "valid-strided": of_kernel("correlate", 6, 3, strides=(2, 1), size=(20, 8)),
+    "dilated-groups": of_kernel(
+        "convolve", 3, 3, channels=1, padding=((3, 1), (2, 2)), dilation=2, groups=2
+    ),
+    "full-over-window": of_kernel("correlate", 3, 1, padding=((6, 4), (0, 0)), strides=(3, 2)),
+    "stride-over-window": of_kernel("correlate", 1, 2, strides=(4, 2)),
+    "crop": of_kernel("convolve", 3, 3, padding=((-2, 4), (1, -1))),
+    "circular": of_kernel("convolve", 4, 3, padding="CIRCULAR"),
+    "beyond-the-neighbour": of_kernel("correlate", 9, 1, padding="SAME"),
+    "bordered-width": of_kernel("convolve", 3, 3, padding=((1, 1), (-1, 1))),
+    "transposed": of_kernel("convolve_transpose", 4, 4, strides=2, padding=1),
+    "transposed-same": of_kernel("convolve_transpose", 3, 3, strides=2, padding="SAME"),
+    "transposed-full": of_kernel("convolve_transpose", 5, 3, padding=((0, 0), (1, 1))),
+    "transposed-circular": of_kernel("convolve_transpose", 3, 3, padding="CIRCULAR"),
+    "max-pool": pool("max_pool", window=2),
+    "max-pool-padded": pool("max_pool", window=3, strides=2, padding="SAME"),
+    "relu-max-pool-ceil": pool(
+        "relu_max_pool", window=3, strides=2, padding=((1, 0), (0, 0)), ceil_mode=True
+    ),
+    "average-pool": pool("average_pool", window=(2, 4), strides=(1, 2), padding=((1, 0), (1, 1))),
+    "average-pool-counted": pool(
+        "average_pool", window=4, strides=2, padding=1, count_include_pad=False, exact=False
+    ),
+    "square-pool": pool("square_pool", window=3, strides=1, padding=1),
+    "decimate": pool("decimate", factor=(4, 1)),
+    "pad": pool("pad", padding=((2, 6), (1, 1))),
+    "pad-circular": pool("pad", padding=2, mode="circular"),
+    "global-max-pool": pool("global_max_pool"),
+    "global-average-pool": pool("global_average_pool"),
+}
+
+
+class Parts:
+    """A case on one device, and on those of a mesh, each with its part."""
+
+    def __init__(self, ops, case, names, **sizes):
+        self.ops, self.case, self.names, self.mesh = ops, case, names, mesh_of(**sizes)
+        channels = case.options.get("groups", 1) * case.kernel[-2] if case.kernel else 2
+        self.x = whole_numbers(2, *case.size, channels)
+        self.w = whole_numbers(*(case.kernel or ()), seed=1)
+        y = jax.eval_shape(self.function, self.x, self.w)
+        self.dy = whole_numbers(*y.shape, seed=2)
+        self.split = P(None, *names)
+        self.output = self.split if y.ndim == self.x.ndim else P()
+
+    def function(self, x, w):
+        kernel = (w,) if self.case.kernel else ()
+        return getattr(self.ops, self.case.op)(x, *kernel, **self.case.options)
+
+    def run(self, dy, x, w):
+        y, pull = jax.vjp(self.function, x, w)
+        return y, *pull(dy)
+
+    def on_parts(self, tracked):
+        def part(dy, x, w):
+            with self.ops.spatial.split_over(*self.names):
+                y, pull = jax.vjp(self.function, x, w)
+            dx, dw = pull(dy)  # needs no context
+            names = tuple(name for name in self.names if name)
+            return y, dx, dw if tracked else lax.psum(dw, names)
+
+        return jax.shard_map(
+            part,
+            mesh=self.mesh,
+            in_specs=(self.output, self.split, P()),
+            out_specs=(self.output, self.split, P()),
+            check_vma=tracked,
+        )
+
+    def check(self, tracked=True):
+        dy = self.dy
+        if not tracked and self.output == P():  # each device has its share of what is equal on all
+            dy = dy / self.mesh.size
+        got = jax.jit(self.on_parts(tracked))(dy, self.x, self.w)
+        for a, b in zip(got, jax.jit(self.run)(self.dy, self.x, self.w), strict=True):
+            if self.case.exact:
+                np.testing.assert_array_equal(a, b)
+            else:
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def split_correctly(ops: Any, name: str) -> bool:
+    """Rows over four devices, then rows and columns where nothing is tracked."""
+    Parts(ops, CASES[name], ("space",), space=4).check()
+    Parts(ops, CASES[name], ("rows", "columns"), rows=2, columns=2).check(tracked=False)
+    return True
+
+
+def halos_exchanged(ops: Any, circular: bool) -> bool:
+    """What each device has is a run of the whole; its adjoint adds each run where it was taken."""
+    mesh, edges, n = mesh_of(space=4), [(0, 0), (2, 1), (0, 3), (5, 0), (7, 10)], 3
+    x = whole_numbers(2, 4 * n)
+    padded = np.pad(x, [(0, 0), (24, 24)], mode="wrap" if circular else "constant")
+    places = np.pad(np.arange(4 * n), 24, mode="wrap" if circular else "constant")
+    inside = np.ones(len(places)) if circular else (np.abs(np.arange(60) - 29.5) < 2 * n)
+
+    def run(x, *dy):
+        exchange = [
+            partial(ops.halo_exchange, axis=-1, mesh_axis="space", circular=circular,
+                    before=before, after=after)
+            for before, after in edges
+        ]  # fmt: skip
+        pulled = [jax.vjp(f, x) for f in exchange]
+        again = [
+            jax.vjp(lambda dy, pull=pull: pull(dy)[0], d)[1](x)[0]
+            for (_, pull), d in zip(pulled, dy, strict=True)
+        ]
+        return (
+            [y for y, _ in pulled],
+            [p(d)[0] for (_, p), d in zip(pulled, dy, strict=True)],
+            again,
+        )
+
+    dys = [whole_numbers(2, 4 * (n + before + after), seed=3) for before, after in edges]
+    split = P(None, "space")
+    run = jax.shard_map(run, mesh=mesh, in_specs=(split,) * 6, out_specs=split)
+    values, gradients, again = jax.jit(run)(x, *dys)
+    for (before, after), y, dx, second, dy in zip(
+        edges, values, gradients, again, dys, strict=True
+    ):
+        starts = [24 + n * i - before for i in range(4)]
+        runs = [range(start, start + before + n + after) for start in starts]
+        np.testing.assert_array_equal(y, np.concatenate([padded[:, r] for r in runs], 1))
+        np.testing.assert_array_equal(second, y)  # the adjoint's own gradient
+        expected = np.zeros_like(x)
+        for copies, r in zip(np.split(dy, 4, 1), runs, strict=True):
+            np.add.at(expected, (slice(None), places[r]), copies * inside[r])
+        np.testing.assert_array_equal(dx, expected)
+    return True
