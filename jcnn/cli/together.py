@@ -54,8 +54,11 @@ def train(
     settings = Distributed.model_validate({**settings, **given})
     cluster = Cluster(settings)
     logging.getLogger("jcnn").disabled = not cluster.writes
+    # the run keeps how long a process waits, and not where the processes are today
+    elsewhere = {"coordinator": None, "processes": None, "process_index": None}
+    kept = experiment.distributed and experiment.distributed.model_copy(update=elsewhere)
     mesh = experiment.mesh or Mesh()
-    experiment = experiment.model_copy(update={"mesh": mesh, "distributed": None})
+    experiment = experiment.model_copy(update={"mesh": mesh, "distributed": kept})
 
     def whole() -> None:
         cluster.check_same(_facts(experiment, how["resume"]))
