@@ -3,6 +3,7 @@
 Each takes every option of Equinox's own and gives its results, or refuses by name what it can't.
 The layers are Equinox's own by inheritance: fields, their names and initial values are the same.
 They take one example, channels first, as Equinox's do, and ``jax.vmap`` the batch.
+Normalisations have no explicit gradient here: to import one says where to take it from.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
-from jcnn.lax import conv_general_dilated
+from jcnn.lax import conv_general_dilated, no_counterpart
 
 try:
     import equinox as eqx
@@ -26,6 +27,12 @@ except ModuleNotFoundError as error:
 Model = TypeVar("Model")
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -199,6 +206,58 @@ class AvgPool2d(_AveragePools, eqx.nn.AvgPool2d):
 
 class AvgPool3d(_AveragePools, eqx.nn.AvgPool3d):
     """``eqx.nn.AvgPool3d`` with an explicit gradient."""
+
+
+class _AdaptivePools:
+    """Pools of a target's shape: of windows of one size, where it divides the input's."""
+
+    def __call__(self: Any, x: jax.Array, *, key: Any = None) -> jax.Array:
+        """Apply it to ``x`` (channels, *size)."""
+        size, target = x.shape[1:], self.target_shape
+        if len(size) != len(target) or any(n % t for n, t in zip(size, target, strict=True)):
+            return super().__call__(x, key=key)  # type: ignore[misc]  # Equinox's own
+        window = tuple(n // t for n, t in zip(size, target, strict=True))
+        return _channels_last(lambda x: getattr(ops, self._operation)(x, window), x)
+
+
+class _AdaptiveMaxPools(_AdaptivePools):
+    _operation = "max_pool"
+
+
+class _AdaptiveAveragePools(_AdaptivePools):
+    _operation = "average_pool"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPools, eqx.nn.AdaptiveMaxPool1d):
+    """``eqx.nn.AdaptiveMaxPool1d`` with an explicit gradient; a tie's goes to the first."""
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPools, eqx.nn.AdaptiveMaxPool2d):
+    """``eqx.nn.AdaptiveMaxPool2d`` with an explicit gradient; a tie's goes to the first."""
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPools, eqx.nn.AdaptiveMaxPool3d):
+    """``eqx.nn.AdaptiveMaxPool3d`` with an explicit gradient; a tie's goes to the first."""
+
+
+class AdaptiveAvgPool1d(_AdaptiveAveragePools, eqx.nn.AdaptiveAvgPool1d):
+    """``eqx.nn.AdaptiveAvgPool1d`` with an explicit gradient."""
+
+
+class AdaptiveAvgPool2d(_AdaptiveAveragePools, eqx.nn.AdaptiveAvgPool2d):
+    """``eqx.nn.AdaptiveAvgPool2d`` with an explicit gradient.
+
+    >>> AdaptiveAvgPool2d(2)(jnp.ones((3, 6, 6))).shape
+    (3, 2, 2)
+    """
+
+
+class AdaptiveAvgPool3d(_AdaptiveAveragePools, eqx.nn.AdaptiveAvgPool3d):
+    """``eqx.nn.AdaptiveAvgPool3d`` with an explicit gradient."""
+
+
+def __getattr__(name: str) -> Any:
+    no_counterpart(__name__, name, eqx.nn, "eqx.nn")
 
 
 _LAYERS = {getattr(eqx.nn, name): globals()[name] for name in __all__ if hasattr(eqx.nn, name)}

@@ -2,20 +2,28 @@
 
 Each takes every option of Flax's own and gives its results, or refuses by name what it can't. The
 layers are Flax's own by inheritance: parameters, their names and their initial values are the same.
+Other normalisations have no explicit gradient: to import one from here says where to take it from.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
-from jcnn.lax import check_precision, conv_general_dilated, conv_transpose, pool, refuse
+from jcnn.lax import (
+    check_precision,
+    conv_general_dilated,
+    conv_transpose,
+    no_counterpart,
+    pool,
+    refuse,
+)
 
 try:
     from flax import linen, nnx
@@ -24,12 +32,14 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(message, name=error.name) from None
 
 Model = TypeVar("Model", bound=nnx.Module)
+Transposed: TypeAlias = nnx.ConvTranspose | linen.ConvTranspose
 
 __all__ = [
     "BatchNorm",
     "Conv",
     "ConvTranspose",
     "LinenConv",
+    "LinenConvTranspose",
     "avg_pool",
     "max_pool",
     "min_pool",
@@ -61,7 +71,7 @@ def _adopt_convolution(layer: nnx.Conv) -> None:
     layer.conv_general_dilated = conv_general_dilated
 
 
-def _check(layer: nnx.Conv | nnx.ConvTranspose) -> None:
+def _check(layer: nnx.Conv | Transposed) -> None:
     name = type(layer).__name__
     check_precision(name, layer.precision)
     found = layer.preferred_element_type
@@ -84,28 +94,66 @@ class ConvTranspose(nnx.ConvTranspose):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Apply it to ``inputs`` (*batch, *size, C)."""
-        rank = len(self.kernel_size)
-        batch = inputs.shape[: inputs.ndim - rank - 1]
-        x = inputs.reshape(-1, *inputs.shape[len(batch) :]) if len(batch) != 1 else inputs
-        strides, dilation = (_per_axis(a, rank) for a in (self.strides, self.kernel_dilation))
-        kernel = self.kernel[...]
-        if self.mask is not None:
-            refuse("ConvTranspose", "a mask has the kernel's shape",
-                   mask_shape=(self.mask.shape, self.kernel_shape))  # fmt: skip
-            kernel = kernel * self.mask
+        kernel = _masked(self, self.kernel[...])
         bias = None if self.bias is None else self.bias[...]
-        x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
-        circular = self.padding == "CIRCULAR"
-        padding = "VALID" if circular else _padding(self.padding, rank)
-        y = conv_transpose(
-            x, kernel, strides, padding, dilation, transpose_kernel=self.transpose_kernel
-        )
-        if circular:
-            period = [n * s for n, s in zip(x.shape[1:-1], strides, strict=True)]
-            y = _wrapped(y, period, odd_after=self.transpose_kernel)
-        if bias is not None:
-            y = y + bias
-        return y.reshape(*batch, *y.shape[1:])
+        arrays = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
+        return _transposed(self, *arrays)
+
+
+class LinenConvTranspose(linen.ConvTranspose):
+    """``linen.ConvTranspose`` with explicit gradients.
+
+    Takes its options; refuses ``precision`` and ``preferred_element_type``.
+
+    >>> layer = LinenConvTranspose(8, (4, 4), strides=(2, 2))
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 5, 5, 3)))[0].shape
+    (2, 10, 10, 8)
+    """
+
+    @linen.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Apply it to ``inputs`` (*batch, *size, C)."""
+        _check(self)
+        size, c = self.kernel_size, inputs.shape[-1]
+        window = (size,) if isinstance(size, int) else tuple(size)
+        ends = (self.features, c) if self.transpose_kernel else (c, self.features)
+        kernel = self.param("kernel", self.kernel_init, (*window, *ends), self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        arrays = self.promote_dtype(inputs, _masked(self, kernel), bias, dtype=self.dtype)
+        return _transposed(self, *arrays)
+
+
+LinenConvTranspose.__name__ = linen.ConvTranspose.__name__  # parameters are named after it
+
+
+def _masked(layer: Transposed, kernel: jax.Array) -> jax.Array:
+    if layer.mask is None:
+        return kernel
+    refuse("ConvTranspose", "a mask has the kernel's shape",
+           mask_shape=(layer.mask.shape, kernel.shape))  # fmt: skip
+    return kernel * layer.mask
+
+
+def _transposed(
+    layer: Transposed, inputs: jax.Array, kernel: jax.Array, bias: jax.Array | None
+) -> jax.Array:
+    rank = kernel.ndim - 2
+    batch = inputs.shape[: inputs.ndim - rank - 1]
+    x = inputs.reshape(-1, *inputs.shape[len(batch) :]) if len(batch) != 1 else inputs
+    strides, dilation = (_per_axis(a, rank) for a in (layer.strides, layer.kernel_dilation))
+    circular = layer.padding == "CIRCULAR"
+    padding = "VALID" if circular else _padding(layer.padding, rank)
+    y = conv_transpose(
+        x, kernel, strides, padding, dilation, transpose_kernel=layer.transpose_kernel
+    )
+    if circular:
+        period = [n * s for n, s in zip(x.shape[1:-1], strides, strict=True)]
+        y = _wrapped(y, period, odd_after=layer.transpose_kernel)
+    if bias is not None:
+        y = y + bias
+    return y.reshape(*batch, *y.shape[1:])
 
 
 def _per_axis(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
@@ -186,6 +234,10 @@ def _check_statistics(layer: nnx.BatchNorm) -> None:
     groups = layer.axis_index_groups
     refuse(type(layer).__name__, why, axis_name=(layer.axis_name, None),
            axis_index_groups=(groups, None))  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    no_counterpart(__name__, name, nnx, "nnx")
 
 
 def max_pool(

@@ -6,8 +6,9 @@ What the layers of other frameworks call, with the arguments that they are calle
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,22 @@ def refuse(where: str, why: str, **options: tuple[Any, Any]) -> None:
     for name, (value, taken) in options.items():
         if value is not taken and value != taken:
             raise ValueError(f"{where}: {name} must be {taken!r}, found {value!r}; {why}")
+
+
+def no_counterpart(module: str, name: str, framework: Any, called: str) -> NoReturn:
+    """Answer for a name that a module of layers lacks: from its ``__getattr__``.
+
+    Raises:
+        ImportError: The framework has such a layer.
+        AttributeError: Nobody has.
+    """
+    if name.startswith("_") or not hasattr(framework, name):
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+    raise ImportError(
+        f"{module} has no {name}: expected one of {', '.join(sys.modules[module].__all__)}; "
+        f"take {called}.{name}, which swap leaves in its place",
+        name=module,
+    )
 
 
 def check_precision(where: str, precision: Any) -> None:

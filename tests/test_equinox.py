@@ -97,6 +97,23 @@ def test_pools(examples):
             same_layers(lambda kind, d=drawn: kind(**d), f"{name}{rank}d", x)
 
 
+@pytest.mark.parametrize("name", ["AdaptiveMaxPool", "AdaptiveAvgPool"])
+@pytest.mark.parametrize(
+    ("size", "target"), [((8,), 4), ((7,), (3,)), ((6, 9), (3, 3)), ((6, 7), 2), ((4, 4, 2), 2)]
+)
+def test_adaptive_pools(name, size, target):
+    x = floats(np.random.default_rng(0), 2, 3, *size)
+    same_layers(lambda kind: kind(target), f"{name}{len(size)}d", x)
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "GroupNorm", "LayerNorm", "RMSNorm", "Pool"])
+def test_a_layer_without_a_counterpart_is_refused_by_name(name):
+    message = rf"jcnn.equinox has no {name}: .*take eqx.nn.{name}, which"
+    with pytest.raises(ImportError, match=message):
+        getattr(ours, name)
+    assert not hasattr(ours, "Nonsense")
+
+
 def test_a_window_of_padding_alone_is_refused():
     pool = ours.MaxPool1d(2, stride=2, padding=1, use_ceil=True)
     with pytest.raises(ValueError, match="padding must be smaller than the window"):

@@ -154,6 +154,43 @@ def test_linen_convolution():
     agree(*(layer.apply for layer in layers), params, x)
 
 
+@HOW_MANY
+def test_linen_s_transposed_convolutions(examples):
+    generator = np.random.default_rng(examples)
+    for _ in range(examples):
+        rank, turned = int(generator.integers(1, 3)), one_of(generator, True, False)
+        window = (3, 4)[:rank]
+        drawn = options(generator, rank, 1, (*window, *((5, 3) if turned else (3, 5))))
+        for key in ("strides", "kernel_dilation"):  # linen's wants sequences in the types alone
+            drawn[key] = per_axis(generator, rank, 1, 2)
+        drawn["padding"] = one_of(generator, "SAME", "VALID", "CIRCULAR", 1)
+        drawn |= {"features": 5, "kernel_size": window, "transpose_kernel": turned}
+        batch = one_of(generator, (2,), (2, 3), ())
+        x = floats(generator, *batch, *(4, 3)[:rank], 3)
+        layers = linen.ConvTranspose(**drawn), ours.LinenConvTranspose(**drawn)
+        params = layers[0].init(jax.random.key(0), x)
+        agree(*(layer.apply for layer in layers), params, x)
+
+
+def test_linen_s_names_and_initial_values_are_its_own():
+    x = jnp.ones((1, 4, 4, 2))
+    both = [
+        linen.Sequential([kind(3, (2, 2))]).init(jax.random.key(0), x)
+        for kind in (linen.ConvTranspose, ours.LinenConvTranspose)
+    ]
+    assert jax.tree.structure(both[0]) == jax.tree.structure(both[1])
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), *both))
+    with pytest.raises(ValueError, match="precision must be None"):
+        ours.LinenConvTranspose(3, (2, 2), precision="highest").init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize("name", ["LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "Linear"])
+def test_a_layer_without_a_counterpart_is_refused_by_name(name):
+    with pytest.raises(ImportError, match=rf"jcnn.flax has no {name}: .*take nnx.{name}, which"):
+        getattr(ours, name)
+    assert not hasattr(ours, "Nonsense")
+
+
 def test_what_is_not_taken_is_refused_by_name():
     values = {
         "precision": "highest",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from jcnn.augmentations import AnyAugmentation
+from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Fraction, NonNegativeReal, PositiveReal, Table
 
 Pattern = Annotated[str, Field(min_length=1)]
@@ -69,6 +70,9 @@ class Training(Table):
             earlier sessions included, and is evaluated; no limit where not given.
         early_stopping: When to end before the last epoch; never where not given.
         evaluate_every_epochs: Epochs between evaluations; the last epoch is always evaluated.
+        evaluate_max_seconds: An evaluation on the way ends after the first batches beyond so many
+            seconds, the splits of it one after another with so many each; it is of examples that
+            are drawn once, and its rows say of how many. The last one of a training is of all.
         metrics: What evaluations measure beside loss and accuracy.
         histograms: Whether TensorBoard is given histograms of weights and gradients, and the first
             layer's filters as images, at each evaluation.
@@ -97,6 +101,7 @@ class Training(Table):
     max_seconds: PositiveReal | None = None
     early_stopping: EarlyStopping | None = None
     evaluate_every_epochs: Count = 1
+    evaluate_max_seconds: PositiveReal | None = None
     metrics: tuple[Literal["top_5", "f1", "recall", "confusion_matrix"], ...] = ()
     histograms: Flag = False
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -108,3 +113,14 @@ class Training(Table):
     checkpoint_every_seconds: NonNegativeReal = 60.0
     keep_best: Flag = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
+
+    @model_validator(mode="after")
+    def _check_evaluations(self) -> Training:
+        """Refuse to look for the best of evaluations that were not of the same examples."""
+        judging = "early_stopping" if self.early_stopping else "keep_best" if self.keep_best else ""
+        if self.evaluate_max_seconds and judging:
+            raise UserError(
+                f"training.evaluate_max_seconds and training.{judging} exclude each other: "
+                f"{judging} compares evaluations, expected each of them to be of all examples"
+            )
+        return self

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from pydantic import BeforeValidator, model_validator
@@ -33,6 +33,23 @@ class Split:
     def take(self, indices: np.ndarray) -> Split:
         """Keep the examples at ``indices``, in that order."""
         return Split(self.x[indices], self.y[indices])
+
+
+class Recording(NamedTuple):
+    """A file of sound, and the sample rate in Hz at which it is read."""
+
+    path: Path
+    sample_rate: int
+
+    def samples(self) -> np.ndarray:
+        """Read it, float32 (T,), from -1 to 1.
+
+        Raises:
+            UserError: it is not there, or is no recording.
+        """
+        from jcnn.data.sound import read_sound
+
+        return read_sound(self.path, self.sample_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +87,25 @@ class StreamingDataset(Protocol):
         """The class of every example of a split, int32; None where there is no such split."""
         ...
 
-    def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
+    def train_batches(
+        self, batch_size: int, *, seed: int, start_step: int = 0, rows: slice | None = None
+    ) -> Iterator[Batch]:
         """Yield full training batches without end, the first one that of ``start_step``.
 
         An epoch is ``train_count // batch_size`` steps long. The batch of a step depends on the
         seed, the batch size and the step alone, so that a resumed run sees the very images, cut and
         coloured in the very same way, that the uninterrupted one would have seen.
+
+        Of several processes each asks for some ``rows`` of each batch, and reads those alone;
+        without them, a batch is whole.
         """
         ...
 
-    def batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, *, mixed: bool = False) -> Iterator[Batch]:
         """Yield every example of a split once, as for testing, in a fixed order.
 
-        The last batch may be smaller.
+        The last batch may be smaller. ``mixed`` is for who may stop before the end: the order is
+        one that was drawn, so that what comes first is like the whole.
         """
         ...
 
@@ -157,6 +180,10 @@ class DataConfig(Table):
         Raises:
             UserError: the file is missing, of another kind, or of another size.
         """
+
+    def test_recordings(self) -> list[Recording] | None:
+        """Return the recordings of the test examples, in their order; None of other examples."""
+        return None
 
     def stream(self) -> StreamingDataset | None:
         """Open a data set too large for memory; None where :meth:`load` is the way to read it."""

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jcnn.data.base import DataConfig, Dataset, Split
+from jcnn.data.base import DataConfig, Dataset, Recording, Split
 from jcnn.data.folder import data_folder, missing
 from jcnn.data.mel import MelFrontEnd
 from jcnn.data.sound import read_sound
@@ -18,7 +18,7 @@ from jcnn.fields import Shape
 OFFICIAL_TEST_INDICES = range(5)
 
 
-class Recording(NamedTuple):
+class SpokenDigit(NamedTuple):
     """A file ``{digit}_{speaker}_{index}.wav``; sorting mixes the digits and the speakers."""
 
     index: int
@@ -70,6 +70,13 @@ class Fsdd(DataConfig):
             whole.take(np.flatnonzero(~for_test)), whole.take(np.flatnonzero(for_test))
         )
 
+    def test_recordings(self) -> list[Recording] | None:
+        """See :meth:`DataConfig.test_recordings`."""
+        if self.validation_count is not None:  # the test set is some of the others then
+            return None
+        rate, found = self.front_end.sample_rate, self._find_recordings()
+        return [Recording(each.path, rate) for each in found if self._is_for_test(each)]
+
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read a recording of any length, sample rate and number of channels."""
         if invert:
@@ -79,12 +86,12 @@ class Fsdd(DataConfig):
     def _read(self, path: Path) -> np.ndarray:
         return self.front_end.features(read_sound(path, self.front_end.sample_rate))
 
-    def _is_for_test(self, recording: Recording) -> bool:
+    def _is_for_test(self, recording: SpokenDigit) -> bool:
         if self.held_out_speaker is not None:
             return recording.speaker == self.held_out_speaker
         return recording.index in OFFICIAL_TEST_INDICES
 
-    def _find_recordings(self) -> list[Recording]:
+    def _find_recordings(self) -> list[SpokenDigit]:
         folder = data_folder() / self.folder / "recordings"
         if not folder.is_dir():
             raise missing(self.name, folder)
@@ -101,11 +108,11 @@ class Fsdd(DataConfig):
         return recordings
 
 
-def _parse_name(path: Path) -> Recording:
+def _parse_name(path: Path) -> SpokenDigit:
     match = re.fullmatch(r"(\d)_([^_]+)_(\d+)\.wav", path.name)
     if match is None:
         raise UserError(
             f"{path} is a stray file: expected recordings named digit_speaker_index.wav only"
         )
     digit, speaker, index = match.groups()
-    return Recording(int(index), int(digit), speaker, path)
+    return SpokenDigit(int(index), int(digit), speaker, path)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from jcnn.data.base import Dataset
+from jcnn.data.base import Dataset, Recording
 from jcnn.data.folder_scan import Kind
 from jcnn.data.labelled_folder import LabelledFolder, load_lists
 from jcnn.data.mel import MelFrontEnd
@@ -45,6 +45,11 @@ class SoundFolder(LabelledFolder):
         if invert:
             raise UserError(f"{path} cannot be inverted: it is a recording, no image")
         return self.front_end.features(read_sound(path, self.front_end.sample_rate))
+
+    def test_recordings(self) -> list[Recording]:
+        """See :meth:`DataConfig.test_recordings`."""
+        files, rate = self.lists().test, self.front_end.sample_rate
+        return [Recording(files.path(k), rate) for k in range(len(files))]
 
     def check_file(self, path: Path) -> None:
         """See :meth:`LabelledFolder.check_file`."""

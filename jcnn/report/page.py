@@ -42,6 +42,7 @@ class Mistake:
     label: str
     predicted: str
     probability: float
+    wave: Picture | None
 
 
 def write_report(
@@ -170,6 +171,7 @@ def _passes(measured: Measured, chosen: Sequence[int], taps: Taps) -> list[dict[
                 "probability": float(probabilities[predicted]),
                 "loss": each.loss,
                 "picture": _example(experiment, example, f"Test example {number}"),
+                "wave": _wave(experiment, number, f"Test example {number}"),
                 "gradient": _gradient(example, each),
                 "outputs": output_rows(each, probabilities, names),
                 "layers": layer_views(each, taps),
@@ -189,6 +191,15 @@ def _example(experiment: Experiment, x: np.ndarray, what: str) -> Picture:
     return pictures.example(x, *scale, what=what)
 
 
+def _wave(experiment: Experiment, number: int, what: str) -> Picture | None:
+    """Show the recording of a test example; None of an image."""
+    recordings = experiment.data.test_recordings()
+    if recordings is None:
+        return None
+    recording = recordings[number]
+    return pictures.waveform(recording.samples(), recording.sample_rate, what)
+
+
 def _mistakes(measured: Measured, numbers: np.ndarray, names: Sequence[str]) -> list[Mistake]:
     examples = measured.examples([int(n) for n in numbers])
     shown = []
@@ -197,7 +208,8 @@ def _mistakes(measured: Measured, numbers: np.ndarray, names: Sequence[str]) -> 
         words = f"Test example {number}, a {label} taken for a {predicted}"
         picture = _example(measured.trained.experiment, x, words)
         sure = float(measured.probabilities[number, measured.predicted[number]])
-        shown.append(Mistake(int(number), picture, label, predicted, sure))
+        wave = _wave(measured.trained.experiment, number, words)
+        shown.append(Mistake(int(number), picture, label, predicted, sure, wave))
     return shown
 
 

@@ -20,6 +20,7 @@ POSITIVE, NEGATIVE = (217, 95, 2), (31, 111, 190)
 _LEVELS = 127
 _GAP = 1
 MOST_TILES = 16
+_WAVE = (48, 160)  # rows and columns of a waveform
 _STRIP = 32  # values per row of a picture of a vector
 _MOST_CELLS = 160  # of a matrix, along each side
 
@@ -117,6 +118,19 @@ def example(
     if x.min() < -0.01 or x.max() > 1.01:
         x = (x - x.min()) / max(float(np.ptp(x)), 1e-12)
     return _pixels(np.clip(x, 0, 1), what)
+
+
+def waveform(samples: np.ndarray, rate: int, what: str) -> Picture:
+    """Show a recording, (T,): from its least to its largest sample in each of many stretches."""
+    stretches = min(_WAVE[1], len(samples))
+    starts = np.linspace(0, len(samples), stretches, endpoint=False).astype(int)
+    high, low = (f.reduceat(samples, starts) for f in (np.maximum, np.minimum))
+    largest = max(float(np.abs(samples).max(initial=0)), 1e-12)
+    edges = np.linspace(largest, -largest, _WAVE[0] + 1)[:, None]
+    reached = (edges[1:] <= np.maximum(high, 0)) & (edges[:-1] >= np.minimum(low, 0))
+    sides = np.where(edges[:-1] + edges[1:] > 0, 1.0, -1.0)
+    words = f"{what}: {len(samples) / rate:.2g} s of sound, {_ends(samples)}"
+    return _picture([np.where(reached, sides, 0.0)], words)
 
 
 def over(x: np.ndarray, gradient: np.ndarray, what: str) -> Picture:

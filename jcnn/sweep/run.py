@@ -20,6 +20,7 @@ from jcnn.runs.statistics import Spread, spread
 from jcnn.sweep.plan import Choices, Range, combinations, drawn, name
 from jcnn.training import evaluate, train
 from jcnn.training.progress import Progress
+from jcnn.training.sharing import Shared
 
 FILE = "sweep.json"
 _MOST_AT_ONCE = 4
@@ -97,7 +98,8 @@ def run_sweep(
 
     A member that is there already is taken as it is, or resumed, so that a sweep that was killed
     goes on with the same call. Members are trained side by side in threads, in one process: on two
-    cores two small networks take hardly longer than one.
+    cores two small networks take hardly longer than one. The seeds of a combination share one
+    compiled program, and all members that read the same data share those.
 
     Args:
         config: The experiment's file.
@@ -152,6 +154,7 @@ class _Members:
         self._config, self._base, self._folder = config, base, folder
         self._seeds, self._at_once = seeds, at_once
         self._train_split, self._say = train_split, say
+        self._shared = Shared()
 
     def all(self, planned: Sequence[Mapping[str, object]]) -> list[Combination]:
         """Train every member of these combinations."""
@@ -203,7 +206,8 @@ class _Members:
             raise _Stopped
         run = Run(folder)
         if not run.summary_file.exists():
-            train(experiment, folder, resume=run.exists(), progress=_Watched(stop))
+            watched = _Watched(stop)
+            train(experiment, folder, resume=run.exists(), progress=watched, shared=self._shared)
         summary = run.summary()
         if self._train_split:
             summary = {**summary, "train": evaluate(folder, "train")}

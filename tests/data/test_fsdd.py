@@ -38,6 +38,16 @@ def test_a_speaker_can_be_held_out(recordings):
     assert (len(data.train), len(data.test)) == (14, 14)
 
 
+@reads_sound
+@pytest.mark.parametrize("held_out", [None, "bob"])
+def test_the_recordings_of_the_test_set_are_in_its_order(recordings, held_out):
+    config = Fsdd(held_out_speaker=held_out)
+    found, examples = config.test_recordings(), config.load().test.x
+    for recording, x in zip(found, examples, strict=True):
+        np.testing.assert_array_equal(config.read_example(recording.path), x)
+    assert Fsdd(validation_count=4).test_recordings() is None
+
+
 def test_an_unknown_speaker_is_named(recordings):
     with pytest.raises(
         UserError, match=r"'bop' \(did you mean 'bob'\?\): expected one of ada, bob"

@@ -112,6 +112,15 @@ def test_a_folder_of_recordings_is_a_data_set(folder):
     assert bands[data.train.y == 0].min() > bands[data.train.y == 1].max()
 
 
+def test_the_recordings_of_the_test_set_are_in_its_order(folder):
+    config = SoundFolder(folder="sounds", classes=2, test_share=0.4)
+    found, examples = config.test_recordings(), config.load().test.x
+    assert len(found) == len(examples) == 4
+    for recording, x in zip(found, examples, strict=True):
+        np.testing.assert_array_equal(config.read_example(recording.path), x)
+        assert len(recording.samples()) == recording.sample_rate // 2
+
+
 def test_a_table_of_labels_serves_recordings_too(folder):
     rows = "".join(f"{c}/{k}.wav,{c}\n" for c in ("high", "low") for k in range(5))
     (folder / "t.csv").write_text("file,label\n" + rows)

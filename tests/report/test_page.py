@@ -212,6 +212,7 @@ def test_every_kind_of_network_has_a_page(browser, name, tmp_path, monkeypatch):
     x = np.random.default_rng(0).uniform(size=(6, *experiment.input_shape)).astype(np.float32)
     split = x, np.arange(6, dtype=np.int32)
     monkeypatch.setattr(jcnn.report.measured, "testing_batches", lambda *_: iter([split]))
+    monkeypatch.setattr(jcnn.report.page, "_wave", lambda *_: None)  # noise is no recording
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text(experiment.to_toml())

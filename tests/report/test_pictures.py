@@ -67,3 +67,22 @@ def test_kernels_of_colours_signals_and_planes():
     for shape in [(3, 3, 3, 8), (5, 16, 4), (3, 3, 6, 70)]:
         w = generator.normal(size=shape).astype(np.float32)
         assert "kernel" in pictures.kernels(w, "kernels").alt
+
+
+def test_a_waveform_shows_how_far_the_sound_goes_to_either_side():
+    samples = np.concatenate([np.zeros(8000), np.tile([0.5, -0.25], 4000)]).astype(np.float32)
+    picture = pictures.waveform(samples, 8000, "Test example 3")
+    assert picture.alt == "Test example 3: 2 s of sound, from −0.25 to 0.5"
+    shown = pixels(picture)
+    height, width = shown.shape[:2]
+    silent, loud = shown[:, : width // 2 - 1, 3] > 0, shown[:, width // 2 + 1 :, 3] > 0
+    assert silent.sum(axis=0).max() <= 2
+    assert loud.sum(axis=0).min() in (height // 2 + height // 4, height // 2 + height // 4 + 1)
+    assert tuple(shown[0, -1, :3]) == pictures.POSITIVE
+    assert tuple(shown[height // 2 + 2, -1, :3]) == pictures.NEGATIVE
+
+
+@pytest.mark.parametrize("count", [1, 3, 160])
+def test_a_short_recording_is_shown_too(count):
+    picture = pictures.waveform(np.full(count, 0.1, np.float32), 8000, "short")
+    assert picture.size[0] == min(count, 160)

@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import pytest
 
 import jcnn.sweep.run
+import jcnn.training.loop
 from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.errors import UserError
@@ -16,7 +18,8 @@ from jcnn.runs import Run
 from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
-from jcnn.training import train
+from jcnn.training import load_trained, train
+from jcnn.training.sharing import Program
 from tests.optional import optional
 
 # They start processes, train or compile much.
@@ -76,7 +79,7 @@ def untrained(monkeypatch):
     """Members write what a rate of theirs would give, and are counted."""
     seen = []
 
-    def fake(experiment, folder, *, resume=False, progress=None):
+    def fake(experiment, folder, *, resume=False, progress=None, shared=None):
         rate = experiment.optimizer.arguments["learning_rate"]
         seen.append((rate, experiment.seed, resume))
         run = Run(Path(folder))
@@ -103,6 +106,30 @@ def test_members_are_ordinary_runs_with_the_figures_of_single_ones(swept, tmp_pa
     assert listed["combinations"][0]["figures"]["test error %"]["count"] == 2
 
 
+def test_seeds_share_data_and_programs_and_give_the_bits_of_single_runs(
+    config, tmp_path, monkeypatch
+):
+    made, read = [], []
+    compiled, opened = Program.__init__, jcnn.training.loop.open_data
+    monkeypatch.setattr(
+        Program,
+        "__init__",
+        lambda *args, **options: (made.append(1), compiled(*args, **options))[0],
+    )
+    monkeypatch.setattr(
+        jcnn.training.loop, "open_data", lambda each: (read.append(1), opened(each))[1]
+    )
+    run_sweep(config, {}, seeds=1, out="one", at_once=1)
+    programs = len(made)
+    run_sweep(config, {}, seeds=3, out="out", at_once=2)
+    assert (len(made), len(read)) == (2 * programs, 2)
+    single = train(load_experiment(config, {"seed": 2}), tmp_path / "single")
+    assert Run(Path("out/2")).summary()["test"] == single["test"]
+    states = [load_trained(folder).state.params for folder in ("out/2", tmp_path / "single")]
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), *states)
+    assert all(jax.tree.leaves(same))
+
+
 def test_what_is_there_is_taken_and_what_was_killed_goes_on(swept, config, untrained):
     out = shutil.copytree(swept, Path("out"))
     (out / "optimizer.learning_rate=0.1" / "0" / "summary.json").unlink()
@@ -119,7 +146,7 @@ def test_a_run_of_another_experiment_is_refused_before_any_is_trained(config, un
 
 
 def test_a_failure_ends_the_others(config, monkeypatch):
-    def fails(experiment, folder, *, resume, progress):
+    def fails(experiment, folder, *, resume, progress, shared):
         if experiment.seed == 0:
             raise UserError("a damaged file")
         while True:

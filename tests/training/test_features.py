@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import sys
@@ -18,7 +19,9 @@ import pytest
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, Step, evaluate, load_trained, predictions, train
+from jcnn.training.loop import prepare
 from jcnn.training.metrics import ALL, classification_metrics
+from jcnn.training.progress import Lines
 from jcnn.training.remarks import remarks
 from tests.tolerances import tolerance
 
@@ -79,6 +82,52 @@ def test_a_metric_that_gets_better_stops_nothing(tiny, tmp_path):
 
 
 # Time
+
+
+class Said(Lines):
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+
+    def __str__(self) -> str:
+        return self._stream.getvalue()
+
+
+@pytest.mark.parametrize("metrics", [(), ("recall",)])
+def test_an_evaluation_ends_when_its_time_is_over_and_says_of_how_many_examples_it_is(
+    tiny, tmp_path, whole_tiny, metrics
+):
+    """One batch of 128 is always measured, in an order that mixes the classes."""
+    said = Said()
+    hurried = {"training.evaluate_max_seconds": 1e-9, "training.metrics": metrics}
+    summary = train(tiny(hurried), tmp_path / "run", progress=said)
+    rows = [row for row in Run(tmp_path / "run").metrics() if row["split"] == "test"]
+    said_of = [(row.get("examples"), row.get("of")) for row in rows]
+    assert said_of == [(128, 360)] * 3 + [(None, None)]
+    for row in rows[:3]:
+        low, high = row["interval"]
+        assert 0 <= low < row["accuracy"] < high <= 1
+        assert not metrics or all(0 <= each <= 1 for each in row["recall"].values())
+    assert str(said).count("(of 128 of 360)") == 3
+    assert summary["test"]["accuracy"] == Run(whole_tiny).summary()["test"]["accuracy"]
+
+
+def test_an_evaluation_with_time_enough_is_of_all_examples(tiny, tmp_path):
+    experiment = tiny({"training.evaluate_max_seconds": 60.0})
+    evaluations = prepare(experiment)[1]
+    state = Step(experiment).init()
+    plain = prepare(tiny())[1]["test"](state)
+    found = evaluations["test"](state, 60.0)
+    assert found.keys() == plain.keys()
+    assert found["accuracy"] == plain["accuracy"]
+    labels = evaluations["test"].outputs(state, 128)[1]
+    assert len(set(labels.tolist())) == 10
+
+
+@pytest.mark.parametrize("judging", [{"early_stopping": {"patience": 2}}, {"keep_best": True}])
+def test_the_best_is_not_looked_for_among_evaluations_of_different_examples(tiny, judging):
+    overrides = {f"training.{key}": value for key, value in judging.items()}
+    with pytest.raises(UserError, match=f"training.{next(iter(judging))} exclude each other"):
+        tiny({"training.evaluate_max_seconds": 1.0, **overrides})
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 from jcnn import ops
 from jcnn.data import Digits, Split
 from jcnn.layers import Context
+from jcnn.runs import Run
 from jcnn.training import Interrupted, evaluate, load_trained, train
 from jcnn.training.keys import shuffled
 from jcnn.training.progress import Progress
@@ -38,8 +39,10 @@ class Stream:
             yield self._train.x[rows], self._train.y[rows]
             step += 1
 
-    def batches(self, split, batch_size):
+    def batches(self, split, batch_size, *, mixed=False):
         part = {"train": self._train, "test": self._test}[split]
+        if mixed:
+            part = part.take(np.random.default_rng(0).permutation(len(part)))
         for first in range(0, len(part), batch_size):
             rows = slice(first, first + batch_size)
             yield part.x[rows], part.y[rows]
@@ -98,3 +101,13 @@ def test_whitening_takes_its_sample_from_the_first_batch(tiny, tmp_path, streami
     expected = layer.calibrate(*layer.init(jax.random.key(0), first.shape[1:]), first, Context(ops))
     learned = load_trained(tmp_path / "run").state.state["patch_whitening_1"]["w"]
     np.testing.assert_array_equal(learned, expected["w"])
+
+
+def test_an_evaluation_of_a_stream_ends_when_its_time_is_over(tiny, tmp_path, streaming):
+    streaming()
+    overrides = {"training.evaluate_max_seconds": 1e-9, "training.epochs": 2}
+    summary = train(tiny(overrides), tmp_path / "run")
+    first, last = (r for r in Run(tmp_path / "run").metrics() if r["split"] == "test")
+    assert (first["examples"], first["of"]) == (128, 360)
+    assert "examples" not in last
+    assert summary["test"]["accuracy"] == evaluate(tmp_path / "run")["accuracy"]
