@@ -161,8 +161,14 @@ def test_minimal_filtering_has_switches(monkeypatch):
     with allow_winograd(False):
         assert choose("correlate", g, 128, 128).name == "xla"
     assert choose("correlate", g, 128, 128, dtype=jnp.float64).name == "xla"
+    first = Geometry((227, 227), (11, 11), (4, 4), NONE, ONE)
+    assert choose("correlate", first, 3, 96).name == "fold_winograd"
+    assert choose("correlate", first, 3, 96, dtype=jnp.float64).name == "xla"
+    with jax.default_matmul_precision("highest"):
+        assert choose("correlate", first, 3, 96).name == "xla"
     monkeypatch.setenv("JCNN_WINOGRAD", "0")
     assert choose("correlate", g, 128, 128).name == "xla"
+    assert choose("kernel_gradient", first, 3, 96).name == "transposed"
 
 
 def test_a_single_small_example_takes_what_starts_fastest():
@@ -187,9 +193,9 @@ def test_a_single_small_example_takes_what_starts_fastest():
         (3, 2, 256, 512, ("xla", "xla", "patches")),
         (3, 2, 3, 32, ("patches", "overlap_add", "patches")),
         (2, 2, 3, 32, ("patches", "fold_xla", "patches")),
-        (7, 2, 3, 32, ("patches", "fold_overlap_add", "transposed")),
-        (7, 2, 3, 64, ("xla", "fold_overlap_add", "transposed")),
-        (11, 4, 3, 96, ("xla", "fold_xla", "transposed")),
+        (7, 2, 3, 32, ("patches", "fold_overlap_add", "fold_winograd")),
+        (7, 2, 3, 64, ("xla", "fold_overlap_add", "fold_winograd")),
+        (11, 4, 3, 96, ("fold_winograd", "fold_xla", "fold_winograd")),
         (5, 2, 1, 32, ("xla", "fold_overlap_add", "transposed")),
         (5, 1, 1, 32, ("fold", "overlap_add", "fold")),
         (7, 1, 1, 32, ("xla", "overlap_add", "fold")),
