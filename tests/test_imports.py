@@ -26,7 +26,7 @@ ROWS = (
     ("config",),
     ("runs", "weights"),
     ("training",),
-    ("export", "report", "sweep", "benchmark", "inspection"),
+    ("export", "report", "sweep", "benchmark", "inspection", "scaling"),
     ("demo",),
     ("cli",),
     ("__main__",),

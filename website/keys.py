@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from jcnn.augmentations import AnyAugmentation
-from jcnn.config.experiment import Experiment, Training
+from jcnn.config import Distributed, Experiment, Mesh, Training
 from jcnn.config.toml import to_toml
 from jcnn.data import AnyData
 from jcnn.layers import AnyLayer
@@ -206,6 +206,14 @@ anything is computed. `--set table.key=value` takes the place of a value of the 
 ## `[training]`
 
 {table(Training)}
+
+## `[mesh]`
+
+{table(Mesh)}
+
+## `[distributed]`
+
+{table(Distributed)}
 """
     optimizer = f"""# Optimizers and schedules
 

@@ -11,14 +11,14 @@ TREE: dict[str, list[str]] = {
               "learn/whole_idea.md", "learn/history.md", "learn/exercises.md"],
     "Guides": ["guides/own_data.md", "guides/arrays.md", "training.md", "guides/runs.md", "guides/own_rule.md",
                "guides/own_schedule.md", "guides/flax_and_equinox.md", "guides/per_example_gradients.md",
-               "guides/any_shape.md", "guides/forward_mode.md", "guides/numbers.md", "guides/scan.md", "guides/check.md", "guides/alexnet.md",
+               "guides/any_shape.md", "guides/forward_mode.md", "guides/numbers.md", "guides/scan.md", "guides/check.md", "guides/alexnet.md", "guides/scaling.md",
                "guides/troubleshooting.md"],
     "Reference": ["reference/ops.md", "reference/config/index.md", "reference/config/layers.md",
                   "reference/config/initializers.md", "reference/config/losses.md", "reference/config/augmentations.md",
                   "reference/config/data.md", "reference/config/optimizers.md", "reference/commands.md",
                   "reference/proof.md", "reference/experiments.md", "reference/layers.md", "reference/training.md",
                   "reference/runs.md", "reference/weights.md", "reference/lowering.md", "reference/spatial.md"],
-    "Evidence": ["equations.md", "proof.md", "performance.md", "results.md", "reliability.md", "changelog.md",
+    "Evidence": ["equations.md", "proof.md", "performance.md", "measurements/tpu.md", "results.md", "reliability.md", "changelog.md",
                  "contributing.md"],
 }  # fmt: skip
 REST = {"guides": "Guides", "learn": "Learn", "start": "Start", "reference": "Reference"}

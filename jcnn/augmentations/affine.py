@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jcnn.augmentations.base import Augmentation
-from jcnn.fields import Fraction, NonNegativeReal, Real
+from jcnn.fields import Fraction, NonNegativeReal, Real, Shape
 
 
 class Affine(Augmentation):
@@ -25,9 +25,13 @@ class Affine(Augmentation):
     scale: Fraction = 0.0
     fill: Real = 0.0
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`."""
-        draws = jax.random.uniform(key, (4, len(x)), jnp.float32, -1.0, 1.0)
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        """See :meth:`Augmentation.draw`."""
+        return jax.random.uniform(key, (4, shape[0]), jnp.float32, -1.0, 1.0).T
+
+    def change(self, x: Array, draws: Array) -> Array:
+        """See :meth:`Augmentation.change`."""
+        draws = draws.T
         angle, factor = draws[0] * jnp.deg2rad(self.degrees), 1 + draws[1] * self.scale
         rows, columns = (jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in x.shape[1:3])
         cosine, sine = (f(angle)[:, None, None] / factor[:, None, None] for f in (jnp.cos, jnp.sin))

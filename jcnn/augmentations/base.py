@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import jax
-from jax import Array
+from jax import Array, lax
 
 from jcnn.fields import Shape, Table, check_images
 
@@ -33,16 +35,46 @@ class Augmentation(Table):
             key: A JAX random key.
             x: Examples of shape ``(N, height, width, channels)``.
         """
+        return self.change(x, self.draw(key, x.shape, x.dtype))
+
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Any:
+        """Draw what is random for a batch: a tree of arrays whose first axis is the examples'."""
+        raise NotImplementedError
+
+    def change(self, x: Array, draws: Any) -> Array:
+        """Change each example as its draws say."""
         raise NotImplementedError
 
 
-def augment(augmentations: Sequence[Augmentation], key: Array, x: Array) -> Array:
+def augment(
+    augmentations: Sequence[Augmentation],
+    key: Array,
+    x: Array,
+    axis_name: str | tuple[str, ...] = (),
+) -> Array:
     """Apply augmentations in their order, each with a key of its own.
+
+    Args:
+        augmentations: Which.
+        key: A JAX random key.
+        x: Examples of shape ``(N, *input_shape)``.
+        axis_name: Axes of ``jax.shard_map`` that the batch is split over, ``x`` being a part of it:
+            each example is changed as it would be in the whole batch.
 
     >>> from jcnn.augmentations import Flip, Shift
     >>> augment([Shift(pixels=1), Flip()], jax.random.key(0), jax.numpy.ones((1, 4, 4, 1))).shape
     (1, 4, 4, 1)
     """
     for index, augmentation in enumerate(augmentations):
-        x = augmentation.apply(jax.random.fold_in(key, index), x)
+        count = len(x) * (lax.axis_size(axis_name) if axis_name else 1)
+        whole = (count, *x.shape[1:])
+        draws = augmentation.draw(jax.random.fold_in(key, index), whole, x.dtype)
+        if axis_name:
+            draws = jax.tree.map(partial(own_part, count=len(x), axis_name=axis_name), draws)
+        x = augmentation.change(x, draws)
     return x
+
+
+def own_part(a: Array, *, count: int, axis_name: str | tuple[str, ...]) -> Array:
+    """Return the ``count`` examples of a whole batch that are this device's."""
+    return lax.dynamic_slice_in_dim(a, lax.axis_index(axis_name) * count, count)

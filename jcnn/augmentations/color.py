@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jcnn.augmentations.base import Augmentation
-from jcnn.fields import Fraction, NonNegativeReal
+from jcnn.fields import Fraction, NonNegativeReal, Shape
 
 
 class Color(Augmentation):
@@ -28,9 +28,13 @@ class Color(Augmentation):
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`."""
-        draws = jax.random.uniform(key, (3, len(x), 1, 1, 1), x.dtype, -1.0, 1.0)
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        """See :meth:`Augmentation.draw`."""
+        return jax.random.uniform(key, (3, shape[0], 1, 1, 1), dtype, -1.0, 1.0).swapaxes(0, 1)
+
+    def change(self, x: Array, draws: Array) -> Array:
+        """See :meth:`Augmentation.change`."""
+        draws = draws.swapaxes(0, 1)
         bright, contrast, saturation = (
             draw * jnp.asarray(most, x.dtype)
             for draw, most in zip(

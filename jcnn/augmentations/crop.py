@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from jcnn.augmentations.affine import resampled
 from jcnn.augmentations.base import Augmentation
-from jcnn.fields import Real
+from jcnn.fields import Real, Shape
 
 
 class Crop(Augmentation):
@@ -24,9 +24,13 @@ class Crop(Augmentation):
     name: Literal["crop"] = "crop"
     smallest: Annotated[Real, Field(gt=0, le=1)] = 0.6
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`."""
-        draws = jax.random.uniform(key, (3, len(x)), jnp.float32)
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        """See :meth:`Augmentation.draw`."""
+        return jax.random.uniform(key, (3, shape[0]), jnp.float32).T
+
+    def change(self, x: Array, draws: Array) -> Array:
+        """See :meth:`Augmentation.change`."""
+        draws = draws.T
         side = self.smallest + (1 - self.smallest) * draws[0]
         places = []
         for draw, length in zip(draws[1:], x.shape[1:3], strict=True):

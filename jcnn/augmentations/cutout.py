@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jcnn.augmentations.base import Augmentation
-from jcnn.fields import Count, Real
+from jcnn.fields import Count, Real, Shape
 
 
 class Cutout(Augmentation):
@@ -19,11 +19,15 @@ class Cutout(Augmentation):
     size: Count
     fill: Real = 0.0
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`."""
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> list[Array]:
+        """See :meth:`Augmentation.draw`."""
+        keys = zip(shape[1:3], jax.random.split(key), strict=True)
+        return [jax.random.randint(own, (shape[0], 1), 0, length) for length, own in keys]
+
+    def change(self, x: Array, draws: list[Array]) -> Array:
+        """See :meth:`Augmentation.change`."""
         inside = jnp.ones((), jnp.bool_)
-        for axis, axis_key in zip((1, 2), jax.random.split(key), strict=True):
-            centre = jax.random.randint(axis_key, (len(x), 1), 0, x.shape[axis])
+        for axis, centre in enumerate(draws, 1):
             first = centre - self.size // 2
             place = jnp.arange(x.shape[axis])[None]
             within = (place >= first) & (place < first + self.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import Array
 from pydantic import Field
 
 from jcnn.augmentations.base import Augmentation
-from jcnn.fields import Real
+from jcnn.fields import Real, Shape
 
 
 class Flip(Augmentation):
@@ -19,7 +19,10 @@ class Flip(Augmentation):
     name: Literal["flip"] = "flip"
     probability: Annotated[Real, Field(ge=0, le=1)] = 0.5
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`."""
-        mirrored = jax.random.bernoulli(key, self.probability, (len(x), 1, 1, 1))
-        return jnp.where(mirrored, x[:, :, ::-1], x)
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        """See :meth:`Augmentation.draw`."""
+        return jax.random.bernoulli(key, self.probability, (shape[0], 1, 1, 1))
+
+    def change(self, x: Array, draws: Array) -> Array:
+        """See :meth:`Augmentation.change`."""
+        return jnp.where(draws, x[:, :, ::-1], x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,14 @@ class Shift(Augmentation):
     def check_input(self, input_shape: Shape) -> None:
         """Take signals as well as images."""
 
-    def apply(self, key: Array, x: Array) -> Array:
-        """See :meth:`Augmentation.apply`; any number of spatial axes."""
-        shape = (x.ndim - 2, len(x))
-        offsets = jax.random.randint(key, shape, -self.pixels, self.pixels + 1)
-        for axis, offset in enumerate(offsets, 1):
+    def draw(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        """See :meth:`Augmentation.draw`; any number of spatial axes."""
+        many = (len(shape) - 2, shape[0])
+        return jax.random.randint(key, many, -self.pixels, self.pixels + 1).T
+
+    def change(self, x: Array, draws: Array) -> Array:
+        """See :meth:`Augmentation.change`."""
+        for axis, offset in enumerate(draws.T, 1):
             x = _moved(x, offset, axis, self.fill)
         return x
 

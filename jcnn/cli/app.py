@@ -18,6 +18,7 @@ from jcnn.cli import (
     inspection,
     process,
     report,
+    scale,
     streams,
     sweep,
     train,
@@ -44,7 +45,8 @@ def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -
 app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
-    *(inspection.summary, inspection.check, inspection.verify, bench.bench),
+    *(inspection.summary, inspection.check, inspection.verify),
+    *(bench.bench, scale.scale),
     *(report.report, report.compare, export.export, sweep.sweep, demo.demo),
     *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
     completion=True,

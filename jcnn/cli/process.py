@@ -51,12 +51,13 @@ def leave_on_signals() -> None:
             signal.signal(number, leave)
 
 
-def leaving(out: Path) -> Callable[[int | None, int], NoReturn]:
+def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int], NoReturn]:
     """Return how a training into ``out`` leaves when it doesn't come to a safe point by itself."""
 
     def leave(step: int | None, number: int) -> NoReturn:
         line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
-        os.write(2, f"{line}\n".encode())
+        if not silently:
+            os.write(2, f"{line}\n".encode())
         _end_workers()
         os._exit(128 + number)
 

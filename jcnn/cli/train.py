@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from jcnn.cli import process
+from jcnn.cli import process, supervision, together
 from jcnn.cli.options import (
     Config,
     Json,
@@ -26,6 +26,10 @@ from jcnn.cli.options import (
 from jcnn.cli.streams import Patient, is_broken_pipe
 from jcnn.errors import UserError
 
+if TYPE_CHECKING:
+    from jcnn.config import Experiment
+    from jcnn.training.processes import Alone
+
 
 def train(
     config: Config,
@@ -37,10 +41,27 @@ def train(
     profile: Annotated[
         bool, typer.Option("--profile", help="Write a trace of some steps for ui.perfetto.dev.")
     ] = False,
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="As one of several processes that run this command."),
+    ] = False,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where process 0 listens; else the cluster says."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", help="How many there are; likewise.")
+    ] = None,
+    process_index: Annotated[
+        int | None, typer.Option(metavar="K", help="Which one this is, from 0; likewise.")
+    ] = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Train an experiment and write a run's folder."""
+    together.check_options(distributed, coordinator, processes, process_index)
+    if distributed and not supervision.is_supervised():
+        supervision.supervise()
     process.leave_on_signals()
     if resume and out is None and config.is_dir():
         out = config
@@ -48,27 +69,53 @@ def train(
     if resume and out is None:
         raise UserError("--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`")
     experiment = load(config, overrides)
-    from jcnn import runs, training
-
     say_allocator_note(verbose)
-    out = out or runs.unused_folder(experiment.name)
+    how: dict[str, Any] = {"resume": resume, "profile": profile, "as_json": as_json}
+    if distributed:
+        joins = {"coordinator": coordinator, "processes": processes, "process_index": process_index}
+        together.train(experiment, out, joins, _train, **how)
+    else:
+        from jcnn import runs
+
+        _train(experiment, out or runs.unused_folder(experiment.name), **how)
+
+
+def _train(
+    experiment: Experiment,
+    out: Path,
+    *,
+    resume: bool,
+    profile: bool,
+    as_json: bool,
+    processes: Alone | None = None,
+) -> None:
+    """Train, show how it goes, and end as it ends."""
+    from jcnn import training
+    from jcnn.training.processes import ALONE
+
+    processes = processes or ALONE
     training.enable_compilation_cache()
     patient = Patient(sys.stderr if as_json else sys.stdout)
     shown = cast(IO[str], patient)
-    progress: training.Progress = training.choose_progress(shown)
-    if profile:
+    progress = training.choose_progress(shown) if processes.writes else training.Progress()
+    if profile and processes.writes:
         progress = training.Profile(progress, out / "profile")
     try:
-        with training.Interruption(process.leaving(out)) as interruption:
-            summary = training.train(
-                experiment, out, resume=resume, progress=progress, interruption=interruption
-            )
+        leaving = process.leaving(out, silently=not processes.writes)
+        with training.Interruption(leaving) as interruption:
+            how = {"progress": progress, "interruption": interruption, "processes": processes}
+            summary = training.train(experiment, out, resume=resume, **how)
     except training.Interrupted as interrupted:
-        say(process.stopped(out, interrupted.step), error=True)
+        if processes.writes:
+            say(process.stopped(out, interrupted.step), error=True)
+        processes.leave()
         process.end(128 + interrupted.signal_number)
     except training.NonFiniteError as error:
-        say(f"jcnn: {error}", error=True)
+        if processes.writes:
+            say(f"jcnn: {error}", error=True)
         raise typer.Exit(3) from None
+    if not processes.writes:
+        return
     if as_json:
         print_json({**summary, "run": str(out)})
     else:

@@ -13,6 +13,7 @@ import jax
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from jcnn.config.mesh import Distributed, Mesh
 from jcnn.config.paths import anchor, find_config, shipped
 from jcnn.config.toml import to_toml
 from jcnn.config.tracking import Tracking
@@ -43,6 +44,9 @@ class Experiment(Table):
         loss: What is minimised.
         optimizer: An optimizer of Optax.
         training: How long and in what portions.
+        mesh: How training is spread over devices; one device where not given, and all of them
+            with ``--distributed``.
+        distributed: How several processes find each other.
         tracking: Where metrics go beside the run's own files.
     """
 
@@ -52,6 +56,8 @@ class Experiment(Table):
     loss: AnyLoss = SoftmaxCrossEntropy()
     optimizer: Optimizer
     training: Training = Training()
+    mesh: Mesh | None = None
+    distributed: Distributed | None = None
     tracking: Tracking | None = None
     layers: Annotated[tuple[AnyLayer, ...], Field(min_length=1)]
 

@@ -87,12 +87,17 @@ class StreamingDataset(Protocol):
         """The class of every example of a split, int32; None where there is no such split."""
         ...
 
-    def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
+    def train_batches(
+        self, batch_size: int, *, seed: int, start_step: int = 0, rows: slice | None = None
+    ) -> Iterator[Batch]:
         """Yield full training batches without end, the first one that of ``start_step``.
 
         An epoch is ``train_count // batch_size`` steps long. The batch of a step depends on the
         seed, the batch size and the step alone, so that a resumed run sees the very images, cut and
         coloured in the very same way, that the uninterrupted one would have seen.
+
+        Of several processes each asks for some ``rows`` of each batch, and reads those alone;
+        without them, a batch is whole.
         """
         ...
 

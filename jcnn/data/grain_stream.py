@@ -52,7 +52,9 @@ class GrainStream:
         """Fingerprint of the files: names, sizes, classes and splits."""
         return " ".join(digest(files) for files in self.lists if files is not None)
 
-    def train_batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Batch]:
+    def train_batches(
+        self, batch_size: int, *, seed: int, start_step: int = 0, rows: slice | None = None
+    ) -> Iterator[Batch]:
         """Yield training batches without end; see :class:`jcnn.data.base.StreamingDataset`."""
         images = self.lists.train
         if batch_size > len(images):
@@ -62,6 +64,8 @@ class GrainStream:
             )
         dataset = _indices(images).seed(seed % 2**32).shuffle()
         dataset = dataset.random_map(_PrepareForTraining(images, self.preparation))
+        if rows is not None:
+            dataset, batch_size = _of_rows(dataset, batch_size, rows), rows.stop - rows.start
         # batches before epochs: an epoch has whole batches, and each epoch shuffles anew
         dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=_stack).repeat()
         return self._read(dataset[start_step:])
@@ -169,6 +173,26 @@ def _indices(images: FileList) -> Any:
     import grain
 
     return grain.MapDataset.range(len(images))
+
+
+def _of_rows(dataset: Any, batch_size: int, rows: slice) -> Any:
+    """Keep of each batch these rows alone: the others are never read."""
+    import grain
+
+    share, steps = rows.stop - rows.start, len(dataset) // batch_size
+
+    class Rows(grain.MapDataset):
+        def __len__(self) -> int:
+            return steps * share
+
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, slice):
+                return self.slice(index)
+            epoch, place = divmod(index, steps * share)
+            step, row = divmod(place, share)
+            return dataset[epoch * len(dataset) + step * batch_size + rows.start + row]
+
+    return Rows(dataset)
 
 
 def _stack(examples: Any) -> Batch:

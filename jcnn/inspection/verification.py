@@ -26,7 +26,7 @@ from jcnn.runs.files import write_text
 from jcnn.runs.place import Place
 from jcnn.training import load_trained
 
-CLOCKS = ("seconds",)
+CLOCKS = ("seconds", "waiting")
 # In turn: the first can't be heard, the second is heard.
 SIGNALS = (getattr(signal, "SIGKILL", signal.SIGTERM), signal.SIGTERM)
 

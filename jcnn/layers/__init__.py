@@ -17,10 +17,12 @@ from jcnn.layers.activations import (
     UnitStep,
 )
 from jcnn.layers.base import (
+    WHOLE,
     Context,
     Cost,
     Layer,
     Params,
+    Shards,
     State,
     fully_connected_parameters,
 )
@@ -77,6 +79,7 @@ AnyLayer = Annotated[
 Residual.model_rebuild(_types_namespace={"AnyLayer": AnyLayer})
 
 __all__ = [
+    "WHOLE",
     "AnyLayer",
     "AveragePool",
     "BatchNorm",
@@ -106,6 +109,7 @@ __all__ = [
     "ScaledTanh",
     "Sequence",
     "Shape",
+    "Shards",
     "Sigmoid",
     "Signum",
     "Softmax",

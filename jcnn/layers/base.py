@@ -54,6 +54,53 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Shards:
+    """How a batch lies on the devices of ``jax.shard_map``; nothing is split where not given.
+
+    Attributes:
+        batch: Mesh axes that the examples are split over.
+        model: The one of them over which pairs of dense layers are split; it is the last.
+        parts: Which layers these are: "columns", "rows", or "between" them, by name.
+        part: What the layer at hand is of these.
+        space: The axis over which each image is split along its first axis.
+        split: Names of the layers whose inputs are so; behind them images are whole.
+    """
+
+    batch: tuple[str, ...] = ()
+    model: str | None = None
+    parts: tuple[tuple[str, str], ...] = ()
+    part: str | None = None
+    space: str | None = None
+    split: tuple[str, ...] = ()
+
+    def at(self, name: str) -> Shards:
+        """Return what a layer sees; between columns and rows, devices hold features of more."""
+        part = dict(self.parts).get(name)
+        batch = tuple(axis for axis in self.batch if axis != self.model)
+        own = {"batch": batch} if part == "between" else {}
+        space = self.space if not self.split or name in self.split else None
+        return replace(self, parts=(), part=part, space=space, split=(), **own)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The mesh axes that a batch's positions are split over."""
+        return (*self.batch, self.space) if self.space else self.batch
+
+    @property
+    def features(self) -> str | None:
+        """The mesh axis that the last axis of the layer's input is split over."""
+        return self.model if self.part == "between" else None
+
+    def spec(self, ndim: int) -> tuple[str | tuple[str, ...] | None, ...]:
+        """Return how an array (N, ..., C) of so many axes is split."""
+        within = (self.space, *(None,) * (ndim - 3)) if ndim > 2 else ()
+        return (self.batch or None, *within, self.features)
+
+
+WHOLE = Shards()
+
+
+@dataclass(frozen=True)
 class Context:
     """How layers are applied.
 
@@ -62,18 +109,21 @@ class Context:
         training: Whether batch statistics and dropout are in force.
         key: Source of randomness, needed by dropout in training.
         frozen: Names of layers that are applied as in evaluation, in training too.
+        shards: How the batch lies on several devices.
     """
 
     ops: Any
     training: bool = False
     key: Array | None = None
     frozen: frozenset[str] = frozenset()
+    shards: Shards = WHOLE
 
     def at(self, position: int, name: str) -> Context:
         """Return the context of a layer by its position and name: the same, with its own key."""
         key = None if self.key is None else jax.random.fold_in(self.key, position)
         training = self.training and name not in self.frozen
-        return replace(self, key=key, training=training, frozen=frozenset())
+        shards = self.shards.at(name)
+        return replace(self, key=key, training=training, frozen=frozenset(), shards=shards)
 
 
 class Layer(Table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape, dims
@@ -55,8 +55,15 @@ class Dense(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        b = params["b"].astype(x.dtype) if self.bias else None
-        return context.ops.dense(x, params["w"].astype(x.dtype), b), state
+        w, b = params["w"].astype(x.dtype), params["b"].astype(x.dtype) if self.bias else None
+        part, axis = context.shards.part, context.shards.model
+        if part == "columns":  # of all examples that the devices of the axis hold, some features
+            x = lax.all_gather(x, axis, axis=0, tiled=True)
+        if part != "rows":
+            return context.ops.dense(x, w, b), state
+        summands = context.ops.dense(x, w)  # the devices' features add up; back to own examples
+        y = lax.psum_scatter(summands, axis, scatter_dimension=0, tiled=True)
+        return y if b is None else y + b, state
 
     def cost(self, input_shape: Shape) -> Cost:
         """See :meth:`Layer.cost`."""

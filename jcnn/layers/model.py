@@ -7,7 +7,7 @@ from types import ModuleType
 from jax import Array
 
 from jcnn.fields import Shape
-from jcnn.layers.base import Context, Params, State
+from jcnn.layers.base import WHOLE, Context, Params, Shards, State
 from jcnn.layers.sequence import Sequence
 
 
@@ -56,6 +56,7 @@ class Model(Sequence):
         key: Array | None = None,
         ops: ModuleType | None = None,
         frozen: frozenset[str] = frozenset(),
+        shards: Shards = WHOLE,
     ) -> tuple[Array, State]:
         """Compute the output for a batch.
 
@@ -69,10 +70,12 @@ class Model(Sequence):
             ops: :mod:`jcnn.ops` where not given, or :mod:`jcnn.reference`: the same model through
                 autodiff.
             frozen: Names of layers that are applied as in evaluation, in training too.
+            shards: Inside ``jax.shard_map``, how the batch, of which ``x`` is a part, is split:
+                batch statistics and dropout are then those of the whole batch.
 
         Returns:
             Output of shape ``(N, *output_shape)``, and the next state.
         """
         if ops is None:
             import jcnn.ops as ops
-        return super().apply(params, state, x, Context(ops, training, key, frozen))
+        return super().apply(params, state, x, Context(ops, training, key, frozen, shards))

@@ -25,6 +25,9 @@ class BatchNorm(Layer):
     Attributes:
         momentum: Share of the running statistics that a step keeps.
         epsilon: Added to the variance.
+        statistics: On several devices, whether those of the whole batch, "global", so that the
+            result is that of one device, or each device's of its own part, "local", which takes no
+            communication; the running ones are the devices' mean in any case.
 
     >>> BatchNorm().cost((32, 32, 64)).parameters
     128
@@ -33,6 +36,7 @@ class BatchNorm(Layer):
     type: Literal["batch_norm"] = "batch_norm"
     momentum: Fraction = 0.9
     epsilon: PositiveReal = 1e-5
+    statistics: Literal["global", "local"] = "global"
 
     def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
         """See :meth:`Layer.init`."""
@@ -53,7 +57,9 @@ class BatchNorm(Layer):
                 x, scale, offset, mean, variance, epsilon=self.epsilon
             )
             return y, state
-        y, mean, variance = context.ops.batch_norm(x, scale, offset, epsilon=self.epsilon)
+        axes = context.shards.all if self.statistics == "global" else ()
+        how = {"epsilon": self.epsilon, **({"axis_name": axes} if axes else {})}
+        y, mean, variance = context.ops.batch_norm(x, scale, offset, **how)
         if 0 in x.shape:
             return y, state  # no example says nothing of what is usual
         return y, {
@@ -116,4 +122,6 @@ class Dropout(Layer):
             return x, state
         if context.key is None:
             raise ValueError("dropout: training needs a key, found None; pass key= to model.apply")
-        return context.ops.dropout(x, context.key, self.drop_rate), state
+        spec = context.shards.spec(x.ndim)
+        how = {"spec": spec} if any(spec) else {}
+        return context.ops.dropout(x, context.key, self.drop_rate, **how), state

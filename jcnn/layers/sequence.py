@@ -12,6 +12,17 @@ from jax import Array
 from jcnn.errors import UserError
 from jcnn.fields import Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
+from jcnn.ops import spatial
+
+
+def _in_space(
+    layer: Layer, own: tuple[Params, State], x: Array, context: Context, here: Context
+) -> tuple[Array, State]:
+    """Apply a layer to images that are split in space, or to whole ones behind those."""
+    with spatial.split_over(context.shards.space):
+        x = x if here.shards.space else spatial.whole(x)
+    with spatial.split_over(here.shards.space):
+        return layer.apply(*own, x, here)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,12 @@ class Sequence:
             if position < start:
                 continue
             own = params.get(name, {}), state.get(name, {})
-            x, own_state = layer.apply(*own, x, context.at(position, name))
+            here = context.at(position, name)
+            with jax.named_scope(name):  # which traces and compiled programs then tell
+                if not context.shards.split:
+                    x, own_state = layer.apply(*own, x, here)
+                else:
+                    x, own_state = _in_space(layer, own, x, context, here)
             yield name, x, own_state
 
     @property

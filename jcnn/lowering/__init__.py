@@ -12,6 +12,7 @@ from jcnn.lowering.pools import (
     window_sum,
 )
 from jcnn.lowering.sums import channel_sum
+from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
     "Choice",
@@ -26,8 +27,12 @@ __all__ = [
     "input_gradient",
     "kernel_gradient",
     "max_pool",
+    "maxima",
     "noted",
     "scatter",
+    "scatter_in",
+    "serves",
+    "traced_for",
     "window_spread",
     "window_sum",
 ]

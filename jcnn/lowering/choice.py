@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
+from jcnn.lowering.depthwise import TAPS as DEPTHWISE_TAPS
 from jcnn.lowering.fold import Fold, outputs_a_block
 from jcnn.lowering.policy import asked_for, only_local, winograd_allowed
 from jcnn.lowering.windows import UNROLLED
@@ -105,6 +106,9 @@ def _on_cpu(
     ):
         return Choice("fold_winograd", "strides folded into channels leave a small window")
     if g.groups > 1:
+        each = channels == features == g.groups
+        if each and g.taps <= DEPTHWISE_TAPS and operation != "kernel_gradient":
+            return Choice("depthwise", "one channel a group and few taps: a plain loop over all")
         # Depthwise, 64 channels, 3x3: 4 ms against XLA's 110; groups of 4 channels: 5 against 17.
         if channels // g.groups <= 4:
             return Choice("direct", "too few channels a group for a matrix product")
@@ -124,6 +128,7 @@ def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
         "xla": True,
         "direct": True,
         "grouped": not single,
+        "depthwise": not single and operation != "kernel_gradient",
         "patches": single and (unit or not backward),
         "transposed": single and operation == "kernel_gradient",
         "overlap_add": single and backward,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import direct, fold, overlap_add, patches, transposed, winograd, xla
+from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import choose
 from jcnn.lowering.policy import note
 from jcnn.lowering.windows import resized
@@ -98,6 +98,7 @@ _MODULES = {
     "patches": patches,
     "transposed": transposed,
     "overlap_add": overlap_add,
+    "depthwise": depthwise,
     "direct": direct,
     "winograd": winograd,
 }

@@ -20,7 +20,7 @@ from jcnn.geometry import Geometry
 OPERATIONS = ("correlate", "input_gradient", "kernel_gradient")
 NAMES = (
     "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
-    "fold_overlap_add", "fold_winograd", "winograd",
+    "fold_overlap_add", "fold_winograd", "winograd", "depthwise",
 )  # fmt: skip
 
 _forced: ContextVar[Mapping[str, str]] = ContextVar("forced", default=MappingProxyType({}))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import large_windows
+from jcnn.lowering import large_windows, xla_pools
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.windows import overlap_add, pad, views
 from jcnn.precision import in_float32
@@ -187,6 +187,8 @@ def _is_winner(
 @in_float32
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     """The sum of each window; padding counts as 0."""
+    if xla_pools.serves(g):
+        return xla_pools.window_sum(g, x)
     if _large(g):
         return large_windows.window_sum(g, x)
     return sum(views(g, pad(g, x, 0)), start=jnp.zeros((), x.dtype))
@@ -195,6 +197,8 @@ def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
 @in_float32
 def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     """Adjoint of window_sum: adds each dy[m] at every element of window m."""
+    if xla_pools.serves(g):
+        return xla_pools.window_spread(g, dy)
     if _large(g) and prod(_reach(g)) > OVERLAPS:
         return large_windows.window_spread(g, dy)
     if max(g.dilation) == 1:

@@ -2,16 +2,24 @@ r"""Dropout (Krizhevsky et al. 2012): :math:`y = m x / (1 - r)` with a random ma
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.ops.arguments import floating, number, varying_together
+from jcnn.ops.mesh import MeshAxis
 from jcnn.ops.rule import all_but_first, rule
 from jcnn.precision import in_float32
 
+Statics: TypeAlias = tuple[float, tuple[MeshAxis, ...]]
 
-def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
+
+def dropout(
+    x: ArrayLike, key: jax.Array, drop_rate: float, *, spec: tuple[MeshAxis, ...] = ()
+) -> jax.Array:
     r"""Set a random share of the elements to zero and scale the others up.
 
     .. math:: y = \frac{m}{1 - r} x, \qquad m \sim \mathrm{Bernoulli}(1 - r)
@@ -22,6 +30,9 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
         x: Any shape, floating point.
         key: A JAX random key; the same key gives the same mask.
         drop_rate: :math:`r`, the probability of a zero, in [0, 1).
+        spec: Inside ``jax.shard_map``, the mesh axes that each axis of the whole array is split
+            over, as in a ``PartitionSpec``, ``x`` being a part of it: the mask is then that part of
+            the whole array's.
 
     Returns:
         Same shape and dtype.
@@ -41,16 +52,24 @@ def dropout(x: ArrayLike, key: jax.Array, drop_rate: float) -> jax.Array:
     drop_rate = number("dropout", "drop_rate", drop_rate)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
-    return _dropout(drop_rate, *varying_together(x, key))
+    return _dropout((drop_rate, tuple(spec)), *varying_together(x, key))
 
 
 @rule(keeps=all_but_first, statics=1)
 @in_float32
-def _dropout(drop_rate: float, x: jax.Array, key: jax.Array) -> jax.Array:
-    kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
+def _dropout(statics: Statics, x: jax.Array, key: jax.Array) -> jax.Array:
+    drop_rate, spec = statics
+    split = [(k, name) for k, name in enumerate(spec) if name]
+    whole = list(x.shape)
+    for k, name in split:
+        whole[k] *= lax.axis_size(name)
+    kept = jax.random.bernoulli(key, 1 - drop_rate, whole)
+    for k, name in split:
+        start = lax.axis_index(name) * x.shape[k]
+        kept = lax.dynamic_slice_in_dim(kept, start, x.shape[k], axis=k)
     return jnp.where(kept, x / (1 - drop_rate), 0)
 
 
 @_dropout.pullback
-def _(drop_rate: float, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
-    return _dropout(drop_rate, dy, key), None
+def _(statics: Statics, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
+    return _dropout(statics, dy, key), None

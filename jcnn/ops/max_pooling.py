@@ -69,7 +69,7 @@ def max_pool(
         :math:`\partial L/\partial z` receives :math:`\delta[m]` at the arg max of each window
         [L "Back-Prop for Max Pooling"]; at a tie at the first element in row-major window order.
         Kept between the passes: which element won, one byte an output element (up to 254 elements
-        a window), not the input.
+        a window), not the input; on a TPU the input, in which XLA finds the winners faster.
         A window that holds NaN gives NaN; its gradient reaches one of its elements at most, which
         is not specified.
 
@@ -119,7 +119,7 @@ def relu_max_pool(
 
         [L "Back-Prop for Max Pooling"]. ReLU'(0) = 0; at a tie the first element in row-major
         window order. Kept between the passes: one byte an output element (which element won, or
-        none), in place of the whole rectified input.
+        none), in place of the whole rectified input; on a TPU the input, as :func:`max_pool`.
 
     >>> import jax.numpy as jnp
     >>> relu_max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
@@ -137,6 +137,8 @@ def _largest(geometry: Geometry, parts: Parts, floor: float | None, x: jax.Array
     windows, x = bordered(geometry, parts, x)
     if any(lo > 0 or hi > 0 for lo, hi in geometry.padding):
         x = spatial.filled(parts, -math.inf, x)  # padding never wins
+    if lowering.serves(windows):
+        return _maxima(windows, floor, x)
     return _max_pool(windows, floor, x)[0]
 
 
@@ -156,6 +158,31 @@ def _(
     geometry: Geometry, floor: float | None, winner: jax.Array, dy: tuple[jax.Array, object]
 ) -> jax.Array:
     return _scatter(geometry, dy[0], winner)
+
+
+@rule(keeps=lambda y, x: (y, x), statics=2)
+def _maxima(geometry: Geometry, floor: float | None, x: jax.Array) -> jax.Array:
+    """Return the same for a TPU, which finds the winners in the input again in less time."""
+    return lowering.maxima(geometry, x, floor)
+
+
+@_maxima.pullback
+def _(
+    geometry: Geometry, floor: float | None, y: jax.Array, x: jax.Array, dy: jax.Array
+) -> jax.Array:
+    if floor is not None:
+        dy = jnp.where(y > lax.full_like(y, floor), dy, jnp.zeros((), dy.dtype))
+    return _scatter_in(geometry, dy, x)
+
+
+@linear
+def _gather_in(geometry: Geometry, a: jax.Array, x: jax.Array) -> jax.Array:
+    return lowering.gather(geometry, a, lowering.max_pool(geometry, x)[1])
+
+
+@_gather_in.adjoint
+def _scatter_in(geometry: Geometry, dy: jax.Array, x: jax.Array) -> jax.Array:
+    return lowering.scatter_in(geometry, dy, x)
 
 
 def global_max_pool(x: ArrayLike) -> jax.Array:

@@ -24,7 +24,12 @@ Numbers: TypeAlias = tuple[int, float, float, float]
 
 
 def batch_norm(
-    x: ArrayLike, scale: ArrayLike, offset: ArrayLike, *, epsilon: float = 1e-5
+    x: ArrayLike,
+    scale: ArrayLike,
+    offset: ArrayLike,
+    *,
+    epsilon: float = 1e-5,
+    axis_name: str | tuple[str, ...] = (),
 ) -> Outputs:
     r"""Normalise each channel by the batch's own mean and variance, as in training.
 
@@ -39,6 +44,8 @@ def batch_norm(
         scale: :math:`\gamma`, (C,), of the same dtype; or float32 beside a half-precision ``x``.
         offset: :math:`\beta`, (C,), of the dtype of ``scale``.
         epsilon: Added to the variance; positive.
+        axis_name: Axes of ``jax.shard_map`` that the batch is split over, ``x`` being a part of it:
+            mean and variance are then those of the whole batch, in equal parts on all devices.
 
     Returns:
         ``(y, mean, variance)``: (N, ..., C) of the dtype of ``x``, (C,) and (C,), in float32 where
@@ -59,7 +66,9 @@ def batch_norm(
             \partial L/\partial\beta = \sum \delta
 
         the last two terms for cotangents of the returned mean and variance. Kept between the
-        passes: ``x``, ``scale`` and two numbers a channel; not :math:`\hat x`.
+        passes: ``x``, ``scale`` and two numbers a channel; not :math:`\hat x`. Over ``axis_name``
+        the sums of :math:`\partial L/\partial x` are the whole batch's, those of :math:`\gamma` and
+        :math:`\beta` a device's own.
 
     >>> y, mean, variance = batch_norm(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1))
     >>> mean, variance
@@ -67,6 +76,8 @@ def batch_norm(
     """
     x, scale, offset = with_channels("batch_norm", x, scale=scale, offset=offset)
     epsilon = _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
+    if axis_name:
+        return _batch_norm_across((epsilon, axis_name), x, scale, offset)[:3]
     y, mean, variance = _batch_norm(epsilon, x, scale, offset)
     return y, _pivot(x).reshape(mean.shape) + mean, variance
 
@@ -105,6 +116,56 @@ def _(
     dx = _channels(scale * rate, x) * (dy - through_mean / m)
     through_statistics = (_channels(dmean, x) + 2 * centred * _channels(dvariance, x)) / m
     return (dx + through_statistics).astype(x.dtype), dscale, doffset
+
+
+Statics: TypeAlias = tuple[float, str | tuple[str, ...]]
+FourOutputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+@rule(keeps=lambda outputs, x, scale, offset: (x, scale, *outputs[2:]), statics=1)
+def _batch_norm_across(
+    statics: Statics, x: jax.Array, scale: jax.Array, offset: jax.Array
+) -> FourOutputs:
+    """The devices' own statistics joined, one collective: last, the mean from this one's pivot."""
+    epsilon, axis_name = statics
+    pivot = _pivot(x)
+    mean = _sum(_deviation, x, pivot) / _count(x)
+    variance = _sum(_squared, x, pivot, _channels(mean, x)) / _count(x)
+    own = pivot.reshape(mean.shape), mean, variance
+    pivots, means, variances = lax.all_gather(jnp.stack(own), axis_name, axis=1)
+    # from the first one's pivot on, so that all devices get the same bits
+    means = (pivots - pivots[0]) + means
+    mean = means.mean(axis=0)
+    variance = (variances + jnp.square(means - mean)).mean(axis=0)
+    shifted = mean + (pivots[0] - own[0])
+    centred = _centred(x, pivot, _channels(shifted, x))
+    factor = scale * lax.rsqrt(variance + epsilon)
+    y = centred * _channels(factor, x) + _channels(offset, x)
+    return y.astype(x.dtype), pivots[0] + mean, variance, shifted
+
+
+@_batch_norm_across.pullback
+def _(
+    statics: Statics,
+    x: jax.Array,
+    scale: jax.Array,
+    variance: jax.Array,
+    shifted: jax.Array,
+    cotangents: FourOutputs,
+) -> Outputs:
+    epsilon, axis_name = statics
+    dy, dmean, dvariance, _ = map(widened, cotangents)
+    axes = tuple(range(x.ndim - 1))
+    rate = lax.rsqrt(variance + epsilon)
+    at = _pivot(x), _channels(shifted, x)
+    centred = _centred(x, *at)
+    normalized = centred * _channels(rate, x)
+    doffset, dscale = dy.sum(axis=axes), rate * _sum(_against, dy, x, *at)
+    sums = lax.psum(jnp.stack([doffset, dscale, dmean, dvariance]), axis_name)
+    of_offset, of_scale, of_mean, of_variance = (_channels(each, x) for each in sums)
+    m = _count(x) * lax.axis_size(axis_name)
+    dx = _channels(scale * rate, x) * (dy - (of_offset + normalized * of_scale) / m)
+    return (dx + (of_mean + 2 * centred * of_variance) / m).astype(x.dtype), dscale, doffset
 
 
 def _pivot(x: jax.Array) -> jax.Array:

@@ -56,8 +56,12 @@ def _first(axis: str) -> str:
 def automatic_mesh(context: mlir.LoweringRuleContext) -> AbstractMesh | None:
     """The mesh whose devices the compiler splits the arrays of an operation over, if it does.
 
-    An export is for whoever reads it, who has none of the rule's Python.
+    An export is for whoever reads it, who has none of the rule's Python. Off the CPU every lowering
+    is XLA's own convolution, which its partitioner knows (but for groups of several channels, which
+    it gathers), and a compiler that runs without its devices, as a TPU's may, doesn't call back.
     """
+    if tuple(context.module_context.platforms) != ("cpu",):
+        return None
     types = (*context.avals_in, *context.avals_out)
     meshes = [mesh for a in types if not (mesh := a.sharding.mesh).empty]
     if context.module_context.lowering_parameters.for_export or not meshes:

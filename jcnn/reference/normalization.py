@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -10,7 +12,12 @@ from jcnn.precision import in_float32, widened
 
 
 def batch_norm(
-    x: jax.Array, scale: jax.Array, offset: jax.Array, *, epsilon: float = 1e-5
+    x: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    *,
+    epsilon: float = 1e-5,
+    axis_name: str | tuple[str, ...] = (),
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalise each channel by the batch's own mean and variance."""
     axes, wide = tuple(range(x.ndim - 1)), widened(x)
@@ -19,9 +26,12 @@ def batch_norm(
     else:
         # From the first value on, so that what all values share takes no digits.
         pivot = lax.stop_gradient(wide[(0,) * len(axes)])
+        pivot = lax.pmean(pivot, axis_name) if axis_name else pivot
         mean = jnp.mean(wide - _channels(pivot, x), axis=axes)
+        mean = lax.pmean(mean, axis_name) if axis_name else mean
         centred = wide - _channels(pivot, x) - _channels(mean, x)
         wide, variance = centred, jnp.mean(centred**2, axis=axes)
+        variance = lax.pmean(variance, axis_name) if axis_name else variance
         mean = pivot + mean
     y = _normalized(wide, scale, offset, variance, epsilon)
     return y.astype(x.dtype), mean, variance
@@ -79,7 +89,15 @@ def local_response_norm(
 
 
 @in_float32
-def dropout(x: jax.Array, key: jax.Array, drop_rate: float) -> jax.Array:
+def dropout(
+    x: jax.Array, key: jax.Array, drop_rate: float, *, spec: tuple[Any, ...] = ()
+) -> jax.Array:
     """Set a random share of the elements to zero and scale the others up."""
-    kept = jax.random.bernoulli(key, 1 - drop_rate, x.shape)
+    names = [*spec, *(None,) * (x.ndim - len(spec))]
+    sizes = [n * lax.axis_size(name) if name else n for n, name in zip(x.shape, names, strict=True)]
+    kept = jax.random.bernoulli(key, 1 - drop_rate, sizes)
+    for k, name in enumerate(spec):
+        if name:
+            n = x.shape[k]
+            kept = lax.dynamic_slice_in_dim(kept, lax.axis_index(name) * n, n, axis=k)
     return jnp.where(kept, x, jnp.zeros_like(x)) / (1 - drop_rate)

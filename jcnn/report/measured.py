@@ -13,7 +13,7 @@ import numpy as np
 from jcnn.errors import UserError
 from jcnn.runs.statistics import share_interval
 from jcnn.training import Trained
-from jcnn.training.evaluation import make_predict
+from jcnn.training.predicting import make_predict
 from jcnn.training.splits import testing_batches
 
 _BATCH = 256

@@ -31,7 +31,7 @@ class Checkpoints:
 
         Args:
             folder: Where they lie.
-            read_only: Leave damaged ones where they are.
+            read_only: Leave damaged ones where they are, and write none.
 
         Raises:
             UserError: There is no folder, or it can't be made.
@@ -112,6 +112,8 @@ class Checkpoints:
         Raises:
             UserError: The one before could not be written.
         """
+        if self._read_only:
+            return
         self.wait()
         # The next step is given the state's buffers to write over.
         copied = checkpoint.plain(tree)

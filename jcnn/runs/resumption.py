@@ -24,6 +24,18 @@ CHANGEABLE = (
     # where the data lie; that they are the same is seen by their fingerprint
     "data.folder",
     "data.worker_count",
+    # where is computed: the same images in the same order, and other roundings
+    "mesh",
+    "mesh.data",
+    "mesh.model",
+    "mesh.space",
+    "distributed",
+    "distributed.coordinator",
+    "distributed.processes",
+    "distributed.process_index",
+    "distributed.connect_seconds",
+    "distributed.lost_after_seconds",
+    "distributed.stuck_after_seconds",
     "tracking",
     "tracking.to",
     "tracking.project",
@@ -76,14 +88,14 @@ def check_unused(run: Run, experiment: Experiment) -> None:
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:
-    before = dict(_leaves(run.experiment().resolved().model_dump(mode="json")))
-    now = dict(_leaves(experiment.model_dump(mode="json")))
+    before = dict(leaves(run.experiment().resolved().model_dump(mode="json")))
+    now = dict(leaves(experiment.model_dump(mode="json")))
     keys = [*before, *(key for key in now if key not in before)]
     pairs = {key: (before.get(key), now.get(key)) for key in keys}
     return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (dotted key, value) for everything that is not a table or a list."""
     if isinstance(value, Mapping):
         children = value.items()
@@ -93,4 +105,4 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
         return
     for key, child in children:
-        yield from _leaves(child, f"{path}.{key}" if path else str(key))
+        yield from leaves(child, f"{path}.{key}" if path else str(key))

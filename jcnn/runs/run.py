@@ -182,6 +182,25 @@ class Run:
             write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
+class WatchedRun(Run):
+    """The folder of a run that another process writes; here it is only read."""
+
+    def create(self, experiment: Experiment) -> None:
+        """Leave it to the other process."""
+
+    def change(self, experiment: Experiment, changes: Mapping[str, Any], place: str) -> None:
+        """Leave it to the other process."""
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Leave it to the other process."""
+
+    def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Leave it to the other process."""
+
+    def rewrite_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Leave it to the other process."""
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

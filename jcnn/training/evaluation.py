@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from types import ModuleType
 from typing import Any, Protocol
@@ -11,18 +11,23 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.data import Dataset, Split, StreamingDataset
 from jcnn.runs.statistics import share_interval
+from jcnn.training.layout import SINGLE, Layout
+from jcnn.training.measures import make_loop, make_measure, make_shared_loop, make_shared_measure
+from jcnn.training.metrics import classification_metrics
+from jcnn.training.predicting import make_probabilities
 from jcnn.training.sharing import Shared
 from jcnn.training.state import Totals, TrainState
 
 SMALLEST_BATCH = 128
 
 Means = dict[str, Any]
+Clock = Callable[[], float]
 
 
 class Evaluation(Protocol):
@@ -32,12 +37,15 @@ class Evaluation(Protocol):
         """Compile for a state like this one (arrays or their shapes)."""
         ...
 
-    def __call__(self, state: TrainState, seconds: float = math.inf) -> Means:
+    def __call__(
+        self, state: TrainState, seconds: float = math.inf, clock: Clock = perf_counter
+    ) -> Means:
         """Return the mean loss and accuracy.
 
         Args:
             state: What is measured.
             seconds: Time after which no further batch is measured, see :func:`measured`.
+            clock: That time, the same in all processes.
         """
         ...
 
@@ -62,32 +70,38 @@ class DeviceEvaluation:
         split: Split,
         ops: ModuleType = explicit_ops,
         shared: Shared | None = None,
+        layout: Layout = SINGLE,
     ) -> None:
         """Put the split on the device."""
         if experiment.training.evaluate_max_seconds:  # a part of it has to be like the whole
             split = split.take(np.random.default_rng(0).permutation(len(split)))
-        self._x, self._y = jnp.asarray(split.x), jnp.asarray(split.y)
+        self._layout, self._split = layout, split
+        x, y = layout.place((split.x, split.y))
+        self._x, self._y = (a if isinstance(a, Array) else jnp.asarray(a) for a in (x, y))
         self._batch_size = min(_batch_size(experiment), len(split))
-        size = self._batch_size
+        size, make = self._batch_size, make_loop if layout.mesh is None else make_shared_loop
         self._jitted = (shared or Shared()).program(
             f"evaluation {size}",
             experiment,
-            lambda: _make_loop(_make_measure(experiment, ops), size),
+            lambda: make(make_measure(experiment, ops, layout), size, layout),
         )
         self._program = self._jitted.call
         self._probabilities = jax.jit(make_probabilities(experiment, ops))
 
     def compile(self, state: TrainState) -> None:
         """Compile the loop over the batches."""
-        arguments = self._x, self._y, jax.eval_shape(Totals.zero), np.int32(0), np.int32(0)
-        self._program = self._jitted.compile(state, *arguments)
+        state, totals = self._layout.shaped((state, jax.eval_shape(Totals.zero)))
+        bounds = np.int32(0), np.int32(0)
+        self._program = self._jitted.compile(state, self._x, self._y, totals, *bounds)
 
-    def __call__(self, state: TrainState, seconds: float = math.inf) -> Means:
+    def __call__(
+        self, state: TrainState, seconds: float = math.inf, clock: Clock = perf_counter
+    ) -> Means:
         """Return the mean loss and accuracy."""
-        batches, totals = -(-len(self._y) // self._batch_size), Totals.zero()
-        first, started = 0, perf_counter()
+        batches, totals = -(-len(self._y) // self._batch_size), self._layout.place(Totals.zero())
+        first, started = 0, clock()
         while first < batches:
-            spent = perf_counter() - started
+            spent = clock() - started
             if first and spent >= seconds:
                 break
             last = min(batches, first + _portion(first, spent, seconds))
@@ -102,11 +116,11 @@ class DeviceEvaluation:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probability of each class, and the right classes."""
         size, rows = self._batch_size, []
-        count = len(self._y) if examples is None else examples
+        count = len(self._split) if examples is None else examples
         for start in range(0, count, size):
-            batch = _padded(np.asarray(self._x[start : start + size]), size)
+            batch = _padded(self._split.x[start : start + size], size)
             rows.append(np.asarray(self._probabilities(state, batch)))
-        return np.concatenate(rows)[:count], np.asarray(self._y[:count])
+        return np.concatenate(rows)[:count], self._split.y[:count]
 
 
 class StreamEvaluation:
@@ -119,38 +133,48 @@ class StreamEvaluation:
         ops: ModuleType = explicit_ops,
         split: str = "test",
         shared: Shared | None = None,
+        layout: Layout = SINGLE,
     ) -> None:
         """Read nothing yet."""
-        self._stream, self._split = stream, split
-        self._batch_size = _batch_size(experiment)
+        self._stream, self._split, self._layout = stream, split, layout
+        self._batch_size = -(-_batch_size(experiment) // layout.parts) * layout.parts
         self._mixed = {"mixed": True} if experiment.training.evaluate_max_seconds else {}
         self._shape = (self._batch_size, *experiment.input_shape)
         self._probabilities = jax.jit(make_probabilities(experiment, ops))
         self._jitted = (shared or Shared()).program(
-            "measure", experiment, lambda: _make_measure(experiment, ops)
+            "measure",
+            experiment,
+            lambda: make_shared_measure(make_measure(experiment, ops, layout), layout),
         )
         self._program = self._jitted.call
 
     def compile(self, state: TrainState) -> None:
         """Compile the measure of one batch."""
-        x = jax.ShapeDtypeStruct(self._shape, jnp.float32)
-        y = jax.ShapeDtypeStruct(self._shape[:1], jnp.int32)
-        valid = jax.ShapeDtypeStruct(self._shape[:1], jnp.bool_)
-        self._program = self._jitted.compile(state, x, y, valid)
+        x, y = self._layout.shaped_batch(self._shape)
+        valid = y.update(dtype=jnp.bool_)
+        self._program = self._jitted.compile(self._layout.shaped(state), x, y, valid)
 
-    def __call__(self, state: TrainState, seconds: float = math.inf) -> Means:
+    def __call__(
+        self, state: TrainState, seconds: float = math.inf, clock: Clock = perf_counter
+    ) -> Means:
         """Return the mean loss and accuracy."""
-        totals, started = Totals.zero(), perf_counter()
-        for x, y in self._stream.batches(self._split, self._batch_size, **self._mixed):
-            valid = jnp.arange(self._batch_size) < len(y)
-            x, y = (jnp.asarray(_padded(a, self._batch_size)) for a in (x, y))
-            totals = totals.plus(self._program(state, x, y, valid))
+        totals, started = Totals.zero(), clock()
+        for arrays in self._batches():
+            totals = totals.plus(self._program(state, *arrays))
             if seconds < math.inf:
                 jax.block_until_ready(totals)
-            if perf_counter() - started >= seconds:
-                break
+                if clock() - started >= seconds:
+                    break
         labels = self._stream.labels(self._split)
         return measured(totals, 0 if labels is None else len(labels))
+
+    def _batches(self) -> Iterator[list[Array]]:
+        """Yield inputs, labels and which of them count, of whole batches."""
+        size = self._batch_size
+        rows = self._layout.rows(size)
+        for x, y in self._stream.batches(self._split, size, **self._mixed):
+            arrays = _padded(x, size), _padded(y, size), np.arange(size) < len(y)
+            yield [self._layout.place_batch(a[rows], rows, size) for a in arrays]
 
     def outputs(
         self, state: TrainState, examples: int | None = None
@@ -171,14 +195,27 @@ def evaluations(
     opened: Dataset | StreamingDataset,
     ops: ModuleType = explicit_ops,
     shared: Shared | None = None,
+    layout: Layout = SINGLE,
 ) -> dict[str, Evaluation]:
     """Return what measures each split that training watches: "validation" if any, and "test"."""
     if isinstance(opened, Dataset):
         splits = {"validation": opened.validation, "test": opened.test}
         present = {name: split for name, split in splits.items() if split is not None}
-        return {n: DeviceEvaluation(experiment, s, ops, shared) for n, s in present.items()}
-    present = [name for name in ("validation", "test") if opened.labels(name) is not None]
-    return {name: StreamEvaluation(experiment, opened, ops, name, shared) for name in present}
+        how = ops, shared, layout
+        return {n: DeviceEvaluation(experiment, split, *how) for n, split in present.items()}
+    names = [name for name in ("validation", "test") if opened.labels(name) is not None]
+    return {n: StreamEvaluation(experiment, opened, ops, n, shared, layout) for n in names}
+
+
+def all_metrics(
+    evaluation: Evaluation, experiment: Experiment, state: TrainState, seconds: float, clock: Clock
+) -> Means:
+    """Return loss and accuracy, and the further metrics that an experiment asks for."""
+    means, names = evaluation(state, seconds, clock), experiment.training.metrics
+    if not names:
+        return means
+    outputs = evaluation.outputs(state, means.get("examples"))
+    return means | classification_metrics(*outputs, experiment.data.class_names, names)
 
 
 def measured(totals: Totals, count: int) -> Means:
@@ -206,59 +243,5 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     return np.pad(rows, [(0, count - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
-def make_predict(
-    experiment: Experiment, ops: ModuleType = explicit_ops
-) -> Callable[[TrainState, Array], Array]:
-    """Return ``(state, x) -> prediction`` (logits for most losses), float32."""
-    model, dtype = experiment.model, jnp.dtype(experiment.training.precision)
-
-    def predict(state: TrainState, x: Array) -> Array:
-        prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops)
-        return prediction.astype(jnp.float32)
-
-    def predict_both(state: TrainState, x: Array) -> Array:
-        return (predict(state, x) + predict(state, x[:, :, ::-1])) / 2
-
-    return predict_both if experiment.training.mirrored_evaluation else predict
-
-
-def make_probabilities(
-    experiment: Experiment, ops: ModuleType = explicit_ops
-) -> Callable[[TrainState, Array], Array]:
-    """Return ``(state, x) -> probability of each class``, float32 (N, K)."""
-    predict = make_predict(experiment, ops)
-    return lambda state, x: experiment.loss.probabilities(predict(state, x))
-
-
 def _batch_size(experiment: Experiment) -> int:
     return max(experiment.training.batch_size, SMALLEST_BATCH)
-
-
-def _make_measure(experiment: Experiment, ops: ModuleType):
-    predict, loss = make_predict(experiment, ops), experiment.loss
-
-    def measure(state: TrainState, x: Array, y: Array, valid: Array) -> Totals:
-        prediction = predict(state, x)
-        losses = jnp.where(valid, loss.per_example(prediction, y, ops), 0.0)
-        correct = jnp.logical_and(valid, loss.predict(prediction) == y)
-        return Totals.of(losses.sum(), correct.sum(dtype=jnp.int32), valid.sum(dtype=jnp.int32))
-
-    return measure
-
-
-def _make_loop(measure, batch_size: int):
-    """The last batch starts early, so that it is whole; what it repeats doesn't count."""
-
-    def loop(state: TrainState, x: Array, y: Array, totals: Totals, first: Array, last: Array):
-        count = len(y)
-
-        def body(index, totals):
-            wished = index * batch_size
-            start = jnp.minimum(wished, count - batch_size)
-            rows = [lax.dynamic_slice_in_dim(array, start, batch_size) for array in (x, y)]
-            valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= wished
-            return totals.plus(measure(state, *rows, valid))
-
-        return lax.fori_loop(first, last, body, totals)
-
-    return loop

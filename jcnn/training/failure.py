@@ -17,7 +17,7 @@ from jcnn.config import Experiment
 from jcnn.data import Batch
 from jcnn.errors import UserError
 from jcnn.runs.files import writing
-from jcnn.runs.run import Run
+from jcnn.runs.run import Run, WatchedRun
 from jcnn.training import keys
 from jcnn.training.feeds import Feed
 from jcnn.training.state import TrainState
@@ -91,10 +91,11 @@ def keep_failure(
     step = done if tensor == TEST_LOSS else done + 1
     epoch = -(-step // feed.step.steps_per_epoch)
     record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
-    tree = checkpoint.plain({"state": state, "x": x, "y": y})
-    with writing(f"'{run.failure_folder}'"):
-        shutil.rmtree(run.failure_folder, ignore_errors=True)
-        checkpoint.write(run.failure_folder, tree, record)
+    tree = checkpoint.plain({"state": feed.step.layout.gathered(state), "x": x, "y": y})
+    if not isinstance(run, WatchedRun):
+        with writing(f"'{run.failure_folder}'"):
+            shutil.rmtree(run.failure_folder, ignore_errors=True)
+            checkpoint.write(run.failure_folder, tree, record)
     hint = "a smaller learning rate may help"
     if experiment.training.on_nonfinite == "stop":
         hint += ", or --set training.on_nonfinite=skip"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.data import Dataset, StreamingDataset
 from jcnn.runs.resumption import Changes, check_continues, check_unused
-from jcnn.runs.run import Run
+from jcnn.runs.run import Run, WatchedRun
 from jcnn.training.compilation import in_own_precision
 from jcnn.training.evaluation import Evaluation, evaluations
 from jcnn.training.feeds import DeviceFeed, Feed, StreamFeed
@@ -25,13 +27,21 @@ from jcnn.training.identity import (
     write_identity,
 )
 from jcnn.training.interruption import Interruption
+from jcnn.training.layout import Layout
 from jcnn.training.memory import check_fits
+from jcnn.training.mesh import layout_of
+from jcnn.training.processes import ALONE, Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
+from jcnn.training.saving import Saver
 from jcnn.training.sharing import Shared
+from jcnn.training.state import Weights
 from jcnn.training.summary import Summary
 from jcnn.training.trainer import Trainer
 from jcnn.training.weight_files import initial_weights
+
+if TYPE_CHECKING:
+    from jcnn.runs.checkpoints import Checkpoints
 
 
 @in_own_precision
@@ -44,6 +54,7 @@ def train(
     ops: ModuleType = explicit_ops,
     interruption: Interruption | None = None,
     shared: Shared | None = None,
+    processes: Alone = ALONE,
 ) -> Summary:
     """Train an experiment, write the run's folder, and return what ``summary.json`` holds.
 
@@ -58,59 +69,92 @@ def train(
         ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` to train through ``jax.grad`` alone.
         interruption: One that the caller has entered; else one is, while steps are taken.
         shared: Data and programs of trainings that differ in their seeds, if there are others.
+        processes: Those that train together, each of which calls this; only the first one writes.
 
     Raises:
         UserError: Data are missing or damaged, or ``out`` can't be used.
         Interrupted: On SIGINT, SIGTERM or SIGHUP, after a checkpoint was written.
         NonFiniteError: A loss or a gradient was infinite or not a number.
+        Elsewhere: Another process has a mistake to report.
     """
-    started = perf_counter()
-    run, experiment = Run(Path(out)), experiment.resolved()
+    started, experiment = perf_counter(), experiment.resolved()
+    run = (Run if processes.writes else WatchedRun)(Path(out))
     shared = shared or Shared()
     with ExitStack() as stack:
-        changes: Changes = {}
-        weights = None
-        if resume:
-            changes = _continue(run, experiment, stack)
-        else:
-            check_unused(run, experiment)
-            check_fits(experiment)
-            weights = initial_weights(experiment)  # a file that doesn't fit leaves no run behind
-        opened = shared.opened(experiment, open_data)
+        begin = partial(_begin, run, experiment, stack, processes.writes, resume=resume)
+        layout, changes, weights = processes.everyone(begin)
+        opened = processes.everyone(partial(shared.opened, experiment, open_data))
         stack.callback(close_data, opened)
-        feed, measures = prepare(experiment, ops, opened, shared)
-        if resume:
-            check_identity(run, identity(opened))
-        else:
-            _create(run, experiment, stack)
-            write_identity(run, identity(opened))
-        from jcnn.runs.checkpoints import Checkpoints
-
-        checkpoints = stack.enter_context(Checkpoints(run.checkpoints_folder))
+        prepared = partial(prepare, experiment, ops, opened, shared, layout)
+        feed, measures = processes.everyone(prepared)
+        found = identity(opened)
+        processes.check_same({"the data's fingerprint": found["fingerprint"]})
+        processes.everyone(
+            partial(_take, run, experiment, found, stack, processes.writes, resume=resume)
+        )
+        checkpoints = stack.enter_context(_checkpoints(run, processes))
         interruption = interruption or stack.enter_context(Interruption())
         progress = progress or Progress()
         stack.callback(progress.end)
-        trainer = Trainer(experiment, run, feed, measures, checkpoints, progress, started, shared)
-        trainer.restore(changes)
+        every = experiment.training.checkpoint_every_seconds
+        saver = Saver(checkpoints, every, started, layout, processes)
+        told = saver, progress, processes, shared
+        trainer = processes.everyone(partial(Trainer, experiment, run, feed, measures, *told))
+        processes.everyone(partial(trainer.restore, changes))
         trainer.start(weights, examples=train_count(opened))
-        records = Records(experiment, run, feed, from_step=trainer.unmeasured)
+        records = Records(
+            experiment, run, feed, from_step=trainer.unmeasured, writes=processes.writes
+        )
         trainer.run_to_end(stack.enter_context(records), interruption)
         return trainer.end()
 
 
-def _continue(run: Run, experiment: Experiment, stack: ExitStack) -> Changes:
+def _begin(
+    run: Run, experiment: Experiment, stack: ExitStack, writes: bool, *, resume: bool
+) -> tuple[Layout, Changes, Weights | None]:
+    """See whether there is anything to train, before data are read; a mistake leaves no run."""
     from jcnn.runs.lock import locked
 
-    run = Run.open(run.folder)
-    stack.enter_context(locked(run))
-    return check_continues(run, experiment)
+    layout = layout_of(experiment)
+    if resume:
+        Run.open(run.folder)
+        if writes:
+            stack.enter_context(locked(run))
+        return layout, check_continues(run, experiment), None
+    check_unused(run, experiment)
+    check_fits(experiment)
+    return layout, {}, initial_weights(experiment)
 
 
-def _create(run: Run, experiment: Experiment, stack: ExitStack) -> None:
+def _take(
+    run: Run,
+    experiment: Experiment,
+    found: dict[str, Any],
+    stack: ExitStack,
+    writes: bool,
+    *,
+    resume: bool,
+) -> None:
+    """Make the run's folder, or see that the data are those that it learned from."""
     from jcnn.runs.lock import locked
 
-    stack.enter_context(locked(run))
-    run.create(experiment)
+    if resume:
+        check_identity(run, found)
+    elif writes:
+        stack.enter_context(locked(run))
+        run.create(experiment)
+        write_identity(run, found)
+
+
+def _checkpoints(run: Run, processes: Alone) -> Checkpoints:
+    from jcnn.runs.checkpoints import Checkpoints
+
+    if not processes.writes:  # after the process that may make the folder, and cleans it
+        processes.everyone(lambda: None)
+        return Checkpoints(run.checkpoints_folder, read_only=True)
+    checkpoints = Checkpoints(run.checkpoints_folder)
+    processes.everyone(lambda: None)
+    return checkpoints
 
 
 def prepare(
@@ -118,6 +162,7 @@ def prepare(
     ops: ModuleType = explicit_ops,
     opened: Dataset | StreamingDataset | None = None,
     shared: Shared | None = None,
+    layout: Layout | None = None,
 ) -> tuple[Feed, dict[str, Evaluation]]:
     """Build, without compiling it, what trains and what measures each split.
 
@@ -126,9 +171,10 @@ def prepare(
         ops: See :func:`train`.
         opened: Its data; opened here where not given.
         shared: See :func:`train`.
+        layout: On which devices; those that its mesh says where not given.
     """
-    opened = opened or open_data(experiment)
-    measures = evaluations(experiment, opened, ops, shared)
+    opened, layout = opened or open_data(experiment), layout or layout_of(experiment)
+    measures = evaluations(experiment, opened, ops, shared, layout)
     if isinstance(opened, Dataset):
-        return DeviceFeed(experiment, opened.train, ops, shared), measures
-    return StreamFeed(experiment, opened, ops, shared), measures
+        return DeviceFeed(experiment, opened.train, ops, shared, layout), measures
+    return StreamFeed(experiment, opened, ops, shared, layout), measures

@@ -59,11 +59,12 @@ class Lines(Progress):
 
     def evaluated(self, epoch: int, step: int, test: Means, train: Means, seconds: float) -> None:
         """Say how good the network is."""
+        waiting = f"  {train['waiting']:.0%} waiting for data" if "waiting" in train else ""
         part = f" (of {test['examples']} of {test['of']})" if "examples" in test else ""
         self._say(
             f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}  step {step}  "
             f"train loss {train['loss']:.4f}  test loss {test['loss']:.4f}  "
-            f"test accuracy {test['accuracy']:.2%}{part}  {seconds:.1f} s"
+            f"test accuracy {test['accuracy']:.2%}{part}  {seconds:.1f} s{waiting}"
         )
 
     def _say(self, line: str) -> None:

@@ -19,14 +19,19 @@ from jcnn.training.state import TrainState
 class Records:
     """All that is told of evaluations, while entered."""
 
-    def __init__(self, experiment: Experiment, run: Run, feed: Feed, *, from_step: int) -> None:
-        """Start a tracker where there is one, and a new event file."""
+    def __init__(
+        self, experiment: Experiment, run: Run, feed: Feed, *, from_step: int, writes: bool = True
+    ) -> None:
+        """Start a tracker where there is one, and a new event file; neither unless ``writes``."""
         from jcnn.runs.events import Events
         from jcnn.runs.trackers import open_tracker
 
         self._experiment, self._feed = experiment, feed
         self._gradients = jax.jit(self._compute_gradients)
         self._batch: tuple[Any, Any] | None = None
+        self._open, self._writes = ExitStack(), writes
+        if not writes:
+            return
         tracking = experiment.tracking
         with ExitStack() as stack:
             self._events = stack.enter_context(Events(run.events_folder, from_step=from_step))
@@ -45,6 +50,10 @@ class Records:
 
     def write(self, step: int, means: Mapping[str, Mapping[str, Any]], state: TrainState) -> None:
         """Tell of an evaluation: the numbers of each split, and of the state if that is wanted."""
+        if not self._writes:
+            if self._experiment.training.histograms:
+                self._gradients_at(state)  # all processes compute them
+            return
         numbers = {
             split: {n: v for n, v in values.items() if isinstance(v, float)}
             for split, values in means.items()
@@ -58,13 +67,16 @@ class Records:
             self._write_histograms(step, state)
 
     def _write_histograms(self, step: int, state: TrainState) -> None:
-        self._batch = self._batch or self._feed.batch(0)
-        gradients = self._gradients(state, *self._batch)
+        gradients = self._gradients_at(state)
         self._events.histograms("weights", step, _named(state.params))
         self._events.histograms("gradients", step, _named(gradients))
         first = next((a for n, a in _named(state.params).items() if n.endswith("/w")), None)
         if first is not None and first.ndim == 4:
             self._events.filters(step, first)
+
+    def _gradients_at(self, state: TrainState) -> Any:
+        self._batch = self._batch or self._feed.batch(0)
+        return self._gradients(state, *self._batch)
 
     def _compute_gradients(self, state: TrainState, x: Any, y: Any) -> Any:
         step = self._feed.step

@@ -6,6 +6,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jcnn.runs.place import Place
+from jcnn.training.layout import SINGLE, Layout
+from jcnn.training.processes import ALONE, Alone
 from jcnn.training.state import Totals, TrainState
 
 if TYPE_CHECKING:
@@ -64,9 +66,17 @@ class Saver:
         spent: ``seconds`` and ``compile_seconds`` of earlier sessions, and how many there were.
     """
 
-    def __init__(self, checkpoints: Checkpoints, every_seconds: float, started: float) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        every_seconds: float,
+        started: float,
+        layout: Layout = SINGLE,
+        processes: Alone = ALONE,
+    ) -> None:
         """Begin a session that ``started`` when the person began to wait."""
-        self._checkpoints, self._every = checkpoints, every_seconds
+        self._checkpoints, self._every, self._layout = checkpoints, every_seconds, layout
+        self._processes = processes
         self._started, self._saved = started, perf_counter()
         self._last: Place | None = None
         self.spent: dict[str, Any] = {"seconds": 0.0, "compile_seconds": 0.0, "sessions": 0}
@@ -77,12 +87,15 @@ class Saver:
 
     def restore(self, like: Any) -> Stand | None:
         """Read the newest undamaged checkpoint, or return None."""
-        self._last = place = self._checkpoints.newest()
+        place = self._checkpoints.newest() if self._processes.writes else None
+        name = self._processes.agree(None if place is None else str(place))
+        self._last = place = None if name is None else Place.of(name)
         if place is None:
             return None
         tree, record = self._checkpoints.restore(place, like), self._checkpoints.record(place)
         self.spent |= record["spent"]
         rows = tuple(record["metrics"])
+        tree = self._layout.place(tree)
         return Stand(place.step, tree["state"], tree["totals"], rows, record["best"])
 
     def is_due(self, *, before_evaluation: bool = False) -> bool:
@@ -112,7 +125,7 @@ class Saver:
             "metrics": stand.rows,
             "best": stand.best,
         }
-        tree = {"state": stand.state, "totals": stand.totals}
+        tree = self._layout.gathered({"state": stand.state, "totals": stand.totals})
         self._checkpoints.save(stand.place, tree, record)
         self._last, self._saved = stand.place, perf_counter()
 

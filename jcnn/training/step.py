@@ -16,6 +16,7 @@ from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
 from jcnn.training import keys
+from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
 from jcnn.training.state import Totals, TrainState, Weights
 
@@ -30,6 +31,7 @@ class Step:
         ops: The operations that it goes through.
         steps_per_epoch: What an epoch stands for in the optimizer's schedules.
         guarded: Whether each step looks at its loss and gradients.
+        layout: On which devices.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Step:
         *,
         steps_per_epoch: int = 1,
         guarded: bool = False,
+        layout: Layout = SINGLE,
     ) -> None:
         """Build the optimizer.
 
@@ -48,11 +51,14 @@ class Step:
             steps_per_epoch: See above.
             guarded: See above; those that may be skipped are in any case,
                 and those whose loss is scaled.
+            layout: On which devices; a step's arguments and results are whole arrays in any case.
         """
+        if layout.copies > 1 and ops is not explicit_ops:
+            raise ValueError("images that are split in space need the operations of jcnn.ops")
         self._skips = experiment.training.on_nonfinite == "skip"
         scaled = experiment.training.precision == "float16"  # its scale follows the gradients
         self.guarded = guarded or self._skips or scaled
-        self.ops, self.steps_per_epoch = ops, steps_per_epoch
+        self.ops, self.steps_per_epoch, self.layout = ops, steps_per_epoch, layout
         self._experiment, self._model = experiment, experiment.model
         self._frozen = experiment.frozen
         self._optimizer = experiment.optimizer.build(
@@ -84,7 +90,7 @@ class Step:
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
-        loss = totals.loss / totals.examples.astype(jnp.float32)
+        loss = totals.loss / totals.examples.astype(totals.loss.dtype)
         after = self._updated(state, gradients, running, x, model_key, loss)
         if not self.guarded:
             return after, totals
@@ -104,19 +110,31 @@ class Step:
         """Return the inputs as the model gets them, augmented, and the model's own key."""
         training = self._experiment.training
         augment_key, model_key = jax.random.split(key)
-        x = augment(training.augment, augment_key, x).astype(jnp.dtype(training.precision))
-        return x, model_key
+        axes = self.layout.shards.batch
+
+        def changed(x: Array, key: Array) -> Array:
+            x = self.layout.own_rows(augment(training.augment, key, x, axes))
+            return x.astype(jnp.dtype(training.precision))
+
+        specs = (self.layout.batch, P()), self.layout.images
+        return self.layout.each(changed, *specs)(x, augment_key), model_key
 
     def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
         """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
-        scale = state.loss_scale
+        lay, scale = self.layout, state.loss_scale
 
-        def scaled(params: Any) -> Any:
-            loss, rest = self.mean_loss(params, state.state, x, y, model_key)
-            return loss if scale is None else scale.up(loss), rest
+        def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, key: Array) -> Any:
+            def scaled(params: Any) -> Any:
+                loss, rest = self.mean_loss(params, running, x, y, key)
+                return loss if scale is None else scale.up(loss), rest
 
-        gradients, rest = jax.grad(scaled, has_aux=True)(state.params)
-        return gradients if scale is None else scale.down(gradients), rest
+            gradients, rest = jax.grad(scaled, has_aux=True)(params)
+            gradients = gradients if scale is None else scale.down(gradients)
+            return (gradients, rest) if lay.mesh is None else lay.joined(gradients, running, rest)
+
+        specs = lay.specs(state.params)
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, lay.batch, P()), (specs, P()))
+        return on_all(state.params, state.state, scale, x, y, model_key)
 
     def _updated(
         self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
@@ -141,27 +159,40 @@ class Step:
         return {name: before[name] if name in self._frozen else after[name] for name in after}
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
-        """Return the mean loss of prepared inputs; then running statistics and the batch's sums."""
-        loss = self._experiment.loss
+        """Return the mean loss of prepared inputs; then running statistics and the batch's sums.
+
+        Of a device's part of the batch, the mean loss is what that part adds to it.
+        """
+        loss, parts = self._experiment.loss, self.layout.parts * self.layout.copies
         output, state = self._output(params, state, x, key)
         losses = loss.per_example(output, y, self.ops)
         correct = (loss.predict(output) == y).sum(dtype=jnp.int32)
-        return losses.mean(), (state, Totals.of(losses.sum(), correct, jnp.int32(len(y))))
+        mean = losses.mean() if parts == 1 else losses.mean() / parts
+        return mean, (state, Totals.of(losses.sum(), correct, jnp.int32(len(y))))
 
     def _output(self, params: Any, state: Any, x: Array, key: Array) -> tuple[Array, Any]:
         how = {"training": True, "key": key, "ops": self.ops, "frozen": self._frozen}
-        y, state = self._model.apply(params, state, x, **how)
-        return y.astype(jnp.float32), state
+        y, state = self._model.apply(params, state, x, shards=self.layout.shards, **how)
+        return y.astype(jnp.promote_types(y.dtype, jnp.float32)), state
 
     def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
         """Estimate the Gauss-Newton diagonal of the mean loss: one backward pass of a probe."""
-        output, pullback = jax.vjp(
-            lambda params: self._output(params, state.state, x, model_key)[0], state.params
-        )
-        probe = self._experiment.loss.curvature_probe(output, probe_key) / math.sqrt(len(x))
-        scale = state.loss_scale
-        (projected,) = pullback(probe if scale is None else scale.up(probe))
-        return jax.tree.map(jnp.square, projected if scale is None else scale.down(projected))
+        lay, loss, count = self.layout, self._experiment.loss, len(x)
+
+        def on_each(params: Any, running: Any, scale: Any, x: Array, *keys: Array) -> Any:
+            output, pullback = jax.vjp(
+                lambda params: self._output(params, running, x, keys[0])[0], params
+            )
+            probe = loss.curvature_probe(lay.whole(output), keys[1]) / math.sqrt(count)
+            probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
+            (projected,) = pullback(probe if scale is None else scale.up(probe))
+            projected = projected if scale is None else scale.down(projected)
+            return projected if lay.mesh is None else lay.added(projected)[0]
+
+        specs = lay.specs(state.params)
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, P(), P()), specs)
+        projected = on_all(state.params, state.state, state.loss_scale, x, model_key, probe_key)
+        return jax.tree.map(jnp.square, projected)
 
 
 def checkpointed(step: Step) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from jcnn.training.evaluation import (
     DeviceEvaluation,
     Evaluation,
     StreamEvaluation,
-    make_probabilities,
 )
 from jcnn.training.identity import close_data, difference, identity, labels_of, open_data
 from jcnn.training.metrics import classification_metrics
+from jcnn.training.predicting import make_probabilities
 from jcnn.training.state import TrainState
 from jcnn.training.step import Step, checkpointed
 from jcnn.training.stopping import keeps_best

@@ -6,19 +6,19 @@ import logging
 import math
 from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.runs.resumption import Changes
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
-from jcnn.training.evaluation import Evaluation
+from jcnn.training.evaluation import Evaluation, all_metrics
 from jcnn.training.failure import TEST_LOSS, NonFiniteError, keep_failure
 from jcnn.training.feeds import Feed, StreamFeed
 from jcnn.training.interruption import Interrupted, Interruption
-from jcnn.training.metrics import classification_metrics
 from jcnn.training.pacing import Pacer
+from jcnn.training.processes import Alone
 from jcnn.training.progress import Progress
 from jcnn.training.records import Records
 from jcnn.training.remarks import remarks
@@ -30,9 +30,6 @@ from jcnn.training.stopping import Judge, keeps_best
 from jcnn.training.summary import Summary, summarized
 from jcnn.training.weight_files import initial_weights
 
-if TYPE_CHECKING:
-    from jcnn.runs.checkpoints import Checkpoints
-
 
 class Trainer:
     """A run under way."""
@@ -43,16 +40,16 @@ class Trainer:
         run: Run,
         feed: Feed,
         evaluations: Mapping[str, Evaluation],
-        checkpoints: Checkpoints,
+        saver: Saver,
         progress: Progress,
-        started: float,
-        shared: Shared | None = None,
+        processes: Alone,
+        shared: Shared,
     ) -> None:
-        """Stand at the start; ``started`` is when the person began to wait."""
-        self._shared = shared or Shared()
+        """Stand at the start."""
+        self._shared = shared
         self._experiment, self._run = experiment, run
         self._feed, self._evaluations = feed, evaluations
-        self._progress = progress
+        self._progress, self._processes = progress, processes
         self._steps_per_epoch = feed.step.steps_per_epoch
         self._steps = experiment.training.epochs * self._steps_per_epoch
         if self._steps >= 2**31:  # they are counted in 32 bits
@@ -63,7 +60,7 @@ class Trainer:
         # The examples of a stream are read one step at a time: a signal waits for no more.
         steps = 1 if isinstance(feed, StreamFeed) else experiment.training.steps_per_dispatch
         self._pacer = Pacer(steps)
-        self._saver = Saver(checkpoints, experiment.training.checkpoint_every_seconds, started)
+        self._saver = saver
         self._stand: Stand | None = None
         self._judge: Judge | None = None
         self._stopped: str | None = None
@@ -118,8 +115,10 @@ class Trainer:
         weights = weights or initial_weights(self._experiment)
         weights = weights or calibrated(self._experiment, self._feed)
         weights = weights or drawn_weights(self._experiment, self._shared)
-        begin = self._shared.program("begin", self._experiment, lambda: self._feed.step.init)
-        return Stand(0, begin.call(weights), Totals.zero())
+        layout, init = self._feed.step.layout, self._feed.step.init
+        placed = layout.results(checkpointed(self._feed.step)["state"])
+        begin = self._shared.program("begin", self._experiment, lambda: init, **placed)
+        return Stand(0, begin.call(layout.on_host(weights)), Totals.zero())
 
     @property
     def _at(self) -> Stand:
@@ -139,7 +138,6 @@ class Trainer:
                 self._evaluate(records)
             if self._at.step == self._steps or self._stopped:
                 break
-            self._pause(interruption)
             self._train_epoch(interruption)
         self._saver.save(self._at)
         self._saver.wait()
@@ -167,20 +165,20 @@ class Trainer:
         underway: tuple[int, int, Totals] | None = None
         self._waited = perf_counter()
         while self._at.step < end and not self._stopped:
+            self._pause(interruption)
             at = self._at
-            count = self._pacer.next(end - at.step)
+            count = self._processes.agree(self._pacer.next(end - at.step))
             state, totals = self._feed.advance(at.state, at.totals, at.step, count)
             self._stand = at._replace(step=at.step + count, state=state, totals=totals)
             self._wait(underway)
             underway = at.step + count, count, totals
             if self._is_out_of_time():
                 self._stopped = "max_seconds"
-            elif self._at.step < end:
-                self._pause(interruption)
         self._wait(underway)
 
     def _is_out_of_time(self) -> bool:
-        return self._saver.seconds() > (self._experiment.training.max_seconds or math.inf)
+        limit = self._experiment.training.max_seconds
+        return limit is not None and self._processes.agree(self._saver.seconds() > limit)
 
     def _wait(self, underway: tuple[int, int, Totals] | None) -> None:
         """Read the metrics of a dispatch, which waits for it, and show them."""
@@ -220,8 +218,8 @@ class Trainer:
 
     def _pause(self, interruption: Interruption) -> None:
         """Save where it is time to, or where a signal asks for it; then grant that."""
-        number = interruption.signal_number
-        if number is None and not self._saver.is_due():
+        number = self._processes.any_signal(interruption.signal_number)
+        if number is None and not self._processes.agree(self._saver.is_due()):
             return
         self._check_sound(self._at.totals)
         if number is None:
@@ -233,10 +231,12 @@ class Trainer:
 
     def _evaluate(self, records: Records) -> None:
         """Measure; the training row is the mean of the steps since the last time."""
-        if self._saver.is_due(before_evaluation=True):
+        if self._processes.agree(self._saver.is_due(before_evaluation=True)):
             self._saver.save(self._at)
         at, epoch = self._at, self._at.step // self._steps_per_epoch
-        means = {"train": dict(at.totals.means())}
+        means: dict[str, dict[str, Any]] = {"train": dict(at.totals.means())}
+        if (waiting := self._feed.waiting()) is not None:
+            means["train"]["waiting"] = round(waiting, 4)
         means |= {split: self._measure(split) for split in self._evaluations}
         self._check_finite(means, at)
         if self._experiment.training.on_nonfinite == "skip":
@@ -250,19 +250,15 @@ class Trainer:
         self._stand = self._judged(at, rows)
         records.write(at.step, means, at.state)
         self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
+        self._feed.waiting()  # what measuring takes is no training
         if self._stand.best == str(self._stand.place):
             self._saver.save(self._stand)
 
     def _measure(self, split: str) -> dict[str, Any]:
-        evaluation, training = self._evaluations[split], self._experiment.training
-        names, is_last = training.metrics, self._at.step == self._steps or self._stopped
-        seconds = None if is_last else training.evaluate_max_seconds
-        means = evaluation(self._at.state, seconds or math.inf)
-        if names:
-            classes = self._experiment.data.class_names
-            outputs = evaluation.outputs(self._at.state, means.get("examples"))
-            means |= classification_metrics(*outputs, classes, names)
-        return means
+        is_last = self._at.step == self._steps or self._stopped
+        limit = None if is_last else self._experiment.training.evaluate_max_seconds
+        how = limit or math.inf, self._processes.clock
+        return all_metrics(self._evaluations[split], self._experiment, self._at.state, *how)
 
     def _judged(self, at: Stand, rows: list[dict[str, Any]]) -> Stand:
         """Return where the run stands after an evaluation; see whether training is to end."""

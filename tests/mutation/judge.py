@@ -29,7 +29,12 @@ from tests.mutation.checks import (
 from tests.mutation.reloading import replaced
 from tests.mutation.table import Mutant, files
 from tests.ops.split_images import CASES as SPLIT
-from tests.ops.split_images import halos_exchanged, split_correctly
+from tests.ops.split_images import (
+    biased_by_position,
+    gathered_whole,
+    halos_exchanged,
+    split_correctly,
+)
 from tests.proof.problems import FORCED, call
 
 POOLS = {
@@ -66,7 +71,8 @@ PROBLEMS = {
 }
 # What a file is asked that is no lowering, or no operation, of its own.
 LOWERINGS = {
-    "fold": ("fold", "fold_xla", "fold_overlap_add"),
+    "fold": ("fold", "fold_xla", "fold_overlap_add", "fold_winograd"),
+    "sums": ("direct",),
     "overlap_add": ("overlap_add", "fold_overlap_add"),
     "patches": ("patches", "fold"),
     "xla": ("xla", "fold_xla", "transposed"),
@@ -148,6 +154,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
                 yield Check(f"{problem} in {lowering}", answer)
     if name == "fold":
         yield from _folds()
+    if name == "sums":
+        yield from _cases(("batch_norm",))
     if name in ("axes", "geometry", "windows"):
         yield from _pools()
     if name in ("precision", "correlations"):
@@ -220,6 +228,9 @@ def _on_several_devices() -> Iterator[Check]:
     for circular in (False, True):
         answer = partial(halos_exchanged, circular=circular)
         yield Check(f"halo exchange, circular={circular}", answer)
+    for tracked in (False, True):
+        yield Check(f"gathered, tracked={tracked}", partial(gathered_whole, tracked=tracked))
+    yield Check("a bias per position, split in space", biased_by_position)
     for name in SPLIT:
         yield Check(f"{name}, split in space", partial(split_correctly, name=name))
 

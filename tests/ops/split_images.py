@@ -172,3 +172,43 @@ def halos_exchanged(ops: Any, circular: bool) -> bool:
             np.add.at(expected, (slice(None), places[r]), copies * inside[r])
         np.testing.assert_array_equal(dx, expected)
     return True
+
+
+def gathered_whole(ops: Any, tracked: bool) -> bool:
+    """A kernel behind what is gathered is the same on all devices, and so is its gradient."""
+    mesh, x, w = mesh_of(space=2), whole_numbers(2, 4, 3, 1), whole_numbers(3, 3, 1, 2, seed=1)
+
+    def loss(x, w):
+        y = ops.spatial.whole(ops.correlate(x, w, padding="SAME"))
+        if tracked:  # known to be whole
+            y = ops.correlate(y, w.repeat(2, 2), padding="SAME")
+        return (y * y).sum()
+
+    def on_parts(x, w):
+        with ops.spatial.split_over("space"):
+            return loss(x, w)
+
+    specs = {"in_specs": (P(None, "space"), P()), "out_specs": P()}
+    split = jax.shard_map(on_parts, mesh=mesh, check_vma=tracked, **specs)
+    got, expected = (jax.jit(jax.value_and_grad(f, (0, 1)))(x, w) for f in (split, loss))
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    return True
+
+
+def biased_by_position(ops: Any) -> bool:
+    """Each device adds the biases of its own positions."""
+    x, w, b = whole_numbers(2, 8, 3, 1), whole_numbers(3, 3, 1, 2), whole_numbers(8, 3, 2, seed=1)
+
+    def run(x, b):
+        return ops.correlate(x, w, b, padding="SAME")
+
+    def on_parts(x, b):
+        with ops.spatial.split_over("space"):
+            return run(x, b)
+
+    rows = P(None, "space")
+    split = jax.shard_map(
+        on_parts, mesh=mesh_of(space=4), in_specs=(rows, P("space")), out_specs=rows
+    )
+    np.testing.assert_array_equal(jax.jit(split)(x, b), run(x, b))
+    return True

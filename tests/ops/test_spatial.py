@@ -2,13 +2,19 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from jcnn import ops
 from tests.ops.meshes import collectives, mesh_of
-from tests.ops.split_images import CASES, Parts, halos_exchanged, of_kernel, whole_numbers
+from tests.ops.split_images import (
+    CASES,
+    Parts,
+    biased_by_position,
+    gathered_whole,
+    halos_exchanged,
+    of_kernel,
+)
 from tests.selection import slow_unless
 
 pytestmark = pytest.mark.usefixtures("mathematics")
@@ -57,22 +63,13 @@ def test_the_halo_exchange_and_its_adjoint(circular):
     assert halos_exchanged(ops, circular)
 
 
-def test_what_is_gathered_is_whole_for_what_follows():
-    """A kernel behind it is the same on all devices, and so is its gradient."""
-    mesh, x, w = mesh_of(space=2), whole_numbers(2, 4, 3, 1), whole_numbers(3, 3, 1, 2, seed=1)
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+def test_what_is_gathered_is_whole_for_what_follows(tracked):
+    assert gathered_whole(ops, tracked)
 
-    def loss(x, w):
-        y = ops.spatial.whole(ops.correlate(x, w, padding="SAME"))
-        return (ops.correlate(y, w.repeat(2, 2), padding="SAME") ** 2).sum()
 
-    def on_parts(x, w):
-        with ops.spatial.split_over("space"):
-            return loss(x, w)
-
-    split = jax.shard_map(on_parts, mesh=mesh, in_specs=(P(None, "space"), P()), out_specs=P())
-    got, expected = (jax.jit(jax.grad(f, (0, 1)))(x, w) for f in (split, loss))
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_a_bias_per_position_is_split_as_its_image():
+    assert biased_by_position(ops)
 
 
 def parts_of(function, *arrays):
@@ -122,9 +119,3 @@ def test_what_cannot_be_split_is_refused(function, said):
     with pytest.raises(ValueError) as error:  # noqa: PT011  the whole sentence is compared
         parts_of(function, X)
     assert str(error.value) == said
-
-
-def test_a_bias_per_position_is_split_as_its_image():
-    w, b = jnp.zeros((3, 3, 2, 1)), jnp.zeros((1, 16, 4, 1))
-    y = parts_of(lambda x, b: ops.correlate(x, w, b[0], padding="SAME"), X, b)
-    assert y.shape == (1, 16, 4, 1)

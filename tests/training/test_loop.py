@@ -19,7 +19,7 @@ from jcnn.runs import Run
 from jcnn.training import Interrupted, Step, Totals, evaluate, load_trained, prepare, train
 from jcnn.training import loop as loop_module
 from jcnn.training.calibration import calibrated
-from jcnn.training.evaluation import make_predict
+from jcnn.training.predicting import make_predict
 from tests.training.interference import At, crash, interrupt
 
 # What the clock says is no part of the result.

@@ -1,0 +1,144 @@
+"""The devices that an experiment asks for, and what of it they can share."""
+
+from __future__ import annotations
+
+from math import prod
+
+import jax
+from jax.sharding import AxisType
+
+from jcnn.config import Experiment
+from jcnn.errors import UserError
+from jcnn.fields import Shape, dims
+from jcnn.layers import (
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyRelu,
+    Relu,
+    Reshape,
+    Residual,
+    ScaledTanh,
+    Shards,
+    Sigmoid,
+    Tanh,
+)
+from jcnn.training.layout import AXES, SINGLE, Layout
+
+# Between dense layers by columns and by rows each feature is changed by itself.
+_BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Dropout)
+
+
+def layout_of(experiment: Experiment) -> Layout:
+    """Return how an experiment lies on the devices that there are.
+
+    Raises:
+        UserError: Its mesh doesn't fit the devices, the batch, the layers or the images.
+    """
+    asked = experiment.mesh
+    many = jax.process_count() > 1
+    if asked is None and not many:
+        return SINGLE
+    sizes = _sizes(asked.model_dump() if asked else {"data": -1, "model": 1, "space": 1}, many)
+    if prod(sizes.values()) == 1:
+        return SINGLE
+    parts, size = sizes["data"] * sizes["model"], experiment.training.batch_size
+    if size % parts:
+        split = f"{sizes['data']} parts (mesh.data)"
+        if sizes["model"] > 1:
+            split += f" times {sizes['model']} (mesh.model)"
+        raise UserError(
+            f"training.batch_size is {size}, and the mesh splits each batch into {split}: expected "
+            f"a multiple of {parts}, such as {max(parts, size // parts * parts)}"
+        )
+    pairs = _dense_pairs(experiment, sizes["model"]) if sizes["model"] > 1 else ()
+    batch = ("data", "model") if sizes["model"] > 1 else ("data",)
+    devices = jax.devices()[: prod(sizes.values())]
+    mesh = jax.make_mesh(
+        tuple(sizes.values()), AXES, devices=devices, axis_types=(AxisType.Auto,) * 3
+    )
+    model = "model" if sizes["model"] > 1 else None
+    shards = Shards(batch, model, pairs)
+    if sizes["space"] > 1:
+        split = _split_layers(experiment, sizes["space"])
+        shards = Shards(batch, model, pairs, space="space", split=split)
+    return Layout(mesh, shards)
+
+
+def _sizes(asked: dict[str, int], many: bool) -> dict[str, int]:
+    """Put a number in the place of -1."""
+    there = jax.device_count()
+    given = prod(size for size in asked.values() if size > 0)
+    written = " x ".join(f"{name} {size}" for name, size in asked.items() if size != 1)
+    if there % given or (many and -1 not in asked.values() and given != there):
+        raise UserError(
+            f"mesh is {written or 'one device'}, and there are {there} devices: expected a mesh "
+            + (f"of {there} devices" if many else "whose size divides their number")
+        )
+    return {name: there // given if size == -1 else size for name, size in asked.items()}
+
+
+def _split_layers(experiment: Experiment, parts: int) -> tuple[str, ...]:
+    """Name the layers before the first that needs whole images.
+
+    Raises:
+        UserError: One has rows that can't be split evenly.
+    """
+    model, names = experiment.model, []
+    if len(experiment.input_shape) < 2:
+        raise UserError(f"mesh.space is {parts}, and the examples are no images: expected 1")
+    for name, layer, before, after in model.walk(experiment.input_shape):
+        if isinstance(layer, (Flatten, Reshape, Dense)):
+            break
+        _check_rows(name, layer, before, after, parts)
+        names.append(name)
+    if not names:
+        raise UserError(f"mesh.space is {parts}, and the first layer needs whole images")
+    return tuple(names)
+
+
+def _check_rows(name: str, layer: Layer, before: Shape, after: Shape, parts: int) -> None:
+    for shape, what in ((before, "input"), (after, "output")):
+        if len(shape) > 1 and shape[0] % parts:
+            raise UserError(
+                f"mesh.space is {parts}, and the {what} of layer '{name}' ({layer.type}) is "
+                f"{dims(shape)}: expected a first axis that {parts} divides"
+            )
+    if getattr(layer, "bias", None) == "position":
+        raise UserError(
+            f"mesh.space is {parts}, and layer '{name}' ({layer.type}) has a bias per position: "
+            "expected mesh.space = 1"
+        )
+    if isinstance(layer, Residual):
+        for path in layer.branches().values():
+            for inner in path.walk(before):
+                _check_rows(*inner, parts)
+
+
+def _dense_pairs(experiment: Experiment, parts: int) -> tuple[tuple[str, str], ...]:
+    """Name dense layers that follow each other: columns, what is between, rows.
+
+    Raises:
+        UserError: There are none, or one's features can't be split.
+    """
+    found: list[tuple[str, str]] = []
+    begun: list[tuple[str, str]] = []
+    for name, layer in zip(experiment.model.names, experiment.layers, strict=True):
+        if isinstance(layer, Dense) and begun:
+            found += [*begun, (name, "rows")]
+            begun = []
+        elif isinstance(layer, Dense):
+            begun = [(name, "columns")]
+            features = layer.features
+            if features % parts:
+                begun = []
+        elif begun:
+            begun = [*begun, (name, "between")] if isinstance(layer, _BY_FEATURE) else []
+    if not found:
+        raise UserError(
+            f"mesh.model is {parts}, and no two dense layers follow each other, the first with a "
+            f"multiple of {parts} features and nothing but activations and dropout between: "
+            "expected mesh.model = 1"
+        )
+    return tuple(found)

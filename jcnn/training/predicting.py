@@ -1,0 +1,44 @@
+"""What a state predicts of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import jax.numpy as jnp
+from jax import Array
+
+from jcnn import ops as explicit_ops
+from jcnn.config import Experiment
+from jcnn.layers import WHOLE, Shards
+from jcnn.training.state import TrainState
+
+
+def make_predict(
+    experiment: Experiment, ops: ModuleType = explicit_ops, shards: Shards = WHOLE
+) -> Callable[[TrainState, Array], Array]:
+    """Return ``(state, x) -> prediction`` (logits for most losses), float32.
+
+    Args:
+        experiment: Whose model it is.
+        ops: Through which operations.
+        shards: Of what part of a batch, inside ``jax.shard_map``.
+    """
+    model, dtype = experiment.model, jnp.dtype(experiment.training.precision)
+
+    def predict(state: TrainState, x: Array) -> Array:
+        prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops, shards=shards)
+        return prediction.astype(jnp.float32)
+
+    def predict_both(state: TrainState, x: Array) -> Array:
+        return (predict(state, x) + predict(state, x[:, :, ::-1])) / 2
+
+    return predict_both if experiment.training.mirrored_evaluation else predict
+
+
+def make_probabilities(
+    experiment: Experiment, ops: ModuleType = explicit_ops
+) -> Callable[[TrainState, Array], Array]:
+    """Return ``(state, x) -> probability of each class``, float32 (N, K)."""
+    predict = make_predict(experiment, ops)
+    return lambda state, x: experiment.loss.probabilities(predict(state, x))

@@ -1,0 +1,245 @@
+"""One program on any mesh: the same examples, masks and sums on one device and on many."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from math import prod
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from jcnn import ops, reference
+from jcnn.errors import UserError
+from jcnn.runs import Run
+from jcnn.runs.checkpoints import Checkpoints
+from jcnn.training import Step, prepare, train
+from jcnn.training.mesh import layout_of
+from jcnn.training.state import Totals
+from jcnn.training.step import checkpointed
+from tests.training import many_devices
+
+TWO: dict[str, object] = {"mesh": {"data": 2}}
+
+
+def test_two_devices_learn_what_one_learns(lively, whole, tmp_path):
+    train(lively(TWO), tmp_path / "run")
+    rows = zip(Run(tmp_path / "run").metrics(), Run(whole).metrics(), strict=True)
+    for ours, theirs in rows:
+        assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=0.005)
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+
+
+def restored(run, experiment):
+    """The state of a run's newest checkpoint, placed as an experiment's mesh says."""
+    layout = layout_of(experiment)
+    with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
+        like = checkpointed(Step(experiment, layout=layout))
+        return layout.place(checkpoints.restore(checkpoints.newest(), like))["state"]
+
+
+def test_what_two_devices_saved_one_reads_bit_for_bit_and_goes_on(lively, tmp_path):
+    train(lively({"training.epochs": 1, **TWO}), tmp_path / "run")
+    on_one, on_two = (restored(tmp_path / "run", lively(mesh)) for mesh in ({}, TWO))
+    for one, two in zip(jax.tree.leaves(on_one), jax.tree.leaves(on_two), strict=True):
+        assert (len(one.sharding.device_set), len(two.sharding.device_set)) == (1, 2)
+        assert np.array_equal(np.asarray(one), np.asarray(two))
+    assert train(lively({"training.epochs": 2}), tmp_path / "run", resume=True)["steps"] == 18
+
+
+def all_reduces(text: str) -> list[int]:
+    """Bytes of each all-reduce of a compiled program."""
+    found = re.findall(r"= (\(?[^=]*?\)?) all-reduce(?:-start)?\(", text)
+    sizes = {"f32": 4, "s32": 4, "f64": 8}
+    arrays = [re.findall(r"(f32|s32|f64)\[([\d,]*)\]", each) for each in found]
+    return [
+        sum(sizes[kind] * prod(int(n) for n in shape.split(",") if n) for kind, shape in one)
+        for one in arrays
+    ]
+
+
+def test_gradients_are_summed_in_one_all_reduce_of_the_parameters_bytes(tiny):
+    experiment = tiny(TWO)
+    feed, _ = prepare(experiment)
+    like = checkpointed(feed.step)
+    feed.compile(like["state"], like["totals"])
+    text = feed._program.as_text()  # pyright: ignore[reportAttributeAccessIssue]
+    sums = len(jax.tree.leaves(jax.eval_shape(Totals.zero)))
+    parameters = sum(a.size for a in jax.tree.leaves(like["state"].params))
+    assert all_reduces(text) == [4 * (parameters + sums)]
+    for other in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+        assert f" {other}(" not in text
+
+
+@pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
+def test_statistics_and_masks_are_the_whole_batchs(namespace, x64):
+    """Values and gradients on two devices, each with half of the batch, are those on one."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(100, 1, (6, 3, 4))
+    scale, offset, weights = draw.normal(size=4), draw.normal(size=4), draw.normal(size=x.shape)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+
+    def loss(x, scale, offset, weights, split):
+        how = {"axis_name": "data"} if split else {}
+        y, mean, variance = namespace.batch_norm(x, scale, offset, **how)
+        dropped = namespace.dropout(
+            y, jax.random.key(0), 0.5, **({"spec": ("data",)} if split else {})
+        )
+        share = 0.5 if split else 1.0  # what is the same on both devices counts once
+        return (dropped * weights).sum() + share * (mean.sum() + (variance**2).sum())
+
+    def on_each(*arrays):
+        value, gradients = jax.value_and_grad(loss, (0, 1, 2))(*arrays, True)
+        return jax.lax.psum(value, "data"), (gradients[0], *jax.lax.psum(gradients[1:], "data"))
+
+    specs = (P("data"), P(), P(), P("data"))
+    sharded = jax.shard_map(
+        on_each, mesh=mesh, in_specs=specs, out_specs=(P(), specs[:3]), check_vma=False
+    )
+    found = jax.jit(sharded)(x, scale, offset, weights)
+    expected = jax.value_and_grad(loss, (0, 1, 2))(
+        *map(jnp.asarray, (x, scale, offset, weights)), False
+    )
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ({"data": 3}, "mesh is data 3, and there are {} devices"),
+        ({"data": 8, "model": 2}, "mesh is data 8 x model 2, and there are {} devices"),
+        ({"model": 2}, "no two dense layers follow each other"),
+    ],
+    ids=["data", "product", "layers"],
+)
+def test_a_mesh_that_does_not_fit_is_said_in_a_sentence(mesh, message, tiny, tmp_path):
+    with pytest.raises(UserError, match=message.format(jax.device_count())):
+        train(tiny({"mesh": mesh}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_mesh_does_not_divide_is_refused(tiny, tmp_path):
+    with pytest.raises(
+        UserError, match=r"batch_size is 33, .* expected a multiple of 2, such as 32"
+    ):
+        train(tiny({"mesh.data": 2, "training.batch_size": 33}), tmp_path / "run")
+
+
+def test_two_axes_can_not_both_be_the_rest(tiny):
+    with pytest.raises(UserError, match=r"mesh: expected -1 for one of its keys, found it for"):
+        tiny({"mesh": {"data": -1, "model": -1}})
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return many_devices.losses(many_devices.experiment(), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", ["model", "space"])
+def test_dense_layers_and_images_are_split_over_two_devices(axis, on_one_device):
+    """Dense layers by columns, then rows; rows of images; the clipped norm is that of all."""
+    losses = many_devices.losses(many_devices.experiment({"data": 1, axis: 2}), 3)
+    assert losses == pytest.approx(on_one_device, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data.name": "digits"}, "the first layer needs whole images"),
+        (
+            {"layers": [{"type": "conv", "features": 2, "window": 4}, *many_devices.LAYERS[3:]]},
+            r"output of layer 'conv_1' \(conv\) is 5x5x2: expected a first axis that 2 divides",
+        ),
+    ],
+    ids=["flat", "rows"],
+)
+def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, tiny):
+    with pytest.raises(UserError, match=message):
+        layout_of(tiny({"mesh": {"data": 1, "space": 2}, **overrides}))
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_losses_of_200_steps_are_the_same_on_any_mesh(dtype, tolerance):
+    meshes = [None, {"data": 2}, {"data": 8}, {"data": 4, "model": 2}, {"data": 2, "space": 2}]
+    asked = json.dumps({"meshes": meshes, "steps": 200, "dtype": dtype})
+    done = subprocess.run(
+        [sys.executable, Path(many_devices.__file__), asked],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    one, *others = json.loads(done.stdout)
+    for other in others:
+        assert np.abs(np.subtract(one, other)).max() < tolerance
+
+
+DIAGONAL = {"name": "diagonal_levenberg_marquardt", "learning_rate": 0.01}
+PLATEAU = {
+    "name": "adam",
+    "learning_rate": 0.01,
+    "after": [{"name": "reduce_on_plateau", "patience": 1, "accumulation_size": 2}],
+}
+FEATURES: dict[str, dict[str, object]] = {
+    "accumulation": {"training.accumulate_batches": 2},
+    "skipping": {"training.on_nonfinite": "skip"},
+    "curvature": {"optimizer": DIAGONAL},
+    "plateau": {"optimizer": PLATEAU},
+    "frozen": {"optimizer.rates": {"conv_1": 0.0, "batch_norm_1": 0.0}},
+    "class weights": {"loss.class_weights": [1.0, 2.0] * 5},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("feature", FEATURES)
+def test_what_training_can_do_it_can_do_on_a_mesh(feature):
+    meshes = (None, {"data": 2}, {"data": 1, "model": 2}, {"data": 1, "space": 2})
+    cases = [many_devices.experiment(mesh, **FEATURES[feature]) for mesh in meshes]
+    one, *others = (many_devices.losses(case, 6) for case in cases)
+    for other in others:
+        assert other == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_the_same_on_a_mesh_but_for_its_rounding(dtype):
+    overrides = {"training.precision": dtype}
+    one, two = (
+        many_devices.losses(many_devices.experiment(mesh, **overrides), 6, dtype)
+        for mesh in (None, {"data": 2})
+    )
+    assert two == pytest.approx(one, rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_local_statistics_are_each_devices_own_and_their_mean_is_kept():
+    def state_after(mesh, x):
+        layers = [{**many_devices.LAYERS[1], "statistics": "local"}, *many_devices.LAYERS[3:]]
+        experiment = many_devices.experiment(mesh, layers=layers, **{"training.augment": []})
+        layout = layout_of(experiment)
+        step = Step(experiment, layout=layout)
+        state = layout.place(step.init())
+        batch = (layout.place_batch(a, slice(0, 32), 32) for a in (x, np.zeros(32, np.int32)))
+        return layout.jit(step)(state, *batch, jax.random.key(0))[0].state["batch_norm_1"]
+
+    x = np.random.default_rng(0).normal(size=(32, 8, 8, 1)).astype(np.float32)
+    x[16:] += 5
+    found = state_after({"data": 2}, x)
+    within = np.mean([x[:16].var(), x[16:].var()])
+    np.testing.assert_allclose(found["variance"], 0.9 + 0.1 * within, rtol=1e-4)
+    np.testing.assert_allclose(found["mean"], 0.1 * x.mean(), rtol=1e-4)
+    whole = state_after(None, x)
+    np.testing.assert_allclose(whole["variance"], 0.9 + 0.1 * x.var(), rtol=1e-4)

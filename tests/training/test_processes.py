@@ -1,0 +1,203 @@
+"""Several processes: what they agree on, and what each says where another fails."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from jcnn.cli import supervision
+from jcnn.config import Distributed
+from jcnn.errors import UserError
+from jcnn.inspection.verification import compare_rows, compare_states
+from jcnn.training import processes, train
+from jcnn.training.processes import Cluster, Elsewhere
+from tests.torture.processes import Together, free_port
+
+
+class Store:
+    """The coordination service's keys and values, for threads."""
+
+    def __init__(self):
+        self.values, self.changed = {}, threading.Condition()
+
+    def key_value_set(self, key, value, allow_overwrite=False):
+        with self.changed:
+            assert allow_overwrite or key not in self.values
+            self.values[key] = value
+            self.changed.notify_all()
+
+    def blocking_key_value_get(self, key, milliseconds):
+        with self.changed:
+            assert self.changed.wait_for(lambda: key in self.values, milliseconds / 1000)
+            return self.values[key]
+
+    def key_value_dir_get(self, folder):
+        return [(key, value) for key, value in self.values.items() if key.startswith(folder)]
+
+    def key_value_delete(self, key):
+        for name in [name for name in self.values if f"{name}/".startswith(f"{key}/")]:
+            del self.values[name]
+
+
+def members(count=3):
+    """Processes that share a store, without JAX's own connection."""
+    store, made = Store(), []
+    for index in range(count):
+        member = Cluster.__new__(Cluster)
+        member.index, member.count, member._client = index, count, store
+        member._patience, member._round, member._moved = 10, 0, time.monotonic()
+        made.append(member)
+    return made
+
+
+def together(action, count=3):
+    """Do something in each; return what came out, or the exception."""
+    results = [None] * count
+
+    def call(member):
+        try:
+            results[member.index] = action(member)
+        except Exception as error:
+            results[member.index] = error
+
+    threads = [threading.Thread(target=call, args=(member,)) for member in members(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return results
+
+
+def test_what_the_first_decides_is_what_all_do():
+    agreed = together(lambda own: [own.agree(10 * own.index + k) for k in range(6)])
+    assert agreed == [list(range(6))] * 3
+
+
+def test_a_signal_to_any_of_them_reaches_all():
+    def heard(own):
+        before = own.any_signal(None)
+        if own.index == 2:
+            own._client.key_value_set("jcnn-signal", json.dumps(15))
+        own.everyone(lambda: None)  # all are here
+        return before, own.any_signal(15 if own.index == 2 else None)
+
+    assert together(heard) == [(None, 15)] * 3
+
+
+def test_one_mistake_is_said_once_and_ends_all():
+    def action(own):
+        def read():
+            if own.index:
+                raise UserError("no such file")
+            return "read"
+
+        return own.everyone(read)
+
+    first, second, third = together(action)
+    assert isinstance(second, UserError)
+    assert str(second) == "process 1: no such file"
+    assert isinstance(first, Elsewhere)
+    assert isinstance(third, Elsewhere)
+
+
+def test_what_differs_between_processes_is_named():
+    first, *others = together(lambda own: own.check_same({"seed": own.index == 2, "epochs": 3}))
+    assert isinstance(first, UserError)
+    assert str(first).startswith("seed is False in process 0 and True in process 2: expected")
+    assert all(isinstance(other, Elsewhere) for other in others)
+    assert together(lambda own: own.check_same({"seed": 0})) == [None] * 3
+
+
+def test_a_coordinator_that_does_not_answer_is_named_after_the_time_given():
+    port, began = free_port(), time.monotonic()
+    settings = Distributed(
+        coordinator=f"127.0.0.1:{port}", processes=2, process_index=1, connect_seconds=1
+    )
+    with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} can't be reached \(.*tried for 1 s"):
+        Cluster(settings)
+    assert 1 <= time.monotonic() - began < 5
+
+
+def test_a_process_waits_for_a_coordinator_that_comes_late():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        threading.Timer(0.3, listening.listen).start()
+        processes._wait_for(f"127.0.0.1:{listening.getsockname()[1]}", 10)
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (
+            "unhealthy (stopped sending heartbeats):\n1\nThe tasks have crashed",
+            "process 1 was lost: nothing was heard any more; continue with: jcnn train r --resume",
+        ),
+        (
+            "Failed to send RPC to coordination service. Either the leader task was preempted",
+            "process 0, the coordinator, was lost; continue with: jcnn train r --resume",
+        ),
+        (
+            "absl::Status: DEADLINE_EXCEEDED: x\nRPC: /xla.CoordinationService/RegisterTask",
+            "not all processes came in time (distributed.connect_seconds)",
+        ),
+    ],
+    ids=["other", "coordinator", "late"],
+)
+def test_what_jax_logs_becomes_a_sentence(log, sentence):
+    relay = supervision._Relay()
+    relay._run = "r"
+    relay._kept = ["F1126 Terminating process: distributed service detected fatal errors\n", log]
+    assert relay.is_about_others()
+    assert relay.reason(6) == sentence
+
+
+@pytest.mark.parametrize("mistake", [{"coordinator": "nowhere"}, {"processes": 0}], ids=str)
+def test_where_processes_meet_is_checked(mistake, tiny):
+    with pytest.raises(UserError, match=rf"distributed\.{next(iter(mistake))}"):
+        tiny({"distributed": mistake})
+
+
+def test_rows_of_a_batch_are_read_alone_and_in_its_order():
+    """The share of a stream's batch is that part of the whole batch, in every epoch."""
+    grain = pytest.importorskip("grain", reason="needs grain")
+    from jcnn.data.grain_stream import _of_rows
+
+    def source():
+        return grain.MapDataset.range(23).seed(4).shuffle()
+
+    whole = source().batch(6, drop_remainder=True).repeat()
+    part = _of_rows(source(), 6, slice(2, 5)).batch(3, drop_remainder=True).repeat()
+    for step in range(8):
+        np.testing.assert_array_equal(part[step], whole[step][2:5])
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_two_devices_of_one_train(lively, tmp_path, monkeypatch):
+    monkeypatch.setenv("JCNN_CACHE", str(tmp_path / "xla"))
+    experiment = lively({"training.epochs": 2, "mesh": {"data": 2}})
+    (tmp_path / "lively.toml").write_text(experiment.to_toml())
+    both = Together(tmp_path)
+    both.start([str(tmp_path / "lively.toml"), "--out", str(tmp_path / "two")])
+    assert both.wait() == [0, 0], both.said(0) + both.said(1)
+    assert "test accuracy" in both.said(0)
+    assert both.said(1) == ""
+    train(experiment, tmp_path / "one")
+    assert compare_states(tmp_path / "one", tmp_path / "two")[2] == []
+    assert compare_rows(tmp_path / "one", tmp_path / "two")[1] == []
+
+
+@pytest.mark.slow
+def test_processes_that_mean_different_things_say_what_differs(tiny, tmp_path):
+    both = Together(tmp_path)
+    where = [str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
+    tiny()
+    both.start(where, own=((), ("--set", "seed=5")))
+    assert both.wait() == [2, 2]
+    assert both.said(0).startswith("jcnn: seed is 0 in process 0 and 5 in process 1: expected")
+    assert both.said(1) == ""
+    assert not (tmp_path / "run").exists()
