@@ -47,6 +47,7 @@ LEFT_OUT = {
     "lowering/blocks.py: block_bytes": "images per block: any number is right",
     "lowering/blocks.py: block_size": "images per block: any number is right",
     "lowering/patches.py: _images_a_block": "images per block: any number is right",
+    "lowering/sums.py: part_count": "parts of an axis: any number that divides it is right",
     "lowering/winograd.py: _images_a_block": "images per block: any number is right",
     "lowering/fold.py: Fold.single": "which lowering runs, and each is right",
     "lowering/fold.py: outputs_a_block": "outputs folded together: any number is right",
@@ -58,6 +59,7 @@ LEFT_OUT = {
     "ops/convolution.py: _check_kernel": "a check and its messages",
     "ops/losses.py: _same_shape": "a check and its message",
     "ops/padding.py: place_border": "checks and their messages",
+    "ops/normalization.py: _sum": "where arrays are placed on devices",
     "ops/normalization.py: _check_channels": "a check and its messages",
 }
 
