@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,8 +73,9 @@ def fitted(rows: Rows, machine: Machine) -> Machine:
         return centred @ (weights[:, None] * each / each.sum(1, keepdims=True))
 
     start = np.full(used.sum(), np.log(np.median(times) / 5))
-    found = least_squares(residuals, start, slopes, loss="soft_l1", f_scale=0.3, max_nfev=300)
-    costs = np.zeros(len(used))
+    jac: Any = slopes  # whose stub takes a name alone
+    found = least_squares(residuals, start, jac, loss="soft_l1", f_scale=0.3, max_nfev=300)
+    costs = np.zeros(len(KINDS))
     costs[used] = np.exp(found.x) / typical[used] / NANOSECONDS
     return replace(
         machine,

@@ -6,7 +6,7 @@ nanoseconds one of each takes. ``jcnn tune`` finds these by measuring lowerings 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -50,7 +50,7 @@ NANOSECONDS = 1e-9
 SMALL = 750_000
 # Terms of a sum that a matrix product adds up before it writes.
 PART = 256
-Work = dict[str, float]
+Work = Mapping[str, float]
 
 
 def seconds(work: Work, machine: Machine) -> float:
@@ -71,7 +71,7 @@ def add(*works: Work) -> Work:
     >>> add({"copied": 1, "started": 1}, {"started": 2})
     {'copied': 1, 'started': 3}
     """
-    total: Work = {}
+    total: dict[str, float] = {}
     for work in works:
         for kind, count in work.items():
             total[kind] = total.get(kind, 0) + count
@@ -240,7 +240,7 @@ def depthwise(p: Problem, machine: Machine) -> Work:
     """A loop over the results that asks at every tap whether it is within the image."""
     count = p.inputs if p.operation == "input_gradient" else p.outputs
     arrays = memory(machine, p.bytes, p.inputs, p.outputs)
-    return {"looped": count * p.geometry.taps, "called": 1} | arrays
+    return {"looped": count * p.geometry.taps, "called": 1, **arrays}
 
 
 def _in_loop(g: Geometry) -> str:

@@ -42,7 +42,7 @@ def spreads_sums(p: Problem) -> bool:
 def views(p: Problem, machine: Machine) -> Work:
     """One loop over the outputs, that looks at every element of the window."""
     arrays = memory(machine, p.bytes, p.inputs, p.outputs)
-    return {"viewed": p.outputs * p.geometry.taps, "started": 2} | arrays
+    return {"viewed": p.outputs * p.geometry.taps, "started": 2, **arrays}
 
 
 def doubling(p: Problem, machine: Machine) -> Work:
@@ -53,21 +53,23 @@ def doubling(p: Problem, machine: Machine) -> Work:
         elements += each * p.batch * prod(size) * p.channels
         steps += each
         size[axis] = g.output[axis]
-    return {"doubled": elements, "started": steps} | memory(machine, p.bytes, p.inputs, p.outputs)
+    arrays = memory(machine, p.bytes, p.inputs, p.outputs)
+    return {"doubled": elements, "started": steps, **arrays}
 
 
 def spread(p: Problem, machine: Machine) -> Work:
     """One loop over the inputs, that asks every window in reach."""
     arrays = memory(machine, p.bytes, p.inputs, p.outputs)
-    return {"asked": p.inputs * reach(p), "started": 3} | arrays
+    return {"asked": p.inputs * reach(p), "started": 3, **arrays}
 
 
 def overlap_add(p: Problem, machine: Machine) -> Work:
     """An array for every element of the window, all of them added."""
     arrays = memory(machine, p.bytes, p.inputs, p.outputs)
-    return {"added": p.inputs * p.geometry.taps, "started": 2} | arrays
+    return {"added": p.inputs * p.geometry.taps, "started": 2, **arrays}
 
 
 def placed(p: Problem, machine: Machine) -> Work:
     """Each output goes to, or comes from, its place, one after another."""
-    return {"placed": p.outputs, "started": 3} | memory(machine, p.bytes, p.inputs, p.outputs)
+    arrays = memory(machine, p.bytes, p.inputs, p.outputs)
+    return {"placed": p.outputs, "started": 3, **arrays}

@@ -102,13 +102,21 @@ class Problem:
     def from_dict(cls, row: Mapping[str, Any]) -> Problem:
         """Return the problem of a table's row."""
         g = Geometry(
-            *(tuple(row[axis]) for axis in ("size", "window", "strides")),
-            tuple((int(lo), int(hi)) for lo, hi in row["padding"]),
-            tuple(row["dilation"]),
-            int(row["groups"]),
+            size=tuple(row["size"]),
+            window=tuple(row["window"]),
+            strides=tuple(row["strides"]),
+            padding=tuple((int(lo), int(hi)) for lo, hi in row["padding"]),
+            dilation=tuple(row["dilation"]),
+            groups=int(row["groups"]),
         )
-        ends = (int(row[name]) for name in ("batch", "channels", "features"))
-        return cls(str(row["operation"]), g, *ends, str(row.get("dtype", "float32")))
+        return cls(
+            operation=str(row["operation"]),
+            geometry=g,
+            batch=int(row["batch"]),
+            channels=int(row["channels"]),
+            features=int(row["features"]),
+            dtype=str(row.get("dtype", "float32")),
+        )
 
     def __str__(self) -> str:
         """Return it as a line of a table."""
