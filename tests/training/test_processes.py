@@ -192,6 +192,7 @@ def test_two_processes_train_what_two_devices_of_one_train(lively, tmp_path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_processes_that_mean_different_things_say_what_differs(tiny, tmp_path):
     both = Together(tmp_path)
     where = [str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
