@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
+os.environ.setdefault("JCNN_MACHINE", "shipped")  # not what the user's `jcnn tune` measured
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

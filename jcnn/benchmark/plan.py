@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jcnn import lowering
+from jcnn.benchmark.rows import MILLISECONDS
 from jcnn.config import Experiment
-from jcnn.geometry import place
+from jcnn.geometry import place, place_pool
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
-from jcnn.lowering import Geometry
+from jcnn.lowering import Choice, Geometry, Policy, Problem, candidates, decide
 from jcnn.proof.recording import Call, Recorder
 
 # The triple's member that each pass is: the transposed convolution is the triple's input gradient.
@@ -31,8 +31,14 @@ _PASSES = {
     },
 }
 _PASSES["correlate"] = _PASSES["convolve"]
-_POOLS = ("max_pool", "relu_max_pool", "global_max_pool")
-_KEPT = "shifted views are compared; which one won is kept, not the input"
+_MAXIMA = {"forward": "max_pool", "input gradient": "scatter"}
+_SUMS = {"forward": "window_sum", "input gradient": "window_spread"}
+_POOLS = {
+    "max_pool": _MAXIMA,
+    "relu_max_pool": _MAXIMA,
+    "average_pool": _SUMS,
+    "square_pool": _SUMS,
+}
 
 
 def winograd_allowed(on: bool | None) -> AbstractContextManager[None]:
@@ -48,27 +54,52 @@ def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, 
         platform: "cpu", "gpu" or "tpu"; the one that JAX runs on where not given.
 
     Returns:
-        Rows of ``layer``, ``operation`` (the call, with its shapes), ``pass``, ``lowering`` and
-        ``why``. The first layer's input gradient is never computed, and has no row.
+        Rows of ``layer``, ``operation`` (the call, with its shapes), ``pass``, ``lowering``,
+        ``why`` and ``candidates``: of each lowering that may serve on a CPU, the one chosen first,
+        its ``lowering`` and the milliseconds ``predicted`` and ``measured`` (None before ``jcnn
+        tune CONFIG``). The first layer's input gradient is never computed, and has no row.
     """
     platform = platform or jax.default_backend()
-    rows, seen = [], False
+    rows = []
+    for name, call, passes, problem in _passes(experiment):
+        chosen = _choice(problem, platform)
+        rows.append(_row(name, call, passes, chosen.name, chosen.why))
+        if platform == "cpu":
+            rows[-1]["candidates"] = _candidates(problem)
+    return rows
+
+
+def problems_of(experiment: Experiment) -> list[Problem]:
+    """Return what lowerings are chosen for in a training step, each once."""
+    found = [problem for *_, problem in _passes(experiment)]
+    groups = [problem.one_group() for problem in found if problem.geometry.groups > 1]
+    return list(dict.fromkeys([*found, *groups]))
+
+
+def _passes(experiment: Experiment) -> Iterator[tuple[str, Call, str, Problem]]:
+    """Yield layer, call and pass, and its problem."""
+    seen = False
     batch = (experiment.training.batch_size, *experiment.input_shape)
     dtype = jnp.dtype(experiment.training.precision)
     for name, call, output in _calls(experiment.model, jax.ShapeDtypeStruct(batch, dtype)):
         for passes, operation in _PASSES.get(call.op, {}).items():
-            if passes == "input gradient" and not seen:
-                continue
-            chosen = _choice(call, operation, output, platform)
-            rows.append(_row(name, call, passes, chosen.name, chosen.why))
-        if call.op in _POOLS:
-            rows.append(_row(name, call, "forward, backward", "winners", _KEPT))
+            if passes != "input gradient" or seen:
+                yield name, call, passes, _problem(call, operation, output)
+        for passes, operation in _POOLS.get(call.op, {}).items():
+            if passes != "input gradient" or seen:
+                yield name, call, passes, _pool(call, operation)
         seen = True
-    return rows
 
 
 def _row(layer: str, call: Call, passes: str, chosen: str, why: str) -> dict[str, Any]:
-    return {"layer": layer, "operation": str(call), "pass": passes, "lowering": chosen, "why": why}
+    return {
+        "layer": layer,
+        "operation": str(call),
+        "pass": passes,
+        "lowering": chosen,
+        "why": why,
+        "candidates": [],
+    }
 
 
 def _calls(
@@ -98,8 +129,8 @@ def recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:
     return list(recorder.calls)
 
 
-def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowering.Choice:
-    (_, x, _), (_, w, _), *_ = call.arrays
+def _problem(call: Call, operation: str, output: Shape) -> Problem:
+    (_, x, dtype), (_, w, _), *_ = call.arrays
     given = dict(call.statics)
     transposed = call.op == "convolve_transpose"
     size = output[:-1] if transposed else x[1:-1]
@@ -112,23 +143,50 @@ def _choice(call: Call, operation: str, output: Shape, platform: str) -> lowerin
         given.get("groups", 1),
     ).bordered()
     ends = (w[-1], x[-1]) if transposed else (x[-1], w[-1])
-    chosen = lowering.choose(operation, g, *ends, batch=x[0], platform=platform)
+    # What is of half precision is computed in float32.
+    wide = jnp.promote_types(dtype, jnp.float32).name
+    return Problem(operation, g, x[0], *ends, wide)
+
+
+def _pool(call: Call, operation: str) -> Problem:
+    (_, x, dtype), *_ = call.arrays
+    given = dict(call.statics)
+    window, strides = given["window"], given.get("strides")
+    more = given.get("ceil_mode", False)
+    padding = given.get("padding", "VALID")
+    g = place_pool(x[1:-1], window, strides, padding, ceil_mode=more).bordered()
+    wide = jnp.promote_types(dtype, jnp.float32).name
+    return Problem(operation, g, x[0], x[-1], x[-1], wide)
+
+
+def _choice(problem: Problem, platform: str) -> Choice:
+    policy = Policy.current()
+    chosen = decide(problem, policy, platform)
     if chosen.name != "grouped":
         return chosen
-    one = replace(g, groups=1)
-    ends = tuple(n // g.groups for n in ends)
-    inner = lowering.choose(operation, one, *ends, batch=x[0], platform=platform)
-    return lowering.Choice(f"{inner.name}, a group at a time", inner.why)
+    inner = decide(problem.one_group(), policy, platform)
+    return Choice(f"{inner.name}, a group at a time", inner.why)
+
+
+def _candidates(problem: Problem) -> list[dict[str, Any]]:
+    return [
+        {
+            "lowering": one.name,
+            "predicted": one.predicted * MILLISECONDS,
+            "measured": None if one.measured is None else one.measured * MILLISECONDS,
+        }
+        for one in candidates(problem, Policy.current())
+    ]
 
 
 def print_plan(rows: list[dict[str, Any]]) -> None:
-    """Print the rows as a table."""
+    """Print the rows as a table, under the machine whose costs chose."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    for column in ("layer", "operation", "pass", "lowering", "why"):
+    for column in ("layer", "operation", "pass", "lowering", "predicted, measured", "why"):
         table.add_column(column, overflow="fold")
     before = None
     for row in rows:
@@ -137,7 +195,14 @@ def print_plan(rows: list[dict[str, Any]]) -> None:
             table.add_section()
             named = (row["layer"], row["operation"].partition("(")[0])
         before = row["layer"]
-        table.add_row(*named, row["pass"], row["lowering"], row["why"])
+        times = "\n".join(map(_times, row["candidates"]))
+        table.add_row(*named, row["pass"], row["lowering"], times, row["why"].partition(":")[0])
     console = Console(highlight=False)
     console.width = max(console.width, 140)  # a narrow terminal may break lines, not cut words
     console.print(table)
+    console.print(f"Costs: {Policy.current().on.name}; milliseconds.", style="dim")
+
+
+def _times(one: dict[str, Any]) -> str:
+    measured = "" if one["measured"] is None else f", {one['measured']:.3g}"
+    return f"{one['lowering']} {one['predicted']:.3g}{measured}"

@@ -22,6 +22,7 @@ from jcnn.cli import (
     streams,
     sweep,
     train,
+    tune,
     weights,
 )
 from jcnn.cli.options import say
@@ -46,7 +47,7 @@ app = _group(
     "Convolutional networks in JAX through explicit, proved gradients.",
     *(train.train, train.evaluate, train.predict),
     *(inspection.summary, inspection.check, inspection.verify),
-    *(bench.bench, scale.scale),
+    *(bench.bench, tune.tune, scale.scale),
     *(report.report, report.compare, export.export, sweep.sweep, demo.demo),
     *(catalogue.init, catalogue.layers, catalogue.optimizers, catalogue.schedules),
     completion=True,

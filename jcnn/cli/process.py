@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 SWITCH = "JCNN_ALLOCATOR"
-COMMANDS = ("train", "bench")
+COMMANDS = ("train", "bench", "tune")
 TUNABLES = ":".join(
     (
         "glibc.malloc.hugetlb=1",

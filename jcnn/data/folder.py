@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 import zlib
 from pathlib import Path
 
 from jcnn.errors import UserError
+from jcnn.folders import cache_folder
 
 
 def data_folder() -> Path:
     """The folder that JCNN_DATA names, else :func:`cache_folder`; it need not exist."""
     named = os.environ.get("JCNN_DATA")
     return expanded(named).absolute() if named else cache_folder()
-
-
-def cache_folder() -> Path:
-    """``~/.cache/jcnn``; for a user who has no home, a folder among the temporary ones."""
-    try:
-        return Path.home() / ".cache" / "jcnn"
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / "jcnn"
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -1,9 +1,10 @@
 """How correlations and pools run: the fastest arrangement for a platform and a shape."""
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.choice import Choice, choose
+from jcnn.lowering.choice import Candidate, Choice, candidates, choose, decide
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
-from jcnn.lowering.policy import Policy, allow_winograd, forced, noted
+from jcnn.lowering.machine import Machine, this_machine
+from jcnn.lowering.policy import Policy, allow_winograd, forced, noted, on_machine
 from jcnn.lowering.pools import (
     gather,
     max_pool,
@@ -11,17 +12,23 @@ from jcnn.lowering.pools import (
     window_spread,
     window_sum,
 )
+from jcnn.lowering.problem import Problem
 from jcnn.lowering.sums import channel_sum
 from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
+    "Candidate",
     "Choice",
     "Geometry",
+    "Machine",
     "Policy",
+    "Problem",
     "allow_winograd",
+    "candidates",
     "channel_sum",
     "choose",
     "correlate",
+    "decide",
     "forced",
     "gather",
     "input_gradient",
@@ -29,9 +36,11 @@ __all__ = [
     "max_pool",
     "maxima",
     "noted",
+    "on_machine",
     "scatter",
     "scatter_in",
     "serves",
+    "this_machine",
     "traced_for",
     "window_spread",
     "window_sum",

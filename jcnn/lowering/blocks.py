@@ -9,7 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.lowering.policy import Policy
+
 Result = TypeVar("Result")
+
+
+def block_bytes(share: float) -> int:
+    """What a block may take: a share of the largest cache of the policy's machine."""
+    return int(share * Policy.current().on.cache_bytes)
 
 
 def block_size(batch: int, image_bytes: int, block_bytes: int) -> int:

@@ -1,7 +1,7 @@
 """The three correlations: chosen lowerings behind one signature each.
 
-The platform is the one the program runs on: off the CPU, XLA's own convolution. ``forced`` and
-``allow_winograd`` act when these functions are called, that is, when their caller is traced.
+The platform is the one the program runs on: off the CPU, XLA's own convolution. The policy is that
+which holds when their caller is traced; JAX traces it again under another.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
-from jcnn.lowering.choice import choose
-from jcnn.lowering.policy import note
+from jcnn.lowering.choice import decide
+from jcnn.lowering.policy import Policy, note
+from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import resized
-from jcnn.precision import in_float32
+from jcnn.precision import dtype_within, in_float32
 
 # More groups than these run in a loop, so that the program does not grow with them.
 GROUPS_UNROLLED = 4
@@ -48,8 +49,9 @@ def _run(
 ) -> jax.Array:
     if any(map(any, g.excess)):
         return _beyond_reach(operation, g, channels, features, a, b)
-    asked = partial(choose, operation, g, channels, features, batch=a.shape[0], dtype=a.dtype)
-    names = [asked(platform=platform).name for platform in ("cpu", "gpu")]
+    problem = Problem(operation, g, a.shape[0], channels, features, dtype_within(a).name)
+    asked = partial(decide, problem, Policy.current())
+    names = [asked(platform).name for platform in ("cpu", "gpu")]
     note(operation, g, names[jax.default_backend() != "cpu"])
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
     on_cpu = in_float32(on_cpu)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.choice import TINY
+from jcnn.lowering.problem import TINY
 from jcnn.lowering.windows import adjoint, overlap_add, pad, views
 
 

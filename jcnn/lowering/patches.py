@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
+from jcnn.lowering.blocks import block_bytes, block_size, map_blocks, sum_blocks
 from jcnn.lowering.windows import adjoint, flipped, pad, patches
 
-# Patches of one block. Much less, and the loop over blocks costs more than the cache gains.
-BLOCK_BYTES = 4 << 20
+# Of the cache, for the patches of one block: 4 of 32 MB. Much less, and the loop over blocks costs
+# more than the cache gains.
+SHARE = 1 / 8
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -54,4 +55,4 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
 
 def _images_a_block(g: Geometry, x: jax.Array) -> int:
     values = prod(g.output) * g.taps * x.shape[-1]
-    return block_size(x.shape[0], values * x.dtype.itemsize, BLOCK_BYTES)
+    return block_size(x.shape[0], values * x.dtype.itemsize, block_bytes(SHARE))

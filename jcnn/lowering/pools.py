@@ -13,14 +13,12 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import large_windows, xla_pools
+from jcnn.lowering.choice import decide
 from jcnn.lowering.once import on_cpu_once
+from jcnn.lowering.policy import Policy
+from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import overlap_add, pad, views
-from jcnn.precision import in_float32
-
-# Elements of a window, and windows that an element lies in, up to which a program has operations
-# for each: beyond, it would grow with the window, and so would the time that it takes to compile.
-UNROLLED = 25
-OVERLAPS = 9
+from jcnn.precision import dtype_within, in_float32
 
 Pair = tuple[jax.Array, jax.Array]
 
@@ -39,7 +37,7 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
 
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     dtype = winner_dtype(g)
-    if _large(g):
+    if _chosen("max_pool", g, x) == "doubling":
         return _floored(floor, *large_windows.max_pool(g, x, dtype))
     seen = list(views(g, pad(g, x, -jnp.inf)))
     # lax.max looks for NaN at every comparison. Apart from them it is looked for in two arrays at a
@@ -67,13 +65,16 @@ def _floored(floor: float | None, best: jax.Array, winner: jax.Array) -> Pair:
     return lax.max(best, least), winner
 
 
-def _large(g: Geometry) -> bool:
-    return g.taps > UNROLLED and max(g.dilation) == 1
+def _chosen(operation: str, g: Geometry, a: jax.Array) -> str:
+    """The lowering of a pool; where this process does not compute on a CPU, nothing is weighed."""
+    channels = a.shape[-1]
+    problem = Problem(operation, g, a.shape[0], channels, channels, dtype_within(a).name)
+    return decide(problem, Policy.current(), jax.default_backend()).name
 
 
 def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
     """y[m] = x at the winner of window m; 0 where there is none."""
-    if g.taps > UNROLLED:
+    if _chosen("gather", g, x) == "placed":
         return large_windows.gather(g, x, winner)
     y = jnp.zeros(winner.shape, x.dtype)
     for k, view in enumerate(views(g, pad(g, x, 0))):
@@ -84,9 +85,10 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 @in_float32
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
-    if prod(_reach(g)) > OVERLAPS or (g.taps > UNROLLED and max(g.dilation) > 1):
+    name = _chosen("scatter", g, dy)
+    if name == "placed":
         return large_windows.scatter(g, dy, winner)
-    if max(g.dilation) == 1:
+    if name == "spread":
         return on_cpu_once(partial(_spread, g), _with_ends(g, dy), _with_ends(g, winner))
     zero = jnp.zeros((), dy.dtype)
     return overlap_add(
@@ -189,7 +191,7 @@ def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
     """The sum of each window; padding counts as 0."""
     if xla_pools.serves(g):
         return xla_pools.window_sum(g, x)
-    if _large(g):
+    if _chosen("window_sum", g, x) == "doubling":
         return large_windows.window_sum(g, x)
     return sum(views(g, pad(g, x, 0)), start=jnp.zeros((), x.dtype))
 
@@ -199,9 +201,10 @@ def window_spread(g: Geometry, dy: jax.Array) -> jax.Array:
     """Adjoint of window_sum: adds each dy[m] at every element of window m."""
     if xla_pools.serves(g):
         return xla_pools.window_spread(g, dy)
-    if _large(g) and prod(_reach(g)) > OVERLAPS:
+    name = _chosen("window_spread", g, dy)
+    if name == "doubling":
         return large_windows.window_spread(g, dy)
-    if max(g.dilation) == 1:
+    if name == "spread":
         return _spread(g, dy)
     return overlap_add(g, (dy for _ in range(g.taps)))
 

@@ -23,16 +23,16 @@ import numpy as np
 from jax import lax
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.blocks import block_size, map_blocks, sum_blocks
+from jcnn.lowering.blocks import block_bytes, block_size, map_blocks, sum_blocks
 from jcnn.lowering.windows import adjoint, flipped
 
 # Evaluated at 0 and "at infinity" first, then at pairs of opposite numbers.
 PAIRS = (1, 2, Fraction(1, 2))
 Matrix = list[list[Fraction]]
 TILE = 4
-# What the transforms of a block of images may take: with less, the transformed kernels, which
+# Of the cache, for the transforms of a block of images: with less, the transformed kernels, which
 # every block reads from memory, take longer than the products.
-BLOCK_BYTES = 8 << 20
+SHARE = 1 / 4
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -72,10 +72,10 @@ def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
     Whole batches took twice as long.
     """
     elements = _elements(g) * x.dtype.itemsize
-    channels = x.shape[-1]
+    channels, block = x.shape[-1], block_bytes(SHARE)
     kernels = elements * channels // g.groups * features
     images = elements * prod(_tiles(g)) * (channels + features)
-    return block_size(x.shape[0], images, max(BLOCK_BYTES, min(4 * kernels, 4 * BLOCK_BYTES)))
+    return block_size(x.shape[0], images, max(block, min(4 * kernels, 4 * block)))
 
 
 @cache

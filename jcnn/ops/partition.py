@@ -62,7 +62,7 @@ def automatic_mesh(context: mlir.LoweringRuleContext) -> AbstractMesh | None:
     """
     if tuple(context.module_context.platforms) != ("cpu",):
         return None
-    types = (*context.avals_in, *context.avals_out)
+    types: list[Any] = [*context.avals_in, *context.avals_out]
     meshes = [mesh for a in types if not (mesh := a.sharding.mesh).empty]
     if context.module_context.lowering_parameters.for_export or not meshes:
         return None

@@ -74,7 +74,7 @@ class Vmapped:
         def run_part(statics: Statics, *arrays: jax.Array) -> jax.Array:
             return self._run(*arrays, statics=statics, policy=policy)
 
-        types = (*context.avals_in, *context.avals_out)
+        types: list[Any] = [*context.avals_in, *context.avals_out]
         split = self._splits(*statics, *(a.shape for a in types))
         label = repr((self._primitive.name, statics, policy))
         return partition.lower(context, mesh, split, run_part, self._like, label, *values)

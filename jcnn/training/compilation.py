@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import jax
 
-from jcnn.data.folder import cache_folder, expanded
+from jcnn.data.folder import expanded
+from jcnn.folders import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

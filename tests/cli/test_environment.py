@@ -14,8 +14,9 @@ import pytest
 
 from jcnn.cli import process
 from jcnn.config import load_experiment
-from jcnn.data.folder import cache_folder, data_folder
+from jcnn.data.folder import data_folder
 from jcnn.errors import UserError
+from jcnn.folders import cache_folder
 from jcnn.training import enable_compilation_cache
 
 # They start processes, train or compile much.

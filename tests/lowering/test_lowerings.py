@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import prod
 
@@ -12,10 +13,19 @@ import pytest
 from jax import lax
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, allow_winograd, fold, forced, overlap_add, xla
+from jcnn.lowering import (
+    Geometry,
+    fold,
+    forced,
+    on_machine,
+    overlap_add,
+    this_machine,
+    xla,
+)
+from jcnn.lowering.algorithms import applicable
 from jcnn.lowering.blocks import block_size
-from jcnn.lowering.choice import TINY, applicable, choose
-from jcnn.lowering.policy import OPERATIONS
+from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
+from jcnn.lowering.problem import TINY
 from tests.selection import slow_unless
 
 # They start processes, train or compile much.
@@ -48,17 +58,15 @@ def operands(operation, g, n=5, channels=6, features=9, dtype=jnp.float32):
 @pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("name", slow_unless(DISTINCT.__contains__, GEOMETRIES))
-def test_all_lowerings_agree(name, operation, monkeypatch):
+def test_all_lowerings_agree(name, operation):
     # Blocks of a few images, and a remainder, even at this size.
-    monkeypatch.setattr("jcnn.lowering.patches.BLOCK_BYTES", 20_000)
-    monkeypatch.setattr("jcnn.lowering.winograd.BLOCK_BYTES", 60_000)
-    monkeypatch.setattr("jcnn.lowering.direct.BLOCK_BYTES", 6_000)
+    small = replace(this_machine(), cache_bytes=160_000)
     g = GEOMETRIES[name]
     a, b = operands(operation, g)
     expected = getattr(xla, operation)(g, a, b)
     scale = np.abs(expected).max()
     for choice in applicable(operation, g):
-        with forced(choice):
+        with on_machine(small), forced(choice):
             got = jax.jit(partial(getattr(lowering, operation), g))(a, b)
         np.testing.assert_allclose(got, expected, atol=2e-5 * scale, rtol=0, err_msg=choice)
 
@@ -149,77 +157,10 @@ def test_shard_map_runs_the_chosen_lowering():
     assert jax.jit(run)(x, w).shape == (4, 3, 4, 9)
 
 
-def test_off_the_cpu_convolutions_are_xlas():
-    for operation in OPERATIONS:
-        for g in GEOMETRIES.values():
-            assert choose(operation, g, 6, 9, platform="gpu").name == "xla"
-
-
-def test_minimal_filtering_has_switches(monkeypatch):
-    g = Geometry((32, 32), (3, 3), ONE, SAME, ONE)
-    assert choose("correlate", g, 128, 128).name == "winograd"
-    with allow_winograd(False):
-        assert choose("correlate", g, 128, 128).name == "xla"
-    assert choose("correlate", g, 128, 128, dtype=jnp.float64).name == "xla"
-    monkeypatch.setenv("JCNN_WINOGRAD", "0")
-    assert choose("correlate", g, 128, 128).name == "xla"
-
-
-def test_a_single_small_example_takes_what_starts_fastest():
-    g = Geometry((8, 8), (5, 5), (2, 2), ((2, 2), (2, 2)), ONE)
-    chosen = {op: choose(op, g, 12, 12, batch=1).name for op in OPERATIONS}
-    assert chosen == {
-        "correlate": "xla",
-        "input_gradient": "fold_overlap_add",
-        "kernel_gradient": "patches",
-    }
-    assert choose("kernel_gradient", g, 12, 12, batch=64).name == "transposed"
-    assert choose("correlate", g, 1, 12, batch=1).name == "patches"
-
-
-@pytest.mark.parametrize(
-    ("window", "stride", "channels", "features", "expected"),
-    [
-        (1, 1, 256, 64, ("patches", "overlap_add", "patches")),
-        (1, 2, 64, 128, ("patches", "overlap_add", "patches")),
-        (1, 1, 3, 16, ("xla", "overlap_add", "patches")),
-        (3, 2, 64, 128, ("patches", "xla", "patches")),
-        (3, 2, 256, 512, ("xla", "xla", "patches")),
-        (3, 2, 3, 32, ("patches", "overlap_add", "patches")),
-        (2, 2, 3, 32, ("patches", "fold_xla", "patches")),
-        (7, 2, 3, 32, ("patches", "fold_overlap_add", "transposed")),
-        (7, 2, 3, 64, ("xla", "fold_overlap_add", "transposed")),
-        (11, 4, 3, 96, ("xla", "fold_xla", "transposed")),
-        (5, 2, 1, 32, ("xla", "fold_overlap_add", "transposed")),
-        (5, 1, 1, 32, ("fold", "overlap_add", "fold")),
-        (7, 1, 1, 32, ("xla", "overlap_add", "fold")),
-        (7, 1, 1, 16, ("fold", "overlap_add", "fold")),
-    ],
-)
-def test_choices_by_window_stride_and_channels(window, stride, channels, features, expected):
-    g = Geometry((32, 32), (window,) * 2, (stride,) * 2, NONE, ONE)
-    assert tuple(choose(op, g, channels, features).name for op in OPERATIONS) == expected
-
-
 def test_outputs_folded_together_divide_the_row_and_stay_below_the_window():
     for window, row, outputs in ((5, 24, 4), (3, 28, 2), (7, 22, 2), (5, 27, 3), (3, 27, 1)):
         g = Geometry((row + window - 1,) * 2, (window,) * 2, ONE, NONE, ONE)
         assert fold.outputs_a_block(g, 1, 32) == (1, outputs)
-
-
-def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():
-    g = GEOMETRIES["groups"]
-    with forced("winograd", correlate="xla"):
-        assert choose("correlate", g, 6, 9) == ("xla", "forced")
-        assert choose("kernel_gradient", g, 6, 9).why != "forced"
-    assert choose("correlate", g, 6, 9).why != "forced"
-
-
-def test_forced_refuses_what_there_is_not():
-    with pytest.raises(ValueError, match=r"no lowering 'winogrd' \(did you mean 'winograd'\?\)"):
-        forced("winogrd").__enter__()
-    with pytest.raises(ValueError, match=r"no operation 'kernel_gradiant' \(did you mean"):
-        forced(kernel_gradiant="xla").__enter__()
 
 
 @pytest.mark.usefixtures("mathematics")

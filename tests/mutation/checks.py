@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ from tests.ops.examples import MAPPED, Examples
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6
 # Of blocks that hold a few images, and leave some over, at the size of the problems.
-BLOCK_BYTES = {"patches": 100_000, "winograd": 100_000, "direct": 25_000}
+CACHE_BYTES = 400_000
 
 
 class NegativePaddingError(Exception):
@@ -59,7 +60,7 @@ def exact(
     dy, v = draw(f.value(*x).shape), [draw(shape) for shape in shapes]
     # The second derivatives of a correlation run through the same lowerings.
     second = lowering is None
-    with _forced(lowering), _blocks(outputs):
+    with _blocks(outputs), _forced(lowering):
         found = derivatives(
             lambda *a: op(**dict(zip(names, a, strict=True)), **options), dy, x, v, second
         )
@@ -246,11 +247,14 @@ def _forced(lowering: str | None) -> Any:
 @contextmanager
 def _blocks(outputs: tuple[int, ...]) -> Iterator[None]:
     """Small blocks of images, and any number of outputs folded."""
-    small = [(name, "BLOCK_BYTES", size) for name, size in BLOCK_BYTES.items()]
-    folded = [("fold", "outputs_a_block", lambda *_: outputs)] if outputs else []
+    lowering = sys.modules["jcnn.lowering"]
+    small = replace(lowering.this_machine(), cache_bytes=CACHE_BYTES)
     with ExitStack() as stack:
-        for module, name, value in small + folded:
-            stack.enter_context(mock.patch.object(_lowering(module), name, value))
+        stack.enter_context(lowering.on_machine(small))
+        if outputs:
+            fold = _lowering("fold")
+            patch = mock.patch.object(fold, "outputs_a_block", return_value=outputs)
+            stack.enter_context(patch)
         yield
 
 

@@ -38,20 +38,24 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/correlations.py: input_gradient: 1 → 2",
     ),
     "any number of outputs may be folded together": (
-        "lowering/fold.py: correlate: Fold.of(g, x.shape[-1], w.shape[-1]) → Fold.of(g, w.shape[-1], x.shape[-1])",
         "lowering/fold.py: correlate: -1 → 1",
         "lowering/fold.py: correlate: 1 → 0",
         "lowering/fold.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2] / g.groups",
         "lowering/fold.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2]",
         "lowering/fold.py: input_gradient: -1 → 1",
         "lowering/fold.py: input_gradient: 1 → 2",
-        "lowering/fold.py: kernel_gradient: Fold.of(g, x.shape[-1], dy.shape[-1]) → Fold.of(g, dy.shape[-1], x.shape[-1])",
         "lowering/fold.py: kernel_gradient: -1 → 1",
         "lowering/fold.py: kernel_gradient: 1 → 0",
         "lowering/fold.py: Fold.of: outputs_a_block(g, channels, features) → outputs_a_block(g, features, channels)",
     ),
     "how many images a block holds": (
         "lowering/patches.py: correlate: g.taps == 1 → g.taps != 1",
+    ),
+    "along which axis parts are summed, and whether they are": (
+        "lowering/direct.py: _tap: …art_count(dy.shape[0]) >= part_count(dy.shape[1]) → …art_count(dy.shape[0]) > part_count(dy.shape[1])",
+        "lowering/direct.py: _tap: 0 → 1",
+        "lowering/sums.py: channel_sum: len(axes) == 1 → len(axes) != 1",
+        "lowering/sums.py: channel_sum: -2 → 2",
     ),
     "which factor of the product is transposed": (
         "lowering/patches.py: kernel_gradient: -1 → 1",
@@ -73,10 +77,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: kernel_gradient: g.window → g.span",
         "lowering/winograd.py: _matrix: g.window → g.span",
         "lowering/winograd.py: _elements: g.window → g.span",
-    ),
-    "a block more, of zeros, which are cropped": (
-        "lowering/pools.py: _spread: m + j - 1 → m + j",
-        "lowering/pools.py: _spread: 1 → 0",
     ),
     "a comparison of fewer bits, or of all": (
         "lowering/pools.py: _is_winner: k <= s → k < s",

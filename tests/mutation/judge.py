@@ -11,8 +11,8 @@ import jax
 
 import jcnn.ops
 from jcnn.geometry import Geometry, place
-from jcnn.lowering.choice import applicable
-from jcnn.lowering.policy import OPERATIONS
+from jcnn.lowering.algorithms import applicable
+from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
 from jcnn.proof import Call
 from tests.cases import CASES
 from tests.mutation.checks import (

@@ -1,6 +1,7 @@
 """Sums, products and selections in the compiled default program: equal to whole-number loops."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 
 from jcnn import lowering, ops
-from jcnn.lowering import Geometry, depthwise, forced
-from jcnn.lowering.choice import applicable
-from jcnn.lowering.policy import OPERATIONS
+from jcnn.lowering import Geometry, depthwise, forced, on_machine, this_machine
+from jcnn.lowering.algorithms import applicable
+from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
 from jcnn.proof import TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
 from tests.proof.problems import (
@@ -133,11 +134,9 @@ FIRST = {lowering: (name, lowering) for name, lowering in reversed(LOWERINGS)}
         for pair in LOWERINGS
     ],
 )
-def test_every_lowering_that_can_serve(name, lowering, monkeypatch):
+def test_every_lowering_that_can_serve(name, lowering):
     """Blocks of a few images, and a remainder, even at this size."""
-    for module, size in {"patches": 50_000, "winograd": 50_000, "direct": 12_500}.items():
-        monkeypatch.setattr(f"jcnn.lowering.{module}.BLOCK_BYTES", size)
-    with forced(lowering):
+    with on_machine(replace(this_machine(), cache_bytes=200_000)), forced(lowering):
         rows = assert_exact(FORCED[name])
     assert any(lowering in row.lowering for row in rows)
 

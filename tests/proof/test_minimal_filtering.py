@@ -10,8 +10,8 @@ import pytest
 
 from jcnn import lowering
 from jcnn.lowering import Geometry, forced, winograd
-from jcnn.lowering.choice import applicable
-from jcnn.lowering.policy import OPERATIONS
+from jcnn.lowering.algorithms import applicable
+from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
 from jcnn.lowering.winograd import TILE, matrices
 from jcnn.proof.bounds import winograd_bound
 from jcnn.proof.oracle import Window, correlations

@@ -25,15 +25,16 @@ def products(text: str) -> int:
     shapes = {line.name: sizes(line.shape) for line in lines}
     total = 0
     for line in lines:
-        left, right = ([shapes[n] for n in re.findall(r"%([\w.-]+)", line.rest)] + [(), ()])[:2]
+        if line.kind not in ("dot", "convolution"):
+            continue
+        operands = re.findall(r"%([\w.-]+)", line.rest.partition(")")[0])
+        left, right = (shapes[name] for name in operands)
         if line.kind == "dot":
             (axes,) = re.findall(r"lhs_contracting_dims=\{([\d,]+)\}", line.rest)
             inner = prod(left[int(axis)] for axis in axes.split(","))
-        elif line.kind == "convolution":
+        else:
             (kernel,) = re.findall(r"dim_labels=\w+_(\w+)->", line.rest)
             inner = prod(right) // right[kernel.index("o")]
-        else:
-            continue
         total += 2 * prod(sizes(line.shape)) * inner
     return total
 

@@ -94,7 +94,7 @@ def test_slices_of_chips():
     assert [v5e.torus(n) for n in (1, 4, 8, 64, 256)] == [(1, 1), (2, 2), (2, 4), (8, 8), (16, 16)]
     assert v5e.islands(512) == (2, (16, 16))
     assert [v5p.torus(n) for n in (1, 4, 8, 32, 512)] == [
-        (1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 4, 4), (8, 8, 8),
+        (1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 4, 4), (8, 8, 8),
     ]  # fmt: skip
     with pytest.raises(UserError, match="a power of two from 4 on"):
         v5p.torus(2)

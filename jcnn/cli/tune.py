@@ -1,0 +1,108 @@
+"""Measure this machine for the choice of lowerings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jcnn.cli.options import Json, Overrides, load, print_json, say
+from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from jcnn.benchmark import Judged
+    from jcnn.lowering import Machine
+
+# Drawn for the costs, and others to judge them by.
+SEED, CHECK_SEED = 11, 2026
+DRAWN, CHECKED = 120, 60
+# To so many correlations a pool.
+POOLED = 5
+
+
+def tune(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CONFIG]…", help="Experiments whose operations are measured too."),
+    ] = None,
+    overrides: Overrides = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: how often is the choice the best?")
+    ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option("--problems", min=1, metavar="N", help="How many to draw [120; --check 60]."),
+    ] = None,
+    skip: Annotated[
+        int, typer.Option("--skip", min=0, metavar="N", help="Leave the first N of them out.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the table here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine, for lowerings to be chosen by what they take here."""
+    if overrides and not configs:
+        raise UserError("--set changes an experiment; expected a CONFIG, found none")
+    experiments = [load(config, overrides) for config in configs or ()]
+    import jax
+
+    if jax.default_backend() != "cpu":
+        raise UserError(
+            f"tune measures a CPU, and JAX runs on {jax.default_backend()}, where a library "
+            "chooses: JAX_PLATFORMS=cpu measures the CPU"
+        )
+    from jcnn import benchmark
+    from jcnn.lowering.machine import table_path, this_machine
+    from jcnn.runs.files import writing
+
+    path = out or table_path()
+    if not check:
+        with writing(f"the machine's table {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    report = partial(say, error=True)
+    wanted = count or (CHECKED if check else DRAWN)
+    drawn = benchmark.drawn(skip + wanted, CHECK_SEED if check else SEED)[skip:]
+    if not check:
+        drawn += benchmark.drawn_pools(len(drawn) // POOLED, SEED)
+    rows = benchmark.measured(drawn, report=report)
+    if check:
+        return _print_judged(benchmark.judged(rows, this_machine()), as_json)
+    for experiment in experiments:
+        rows |= benchmark.measured(benchmark.problems_of(experiment), report=report)
+    machine = benchmark.fitted(rows, benchmark.blank())
+    words = ["jcnn tune", *map(str, configs or ())]
+    benchmark.write_table(path, machine, rows, " ".join(words))
+    _print_written(path, rows, machine, as_json)
+
+
+def _print_judged(found: Sequence[Judged], as_json: bool) -> None:
+    """Say in how many of the problems the choice is near the best, and where it isn't."""
+    from jcnn import benchmark
+
+    share = benchmark.share_near(found)
+    if as_json:
+        rows = [one._asdict() | {"problem": str(one.problem)} for one in found]
+        return print_json({"share": share, "rows": rows})
+    for one in sorted(found, key=lambda one: -one.ratio):
+        if one.ratio > benchmark.NEAR:
+            say(f"{one.problem}: {one.chosen} takes {one.ratio:.2f} times as long as {one.best}")
+    say(f"within a tenth of the best in {share:.0%} of {len(found)} problems")
+
+
+def _print_written(path: Path, rows: Mapping[Any, Any], machine: Machine, as_json: bool) -> None:
+    from jcnn import benchmark
+
+    share = benchmark.share_near(benchmark.judged(rows, machine))
+    if as_json:
+        costs = dict(machine.costs)
+        return print_json(
+            {"table": str(path), "problems": len(rows), "share": share, "costs": costs}
+        )
+    say(
+        f"{path}: {len(rows)} problems; by its costs alone, the choice is within a tenth of the "
+        f"best in {share:.0%} of them, and what was measured is chosen as measured"
+    )

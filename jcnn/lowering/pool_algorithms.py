@@ -1,0 +1,73 @@
+"""The lowerings of pools: what each serves, and what it costs."""
+
+from __future__ import annotations
+
+from math import prod
+
+from jcnn.lowering.costs import Work, memory
+from jcnn.lowering.machine import Machine
+from jcnn.lowering.problem import Problem
+
+# Elements of a window, and windows that an element lies in, up to which a program has operations
+# for each: beyond, it would grow with the window, and so would the time that it takes to compile.
+UNROLLED = 25
+OVERLAPS = 9
+
+
+def reach(p: Problem) -> int:
+    """Blocks of one stride that a window reaches."""
+    return prod(-(-k // s) for k, s in zip(p.geometry.window, p.geometry.strides, strict=True))
+
+
+def undilated(p: Problem) -> bool:
+    """Whether a window's elements are neighbours."""
+    return max(p.geometry.dilation) == 1
+
+
+def small(p: Problem) -> bool:
+    """Whether there may be an operation for each element of the window."""
+    return p.geometry.taps <= UNROLLED
+
+
+def spreads(p: Problem) -> bool:
+    """Whether there may be an operation for each window that an element lies in."""
+    return undilated(p) and reach(p) <= OVERLAPS
+
+
+def spreads_sums(p: Problem) -> bool:
+    """The same where there are no winners to compare."""
+    return small(p) or reach(p) <= OVERLAPS
+
+
+def views(p: Problem, machine: Machine) -> Work:
+    """One loop over the outputs, that looks at every element of the window."""
+    arrays = memory(machine, p.bytes, p.inputs, p.outputs)
+    return {"viewed": p.outputs * p.geometry.taps, "started": 2} | arrays
+
+
+def doubling(p: Problem, machine: Machine) -> Work:
+    """Along each axis, steps of twice as many neighbours."""
+    g, size, elements, steps = p.geometry, list(p.geometry.padded), 0, 0
+    for axis in range(g.rank):
+        each = g.window[axis].bit_length()
+        elements += each * p.batch * prod(size) * p.channels
+        steps += each
+        size[axis] = g.output[axis]
+    return {"doubled": elements, "started": steps} | memory(machine, p.bytes, p.inputs, p.outputs)
+
+
+def spread(p: Problem, machine: Machine) -> Work:
+    """One loop over the inputs, that asks every window in reach."""
+    arrays = memory(machine, p.bytes, p.inputs, p.outputs)
+    return {"asked": p.inputs * reach(p), "started": 3} | arrays
+
+
+def overlap_add(p: Problem, machine: Machine) -> Work:
+    """An array for every element of the window, all of them added."""
+    arrays = memory(machine, p.bytes, p.inputs, p.outputs)
+    return {"added": p.inputs * p.geometry.taps, "started": 2} | arrays
+
+
+def placed(p: Problem, machine: Machine) -> Work:
+    """Each output goes to, or comes from, its place, one after another."""
+    return {"placed": p.outputs, "started": 3} | memory(machine, p.bytes, p.inputs, p.outputs)

@@ -1,0 +1,81 @@
+"""The processor of this machine, as its system describes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+# What a cache is taken to be where the system does not say.
+CACHE_BYTES = 32 << 20
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def name() -> str:
+    """Return the processor's name."""
+    return _information("model name") or _sysctl("machdep.cpu.brand_string") or _architecture()
+
+
+def instructions() -> str:
+    """Return the widest vector instructions that XLA may use: AVX-512, AVX2, or the architecture.
+
+    ``XLA_FLAGS=--xla_cpu_max_isa=AVX2`` makes a larger processor a smaller one.
+    """
+    flags = _information("flags").split() or _sysctl("machdep.cpu.leaf7_features").lower().split()
+    limit = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    limited = limit is not None and "512" not in limit[1] and "AMX" not in limit[1].upper()
+    if "avx512f" in flags and not limited:
+        return "AVX-512"
+    return "AVX2" if "avx2" in flags else platform.machine()
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def cache_bytes() -> int:
+    """Return the size of the largest cache, in bytes; :data:`CACHE_BYTES` where none is known."""
+    found = [_size(path) for path in _CACHES.glob("index*/size")]
+    for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"):
+        found.append(_size(_sysctl(key)) if not any(found) else 0)
+    return max(found, default=0) or CACHE_BYTES
+
+
+def _size(source: Path | str) -> int:
+    """Read "512K", or bytes; 0 where it is neither."""
+    try:
+        text = source if isinstance(source, str) else source.read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.fullmatch(r"(\d+)([KMG]?)", text.strip())
+    return int(found[1]) * _UNITS.get(found[2], 1) if found else 0
+
+
+def _architecture() -> str:
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _information(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+
+
+@cache
+def _sysctl(key: str) -> str:
+    """Ask macOS; elsewhere nothing."""
+    if platform.system() != "Darwin":
+        return ""
+    asked = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()

@@ -1,0 +1,80 @@
+"""``jcnn tune``: a table for this machine, whole or not at all."""
+
+import json
+
+import pytest
+
+from jcnn.benchmark import drawn, drawn_pools, fitted, judged, share_near, write_table
+from jcnn.cli import main
+from jcnn.lowering import Machine, Policy
+from jcnn.lowering.algorithms import eligible, predicted
+from jcnn.lowering.costs import KINDS
+from jcnn.lowering.machine import read
+from jcnn.runs.environment import versions
+
+BLANK = Machine("a machine", 2, 32 << 20, 8, ())
+
+
+def taken(problems, costs):
+    """What a machine of these costs would take for every lowering."""
+    policy = Policy(winograd=True, machine=Machine("true", 2, 32 << 20, 8, tuple(costs.items())))
+    return {p: {n: predicted(n, p, policy) for n in eligible(p, policy)} for p in problems}
+
+
+def test_costs_are_found_again_from_what_they_predict():
+    costs = dict.fromkeys(KINDS, 0.1) | {"multiplied": 0.01, "convolved": 0.02, "started": 3e3}
+    problems = drawn(60, 1) + drawn_pools(15, 1)
+    machine = fitted(taken(problems, costs), BLANK)
+    others = taken(drawn(40, 2), costs)
+    assert share_near(judged(others, machine)) >= 0.9
+    found = dict(machine.costs)
+    assert found["multiplied"] == pytest.approx(0.01, rel=0.1)
+    assert found["convolved"] == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    costs = dict.fromkeys(KINDS, 0.1)
+    rows = taken(drawn(20, 1), costs)
+    machine = fitted(rows, BLANK)
+    path = tmp_path / "folder" / "table.json"
+    write_table(path, machine, rows, "jcnn tune")
+    again = read(path)
+    assert (dict(again.costs), again.vector) == (dict(machine.costs), machine.vector)
+    assert list(again.measured) == list(rows)
+    for problem, seconds in rows.items():
+        assert again.measured[problem] == pytest.approx(seconds, rel=1e-3)
+    assert json.loads(path.read_text())["versions"] == versions()
+
+
+def test_what_is_drawn_is_the_same_every_time_and_of_every_kind():
+    assert drawn(30, 5) == drawn(30, 5) != drawn(30, 6)
+    operations = {problem.operation for problem in drawn(60, 5)}
+    assert operations == {"correlate", "input_gradient", "kernel_gradient"}
+    assert {p.geometry.rank for p in drawn(60, 5)} == {1, 2}
+    assert drawn_pools(9, 5) == drawn_pools(9, 5)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_table_and_judges_it(tmp_path, capsys, monkeypatch):
+    table = tmp_path / "table.json"
+    words = ["tune", "--problems", "5", "--out", str(table), "--json"]
+    assert main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["table"] == str(table)
+    assert said["problems"] == len(read(table).measured) >= 5
+    monkeypatch.setenv("JCNN_MACHINE", str(table))
+    assert main(["tune", "--check", "--problems", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["rows"]) == 1
+    assert said["rows"][0]["ratio"] >= 1
+
+
+def test_a_change_of_no_experiment_is_refused(capsys):
+    assert main(["tune", "--set", "training.epochs=2"]) == 2
+    assert "expected a CONFIG" in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["tune", "--out", str(tmp_path / "file" / "table.json"), "--problems", "1"]) == 2
+    assert "file" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""The machine's table: read from the user's folder, or shipped, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jcnn import lowering, processor
+from jcnn.errors import UserError
+from jcnn.lowering.costs import KINDS
+from jcnn.lowering.machine import read, table_path, this_machine
+
+TABLES = Path(lowering.__file__).parent / "tables"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user without tables."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("JCNN_MACHINE", raising=False)
+    this_machine.cache_clear()
+    yield tmp_path
+    this_machine.cache_clear()
+
+
+def copied(path, **changes):
+    content = json.loads((TABLES / "plain.json").read_text()) | changes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    this_machine.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["avx2", "avx512", "plain"])
+def test_shipped_tables_hold_every_cost_and_say_where_they_were_measured(name):
+    content = json.loads((TABLES / f"{name}.json").read_text())
+    assert set(content["costs"]) == set(KINDS)
+    assert {"name", "date", "command", "cores", "vector"} <= set(content)
+    machine = read(TABLES / f"{name}.json")
+    assert hash(machine) == hash(read(TABLES / f"{name}.json"))
+
+
+def test_the_table_of_tune_goes_before_the_shipped_one(home, monkeypatch):
+    shipped = this_machine()
+    copied(table_path(), name="mine")
+    assert this_machine().name.startswith("mine")
+    monkeypatch.setenv("JCNN_MACHINE", "shipped")
+    this_machine.cache_clear()
+    assert this_machine() == shipped
+
+
+def test_a_table_of_another_format_is_not_taken_by_itself(home, monkeypatch):
+    copied(table_path(), format=0, name="old")
+    assert not this_machine().name.startswith("old")
+    monkeypatch.setenv("JCNN_MACHINE", str(table_path()))
+    this_machine.cache_clear()
+    with pytest.raises(UserError, match="expected format 1, found 0"):
+        this_machine()
+
+
+def test_any_table_may_be_named(home, monkeypatch):
+    monkeypatch.setenv("JCNN_MACHINE", "avx512")
+    assert this_machine().vector == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "it is not JSON"),
+        ("[]", "holds list, not a table"),
+        ('{"format": 1, "name": "a", "costs": {}}', "is damaged"),
+        ('{"format": 1, "name": "a", "date": "", "vector": 8, "cores": 2, "costs": {"copied": "x"},'
+         ' "problems": []}', "is damaged"),
+    ],
+)  # fmt: skip
+def test_a_damaged_table_is_named(home, text, words):
+    table_path().parent.mkdir(parents=True)
+    table_path().write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        this_machine()
+    assert str(table_path()) in str(caught.value)
+
+
+def test_a_missing_table_is_named(home, monkeypatch):
+    monkeypatch.setenv("JCNN_MACHINE", str(home / "none.json"))
+    with pytest.raises(UserError, match=r"none\.json can't be read \(No such file"):
+        this_machine()
+
+
+def test_the_processor_is_described(monkeypatch):
+    assert processor.cores() >= 1
+    assert processor.cache_bytes() >= 1 << 18
+    assert processor.name()
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    assert processor.instructions() != "AVX-512"
+
+
+def test_where_the_system_says_nothing_there_are_defaults(monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, "_CACHES", tmp_path)
+    processor.cache_bytes.cache_clear()
+    assert processor.cache_bytes() == processor.CACHE_BYTES
+    processor.cache_bytes.cache_clear()
