@@ -67,10 +67,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "in how many operations NaN is looked for": (
         "lowering/pools.py: _max_pool: g.taps > 4 → g.taps <= 4",
     ),
-    "the adjoint of the views, which serves dilated windows, serves others too": (
-        "lowering/pools.py: scatter: 1 → 0",
-        "lowering/pools.py: window_spread: 1 → 0",
-    ),
     "undilated windows span as much as they hold": (
         "lowering/pools.py: _inside: g.window → g.span",
         "lowering/pools.py: _is_winner: g.window → g.span",
