@@ -122,7 +122,10 @@ class LinenConvTranspose(linen.ConvTranspose):
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         arrays = self.promote_dtype(inputs, _masked(self, kernel), bias, dtype=self.dtype)
-        return _transposed(self, *arrays)
+        x, kernel, bias = arrays
+        assert x is not None
+        assert kernel is not None
+        return _transposed(self, x, kernel, bias)
 
 
 LinenConvTranspose.__name__ = linen.ConvTranspose.__name__  # parameters are named after it

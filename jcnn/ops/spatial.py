@@ -18,6 +18,7 @@ Shapes inside are a device's own, (N, H / S, W, C); windows, strides, paddings a
 those of the whole image. Split: correlations, convolutions and their transposes, all pools and
 ``pad`` (what lies beyond a device's part comes by :func:`jcnn.ops.halo_exchange`); global pools,
 which add up over the devices. A value per position (a bias of (H, W, D)) is split as its image is.
+``batch_norm`` has the statistics of a device's own part, or over its ``axis_name``.
 
 A kernel is the same on all devices, so its gradient is summed over them: by ``shard_map`` itself,
 unless ``check_vma=False``. Then, with ``jax.grad`` inside ``shard_map``, that is the caller's
@@ -26,7 +27,9 @@ same, as behind :func:`whole`, each must count as its share of it.
 
 What must divide what: for each split axis the number of devices divides the image's size and the
 size of each operation's output; an output that is not divided so is refused. "CIRCULAR" padding
-goes around the whole image; "REFLECT" and "REPLICATE" are for axes that are whole.
+goes around the whole image; "REFLECT" and "REPLICATE" are for axes that are whole. Where other axes
+of the mesh are left to the compiler (``axis_names`` of ``shard_map``) the numbers are the same, but
+a lowering may gather whole batches: give ``shard_map`` all axes.
 """
 
 from __future__ import annotations

@@ -9,17 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax import Array, lax
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import SingleDeviceSharding
 
-from jcnn import lowering, ops
+from jcnn import config, lowering, ops
 from jcnn.config import Experiment
 from jcnn.scaling import hlo
 from jcnn.training import Step
-
-_AXIS = "data"
+from jcnn.training.mesh import layout_of
 
 
 @dataclass(frozen=True)
@@ -57,48 +53,24 @@ class Program:
         return sum(collective.size for collective in self.collectives)
 
 
-class DataParallel(Step):
-    """A step whose batch is split over a mesh: gradients and sums are added in one all-reduce."""
-
-    def __init__(self, experiment: Experiment, mesh: Mesh, ops: ModuleType = ops) -> None:
-        """Keep the mesh."""
-        super().__init__(experiment, ops)
-        self.mesh = mesh
-
-    def gradients(self, state: Any, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
-        """Return those of the whole batch, each device having computed those of its part."""
-        whole = super().gradients
-        count = self.mesh.size
-
-        def part(state: Any, x: Array, y: Array, key: Array) -> Any:
-            key = jax.random.fold_in(key, lax.axis_index(_AXIS))
-            gradients, (running, totals) = whole(state, x, y, key)
-            means = jax.tree.map(lambda a: a / count, (gradients, running))
-            (gradients, running), totals = lax.psum((means, totals), _AXIS)
-            return gradients, (running, totals)
-
-        specs = (P(), P(_AXIS), P(_AXIS), P())
-        return jax.shard_map(  # pyright: ignore[reportReturnType]
-            part, mesh=self.mesh, in_specs=specs, out_specs=P(), check_vma=False
-        )(state, x, y, model_key)
-
-
 def step_of(experiment: Experiment, devices: Sequence[Any], ops: ModuleType = ops) -> Any:
-    """Return the step over devices, and its arguments' shapes with how they lie there."""
-    mesh = Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
-    step = DataParallel(experiment, mesh, ops) if len(devices) > 1 else Step(experiment, ops)
-    everywhere, split = NamedSharding(mesh, P()), NamedSharding(mesh, P(_AXIS))
+    """Return the step over devices, and its arguments' shapes with how they lie there.
 
-    def shaped(tree: Any, sharding: NamedSharding) -> Any:
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
-        )
-
-    size = experiment.training.batch_size
-    x = jax.ShapeDtypeStruct((size, *experiment.input_shape), jnp.float32)
-    y = jax.ShapeDtypeStruct((size,), jnp.int32)
+    Raises:
+        UserError: The experiment's mesh doesn't fit the devices, the batch or the layers.
+    """
+    meshed = experiment.model_copy(update={"mesh": experiment.mesh or config.Mesh()})
+    layout = layout_of(meshed, devices)
+    step = Step(experiment, ops, layout=layout)
+    shape = (experiment.training.batch_size, *experiment.input_shape)
     state, key = jax.eval_shape(step.init), jax.eval_shape(jax.random.key, 0)
-    return step, (*shaped((state,), everywhere), *shaped((x, y), split), shaped(key, everywhere))
+    arguments = (layout.shaped(state), *layout.shaped_batch(shape), layout.shaped(key))
+    if layout.mesh is not None:
+        return step, arguments
+    one = SingleDeviceSharding(devices[0])
+    return step, jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), arguments
+    )
 
 
 def compile_step(

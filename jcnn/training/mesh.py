@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import jax
-from jax.sharding import AxisType
+import numpy as np
+from jax.sharding import AxisType, Mesh
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError
@@ -30,8 +33,8 @@ from jcnn.training.layout import AXES, SINGLE, Layout
 _BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Dropout)
 
 
-def layout_of(experiment: Experiment) -> Layout:
-    """Return how an experiment lies on the devices that there are.
+def layout_of(experiment: Experiment, devices: Sequence[Any] | None = None) -> Layout:
+    """Return how an experiment lies on devices: on those that there are, where none are given.
 
     Raises:
         UserError: Its mesh doesn't fit the devices, the batch, the layers or the images.
@@ -40,7 +43,9 @@ def layout_of(experiment: Experiment) -> Layout:
     many = jax.process_count() > 1
     if asked is None and not many:
         return SINGLE
-    sizes = _sizes(asked.model_dump() if asked else {"data": -1, "model": 1, "space": 1}, many)
+    there = jax.device_count() if devices is None else len(devices)
+    axes = asked.model_dump() if asked else {"data": -1, "model": 1, "space": 1}
+    sizes = _sizes(axes, there, many)
     if prod(sizes.values()) == 1:
         return SINGLE
     parts, size = sizes["data"] * sizes["model"], experiment.training.batch_size
@@ -54,10 +59,7 @@ def layout_of(experiment: Experiment) -> Layout:
         )
     pairs = _dense_pairs(experiment, sizes["model"]) if sizes["model"] > 1 else ()
     batch = ("data", "model") if sizes["model"] > 1 else ("data",)
-    devices = jax.devices()[: prod(sizes.values())]
-    mesh = jax.make_mesh(
-        tuple(sizes.values()), AXES, devices=devices, axis_types=(AxisType.Auto,) * 3
-    )
+    mesh = _mesh(tuple(sizes.values()), devices)
     model = "model" if sizes["model"] > 1 else None
     shards = Shards(batch, model, pairs)
     if sizes["space"] > 1:
@@ -66,9 +68,16 @@ def layout_of(experiment: Experiment) -> Layout:
     return Layout(mesh, shards)
 
 
-def _sizes(asked: dict[str, int], many: bool) -> dict[str, int]:
+def _mesh(sizes: tuple[int, ...], devices: Sequence[Any] | None) -> Mesh:
+    """Arrange devices; those that are given, which may be of several slices, as they are given."""
+    types, count = (AxisType.Auto,) * 3, prod(sizes)
+    if devices is None:
+        return jax.make_mesh(sizes, AXES, devices=jax.devices()[:count], axis_types=types)
+    return Mesh(np.asarray(devices[:count]).reshape(sizes), AXES, axis_types=types)
+
+
+def _sizes(asked: dict[str, int], there: int, many: bool) -> dict[str, int]:
     """Put a number in the place of -1."""
-    there = jax.device_count()
     given = prod(size for size in asked.values() if size > 0)
     written = " x ".join(f"{name} {size}" for name, size in asked.items() if size != 1)
     if there % given or (many and -1 not in asked.values() and given != there):
