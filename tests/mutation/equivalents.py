@@ -51,6 +51,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "how many images a block holds": (
         "lowering/patches.py: correlate: g.taps == 1 → g.taps != 1",
     ),
+    "which of two numbers is subtracted first": (
+        "ops/normalization.py: _squared: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
+        "ops/normalization.py: _against: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
+    ),
     "along which axis parts are summed, and whether they are": (
         "lowering/direct.py: _tap: …art_count(dy.shape[0]) >= part_count(dy.shape[1]) → …art_count(dy.shape[0]) > part_count(dy.shape[1])",
         "lowering/direct.py: _tap: 0 → 1",
