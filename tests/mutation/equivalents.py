@@ -69,7 +69,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/patches.py: kernel_gradient: g.taps * x.shape[-1] → x.shape[-1]",
     ),
     "in how many operations NaN is looked for": (
-        "lowering/pools.py: _max_pool: g.taps > 4 → g.taps <= 4",
     ),
     "undilated windows span as much as they hold": (
         "lowering/pools.py: _inside: g.window → g.span",
@@ -77,6 +76,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: kernel_gradient: g.window → g.span",
         "lowering/winograd.py: _matrix: g.window → g.span",
         "lowering/winograd.py: _elements: g.window → g.span",
+        "lowering/xla_pools.py: _windows: g.window → g.span",
+    ),
+    "no other platform's name comes after": (
+        "lowering/xla_pools.py: serves: … jax.default_backend()) == 'tpu' → … jax.default_backend()) >= 'tpu'",
     ),
     "a comparison of fewer bits, or of all": (
         "lowering/pools.py: _is_winner: k <= s → k < s",

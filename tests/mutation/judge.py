@@ -145,6 +145,9 @@ def checks(file: str, function: str = "") -> Iterator[Check]:
 
 
 def _of_lowering(name: str) -> Iterator[Check]:
+    if name == "xla_pools":
+        for check in _pools():
+            yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
     if name in ("pools", "precision", "large_windows"):
         yield from _pools()
     for problem in PROBLEMS.values():
@@ -160,6 +163,14 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _pools()
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)
+
+
+def as_on_tpus(ops: Any, answer: Callable[[Any], bool]) -> bool:
+    """The answer of a check whose operations are traced for a TPU, where they run on a CPU."""
+    from jcnn.lowering.xla_pools import traced_for  # that of the mutant
+
+    with traced_for("tpu"):
+        return answer(ops)
 
 
 def _folds() -> Iterator[Check]:
