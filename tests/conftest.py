@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import pytest
 
-os.environ.setdefault("JCNN_MACHINE", "shipped")  # not what the user's `jcnn tune` measured
+from tests.optimisations import few_optimisations
+
+os.environ.setdefault("JCNN_MACHINE", "avx2")  # the same choices on every machine
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -36,15 +37,6 @@ def mathematics(request):
     """
     with few_optimisations(request.node.get_closest_marker("slow") is None):
         yield
-
-
-@contextmanager
-def few_optimisations(few=True):
-    """Within the context, XLA compiles with few optimisations, or with all."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", few)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 
 from jcnn.axes import Axes, Padding, integer
 from jcnn.geometry import Geometry, place, place_transposed
-from jcnn.ops import spatial
+from jcnn.ops import folds, spatial
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, on_mesh
@@ -170,6 +170,9 @@ def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
     return dx, dw
 
 
+_convolve.folding(folds.of_image)
+
+
 def convolve_transpose(
     x: ArrayLike,
     w: ArrayLike,
@@ -251,6 +254,9 @@ def _(geometry: Geometry, x: jax.Array, w: jax.Array, dy: jax.Array) -> Pair:
     dx = correlation(geometry, dy, _exchange_channels(w, geometry.groups))
     dw = _exchange_channels(kernel_gradient(geometry, dy, x), geometry.groups)
     return dx, dw
+
+
+_convolve_transpose.folding(folds.of_examples)
 
 
 def _flip(w: jax.Array) -> jax.Array:

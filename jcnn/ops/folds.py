@@ -39,6 +39,13 @@ def of_image(
     return _looped(call, statics, w.shape, x, w)
 
 
+def of_examples(
+    call: Call, count: int, mapped: Which, statics: tuple[Geometry], x: jax.Array, w: jax.Array
+) -> jax.Array | None:
+    """Any of them of examples that share a kernel; of others, what it is made of folds them."""
+    return _apart(count, call(statics, _together(x), w)) if mapped == (True, False) else None
+
+
 def of_transposed(
     call: Call, count: int, mapped: Which, statics: tuple[Geometry], dy: jax.Array, w: jax.Array
 ) -> jax.Array | None:

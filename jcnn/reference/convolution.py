@@ -91,9 +91,9 @@ def convolve_transpose(
     groups: int = 1,
     output_padding: Axes = 0,
 ) -> jax.Array:
-    """Correlate the input, spread by ``strides``, with the flipped kernel; then crop.
+    """Correlate the input, spread by ``strides``, with the flipped kernel; then crop, or add zeros.
 
-    Cropped is what padding beyond the window's reach cuts off, lest XLA meet negative padding.
+    Either is what no window reaches, lest XLA meet negative padding here or in the derivative.
     """
     rank = w.ndim - 2
     strides, dilation = per_axis(strides, rank), per_axis(dilation, rank)
@@ -105,7 +105,10 @@ def convolve_transpose(
             _transposed_pads(padding, x.shape[1:-1], span, strides), more, strict=True
         )
     ]
-    within = [(max(lo, 0), max(hi, 0)) for lo, hi in edges]
+    within = [
+        (min(max(lo, 0), k - 1), min(max(hi, 0), k - 1))
+        for (lo, hi), k in zip(edges, span, strict=True)
+    ]
     y = lax.conv_general_dilated(
         x,
         jnp.flip(w, axis=tuple(range(rank))),
@@ -118,6 +121,10 @@ def convolve_transpose(
     )
     cut = (slice(max(-lo, 0), -max(-hi, 0) or None) for lo, hi in edges)
     y = y[(slice(None), *cut)]
+    beyond = [
+        (max(lo - k + 1, 0), max(hi - k + 1, 0)) for (lo, hi), k in zip(edges, span, strict=True)
+    ]
+    y = jnp.pad(y, [(0, 0), *beyond, (0, 0)])
     if isinstance(padding, str) and padding.upper() in MODES:
         y = folded(y, padding, pads(padding, span, span, strides))
     return _with_bias(y, b)

@@ -173,7 +173,7 @@ class Step:
     def _output(self, params: Any, state: Any, x: Array, key: Array) -> tuple[Array, Any]:
         how = {"training": True, "key": key, "ops": self.ops, "frozen": self._frozen}
         y, state = self._model.apply(params, state, x, shards=self.layout.shards, **how)
-        return y.astype(jnp.promote_types(y.dtype, jnp.float32)), state
+        return y.astype(jnp.float64 if y.dtype == jnp.float64 else jnp.float32), state
 
     def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
         """Estimate the Gauss-Newton diagonal of the mean loss: one backward pass of a probe."""

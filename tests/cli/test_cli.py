@@ -20,6 +20,7 @@ from PIL import Image
 
 import jcnn
 from jcnn.cli import main
+from tests.optimisations import few_optimisations
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
@@ -58,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "a.toml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, few_optimisations():
         patch.setenv("JCNN_CACHE", "")
         assert main(["train", str(folder / "a.toml"), "--out", str(folder / "run")]) == 0
     return folder / "run"

@@ -78,6 +78,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: _elements: g.window → g.span",
         "lowering/xla_pools.py: _windows: g.window → g.span",
     ),
+    "from which size on a loop is worth it: any is right": (
+        "ops/folds.py: of_kernel: g.window → g.span",
+    ),
     "no other platform's name comes after": (
         "lowering/xla_pools.py: serves: … jax.default_backend()) == 'tpu' → … jax.default_backend()) >= 'tpu'",
     ),

@@ -3,12 +3,15 @@
 Whole numbers, which are added exactly in any order: each result is the one number.
 """
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops
+from jcnn import ops, reference
+from tests.cases import CASES
 
 
 def through_a_bias(dy, w):
@@ -57,3 +60,20 @@ def test_products_of_volumes_under_two_vmaps_are_summed_right(groups):
         [alone(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(x, dy, strict=True)
     ]
     np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if "conv" in c.op or "corr" in c.op], ids=lambda c: c.id
+)
+@pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
+def test_no_convolution_has_negative_padding(namespace, case):
+    """XLA's CPU backend reads memory that nobody wrote (of the kind of openxla/xla#48713)."""
+    args = [jnp.asarray(a) for a in case.arguments()]
+
+    def run(*args):
+        y, pull = jax.vjp(case.function(namespace), *args)
+        return pull(y)
+
+    text = jax.jit(run).lower(*args).as_text()
+    paddings = re.findall(r"stablehlo\.convolution.* pad = (\[\[.*?\]\])", text)
+    assert not any("-" in padding for padding in paddings)

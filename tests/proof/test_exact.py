@@ -149,10 +149,17 @@ def test_every_lowering_is_met():
     assert known == {lowering for _, lowering in LOWERINGS}
 
 
+# What the choice takes for large arrays alone.
+AT_SIZE = {
+    "depthwise": call("correlate", (64, 32, 32, 64), (3, 3, 1, 64), groups=64, padding=1),
+    "alexnet-first": call("correlate", (32, 227, 227, 3), (11, 11, 3, 96), strides=4),
+}
+
+
 def test_every_lowering_is_met_by_default():
-    """The shapes above lead the choice to all that it can make."""
+    """The shapes above, and these, lead the choice to all that it can make."""
     met = set()
-    for problem in {**CORRELATIONS, **TRANSPOSED}.values():
+    for problem in {**CORRELATIONS, **TRANSPOSED, **AT_SIZE}.values():
         op = getattr(ops, problem.op)
         names, shapes, _ = zip(*problem.arrays, strict=True)
         arrays = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
@@ -210,11 +217,13 @@ def test_a_wrong_gradient_is_named_with_its_first_element(pullback, tensor):
 
 def test_minimal_filtering_with_a_wrong_tap_is_seen():
     problem = call("correlate", (16, 12, 12, 32), (3, 3, 32, 32))
-    fine = check_exact(problem, programs=("jit",))
+    left_out = SimpleNamespace(correlate=lambda x, w: ops.correlate(x, w.at[2, 2, 5].set(0)))
+    with forced("winograd"):
+        fine = check_exact(problem, programs=("jit",))
+        wrong = check_exact(problem, ops=left_out, programs=("jit",))
     assert {row.evidence for row in fine} == {"nearest"}
     assert all(0 < row.share < 0.1 for row in fine)
-    left_out = SimpleNamespace(correlate=lambda x, w: ops.correlate(x, w.at[2, 2, 5].set(0)))
-    assert not all(row.passed for row in check_exact(problem, ops=left_out, programs=("jit",)))
+    assert not all(row.passed for row in wrong)
 
 
 def test_shapes_too_large_for_exactness_are_refused():

@@ -90,7 +90,7 @@ def test_an_evaluation_that_was_killed_is_done_again(tiny, tmp_path, monkeypatch
     from jcnn.training.evaluation import DeviceEvaluation
 
     with monkeypatch.context() as patch:
-        patch.setattr(DeviceEvaluation, "__call__", lambda self, state: crash())
+        patch.setattr(DeviceEvaluation, "__call__", lambda *_: crash())
         with pytest.raises(RuntimeError, match="power cut"):
             train(tiny({"training.epochs": 1}), tmp_path / "run")
     assert [path.name for path in Run(tmp_path / "run").checkpoints_folder.iterdir()] == ["9"]
