@@ -284,10 +284,9 @@ CASES: tuple[Case, ...] = (
 _DISTINCT = {
     "correlate": {"1d-valid", "1d-same-even-window", "2d-bias-a-position", "2d-padding-over-window",
                   "2d-dilation-stride-padding", "2d-two-groups", "2d-no-example",
-                  "3d-strided-same", "2d-circular-strided", "2d-crop"},
-    "convolve": {"1d-valid", "2d-uneven-padding", "2d-two-groups"},
-    "convolve_transpose": {"1d-valid", "1d-dilation", "2d-same-strided", "2d-two-groups",
-                           "2d-depthwise-multiplier", "2d-reflect-dilation",
+                  "2d-circular-strided"},
+    "convolve": {"1d-valid", "2d-uneven-padding"},
+    "convolve_transpose": {"1d-valid", "1d-dilation", "2d-two-groups", "2d-reflect-dilation",
                            "2d-output-padding"},
     "max_pool": {"1d", "2d-rest-of-input-unused", "2d-stride-over-window", "2d-uneven-padding",
                  "2d-no-example", "3d-overlapping", "2d-ceil"},

@@ -45,6 +45,7 @@ def options(generator, rank):
     }
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_convolutions(examples):
     generator = np.random.default_rng(examples)
@@ -60,6 +61,7 @@ def test_convolutions(examples):
         same_layers(make, f"Conv{rank}d", floats(generator, 2, 4, *(8, 7)[:rank]))
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_transposed_convolutions(examples):
     generator = np.random.default_rng(examples)
@@ -80,6 +82,7 @@ def test_transposed_convolutions(examples):
         same_layers(make, f"ConvTranspose{rank}d", floats(generator, 2, 4, *(4, 5)[:rank]))
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_pools(examples):
     generator = np.random.default_rng(examples)
@@ -97,6 +100,7 @@ def test_pools(examples):
             same_layers(lambda kind, d=drawn: kind(**d), f"{name}{rank}d", x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["AdaptiveMaxPool", "AdaptiveAvgPool"])
 @pytest.mark.parametrize(
     ("size", "target"), [((8,), 4), ((7,), (3,)), ((6, 9), (3, 3)), ((6, 7), 2), ((4, 4, 2), 2)]
@@ -126,6 +130,7 @@ def test_a_batch_is_refused():
             layer(jnp.ones((2, 3, 8, 8)))
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_swapped():
     model = eqx.nn.Sequential(
         [
@@ -153,6 +158,7 @@ def test_a_whole_model_is_swapped():
     )
 
 
+@pytest.mark.slow
 def test_its_examples_run():
     """Collected here and not from the module, which cannot be imported everywhere."""
     result = doctest.testmod(ours, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -59,6 +59,7 @@ def options(generator, rank, groups, kernel):
     return drawn
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_convolutions(examples):
     generator = np.random.default_rng(examples)
@@ -77,6 +78,7 @@ def test_convolutions(examples):
         same_layers(make, "Conv", floats(generator, *batch, *(8, 7)[:rank], 4))
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_transposed_convolutions(examples):
     generator = np.random.default_rng(examples)
@@ -94,6 +96,7 @@ def test_transposed_convolutions(examples):
         same_layers(make, "ConvTranspose", floats(generator, *batch, *(4, 3)[:rank], 3))
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_pools(examples):
     generator = np.random.default_rng(examples)
@@ -114,6 +117,7 @@ def test_pools(examples):
             agree(*(lambda x, p=p, m=more, w=window, d=drawn: p(x, w, **d, **m) for p in pools), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_normalisation(training):
     generator = np.random.default_rng(0)
@@ -154,6 +158,7 @@ def test_linen_convolution():
     agree(*(layer.apply for layer in layers), params, x)
 
 
+@pytest.mark.slow
 @HOW_MANY
 def test_linen_s_transposed_convolutions(examples):
     generator = np.random.default_rng(examples)
@@ -231,6 +236,7 @@ class Net(nnx.Module if nnx else object):
         return self.blocks[0](self.rest(x))
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_swapped():
     model = Net(nnx.Rngs(0))
     swapped = ours.swap(model)
@@ -251,6 +257,7 @@ def test_a_model_with_an_option_that_is_not_taken_is_refused_with_its_path():
         ours.swap(Net(nnx.Rngs(0), precision="highest"))
 
 
+@pytest.mark.slow
 def test_its_examples_run():
     """Collected here and not from the module, which cannot be imported everywhere."""
     result = doctest.testmod(ours, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -10,7 +10,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Those that compile for more than a few seconds, some of them programs of another framework.
 LONG = {
     "flax_and_equinox", "forward_mode", "numbers", "own_rule", "per_example_gradients", "runs",
-    "worked_example",
+    "worked_example", "proof", "losses", "backward",
 }  # fmt: skip
 
 

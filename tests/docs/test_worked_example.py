@@ -16,6 +16,7 @@ def page():
     return run(ROOT / "docs" / "worked_example.md")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["dw", "explicit", "derived"])
 def test_page_finds_the_analytic_gradient(page, way):
     assert page[way].dtype == np.float64

@@ -202,6 +202,7 @@ def accuracy(run: Path) -> float:
     return json.loads((run / "summary.json").read_text())["test"]["accuracy"]
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_the_whole_test_set_agrees_with_the_run(trained, capsys):
     assert main(["export", str(trained), "--format", "onnx", "--json"]) == 0

@@ -85,6 +85,7 @@ def test_a_real_batch_is_chosen_by_the_seed(experiment):
     np.testing.assert_array_equal(first[0], again[0])
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_object(tmp_path, capsys):
     path = tmp_path / "small.toml"
     path.write_text(LINEAR)

@@ -114,6 +114,7 @@ def test_explicit_axes(name, split):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("lowering", NAMES)
 @pytest.mark.parametrize("name", slow_unless("3x3".__eq__, CASES, in_ci=False))
 def test_every_lowering(name, lowering):

@@ -34,6 +34,7 @@ TRANSFORMED = {
     "mnist-first", "residual-64", "depthwise", "padding-before-the-window", "zip-code-second",
     "upsampling", "mnist", "overlapping", "dense-axes", "dropout-0.5", "global-max",
 }  # fmt: skip
+THOROUGH = (pytest.mark.slow, pytest.mark.thorough)
 # What differs most; the others are slow.
 QUICK = (TRANSFORMED - {"mnist-first", "depthwise", "upsampling", "residual-64"}) | {
     "bottleneck", "depthwise-strided", "dilated", "same", "depthwise-large", "groups-of-few",
@@ -62,7 +63,7 @@ def test_correlations_and_convolutions(name):
     assert_exact(CORRELATIONS[name], name)
 
 
-@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, TRANSPOSED, in_ci=True))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, TRANSPOSED))
 def test_transposed_convolutions(name):
     assert_exact(TRANSPOSED[name], name)
 
@@ -70,7 +71,7 @@ def test_transposed_convolutions(name):
 @pytest.mark.parametrize(
     ("op", "name"),
     [
-        pytest.param(op, name, marks=() if (op, name) in QUICK_POOLS else pytest.mark.slow)
+        pytest.param(op, name, marks=() if (op, name) in QUICK_POOLS else THOROUGH)
         for op in POOLS
         for name in pools(op)
         if op in ("max_pool", "average_pool") or name in ALSO
@@ -124,12 +125,13 @@ LOWERINGS = [
 
 
 FIRST = {lowering: (name, lowering) for name, lowering in reversed(LOWERINGS)}
+FIRST["direct"] = ("groups", "direct")
 
 
 @pytest.mark.parametrize(
     ("name", "lowering"),
     [
-        pytest.param(*pair, id="-".join(pair), marks=() if pair in quick else pytest.mark.slow)
+        pytest.param(*pair, id="-".join(pair), marks=() if pair in quick else THOROUGH)
         for quick in [set(FIRST.values())]
         for pair in LOWERINGS
     ],

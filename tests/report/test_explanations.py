@@ -31,6 +31,7 @@ def images(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_difference_of_the_outputs(trained):
     loaded = load_trained(trained)
     model, weights = loaded.experiment.model, loaded.state.evaluated

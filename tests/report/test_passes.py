@@ -64,6 +64,7 @@ def deep(_compiled_quickly):
     return described, *shown(described)
 
 
+@pytest.mark.slow
 def test_the_layers_gradients_are_those_of_the_whole_model(deep):
     described, params, state, x, passed = deep
 

@@ -29,6 +29,7 @@ from tests.training import many_devices
 TWO: dict[str, object] = {"mesh": {"data": 2}}
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns(lively, whole, tmp_path):
     train(lively(TWO), tmp_path / "run")
     rows = zip(Run(tmp_path / "run").metrics(), Run(whole).metrics(), strict=True)
