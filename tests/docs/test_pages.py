@@ -8,17 +8,19 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 # Those that compile for more than a few seconds, some of them programs of another framework.
+SLOW = pytest.mark.slow
 LONG = {
-    "flax_and_equinox", "forward_mode", "numbers", "own_rule", "per_example_gradients", "runs",
-    "worked_example", "proof", "losses", "backward",
-}  # fmt: skip
+    **dict.fromkeys(("forward_mode", "numbers", "own_rule", "per_example_gradients"), SLOW),
+    **dict.fromkeys(("runs", "worked_example", "proof", "losses", "backward"), SLOW),
+    "flax_and_equinox": (SLOW, pytest.mark.thorough),
+}
 
 
 @pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=name, marks=pytest.mark.slow if page.stem in LONG else ())
+        pytest.param(page, id=name, marks=LONG.get(page.stem, ()))
         for page, name in zip(PAGES, NAMES, strict=True)
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from jcnn import ops, reference
 from tests.ops.examples import MAPPED, Examples
 from tests.proof.problems import call
+from tests.selection import slow_unless
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
@@ -27,8 +28,11 @@ PROBLEMS = {
 }
 
 
+QUICK = ("image", "groups", "dense")
+
+
 @pytest.mark.parametrize("mapped", MAPPED)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, PROBLEMS, in_ci=True))
 def test_every_example_gets_what_it_gets_alone(name, mapped):
     examples = Examples(PROBLEMS[name], MAPPED[mapped])
     for found, expected in zip(examples.found(ops, "float32"), examples.expected(), strict=True):
@@ -36,7 +40,7 @@ def test_every_example_gets_what_it_gets_alone(name, mapped):
 
 
 @pytest.mark.parametrize("mapped", MAPPED)
-@pytest.mark.parametrize("name", ["groups", "transposed", "dense"])
+@pytest.mark.parametrize("name", slow_unless("dense".__eq__, ["groups", "transposed", "dense"]))
 def test_no_example_gives_nothing_and_no_gradient(name, mapped):
     problem, axes = PROBLEMS[name], tuple(0 if m else None for m in MAPPED[mapped])
     x, w = (
