@@ -111,15 +111,8 @@ def test_the_command_ends_with_one_when_a_gradient_is_wrong(tmp_path, capsys, mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path, id=path.stem, marks=() if path.stem == "digits" else pytest.mark.thorough
-        )
-        for path in CONFIGS
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_passes(path):
     experiment = load_experiment(path)
     if experiment.model.cost(experiment.input_shape).flops > 2e7:

@@ -12,6 +12,7 @@ import pytest
 
 from jcnn import ops, reference
 from tests.cases import CASES
+from tests.selection import slow_unless
 
 
 def through_a_bias(dy, w):
@@ -62,8 +63,13 @@ def test_products_of_volumes_under_two_vmaps_are_summed_right(groups):
     np.testing.assert_array_equal(found, np.asarray(expected))
 
 
+CONVOLUTIONS = [
+    case for case in CASES if case.op in ("correlate", "convolve", "convolve_transpose")
+]
+
+
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if "conv" in c.op or "corr" in c.op], ids=lambda c: c.id
+    "case", slow_unless(lambda c: c.op == "convolve_transpose", CONVOLUTIONS, lambda c: c.id)
 )
 @pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
 def test_no_convolution_has_negative_padding(namespace, case):
