@@ -61,6 +61,7 @@ def test_convolutions(examples):
         same_layers(make, f"Conv{rank}d", floats(generator, 2, 4, *(8, 7)[:rank]))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @HOW_MANY
 def test_transposed_convolutions(examples):
@@ -82,6 +83,7 @@ def test_transposed_convolutions(examples):
         same_layers(make, f"ConvTranspose{rank}d", floats(generator, 2, 4, *(4, 5)[:rank]))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @HOW_MANY
 def test_pools(examples):
@@ -100,6 +102,7 @@ def test_pools(examples):
             same_layers(lambda kind, d=drawn: kind(**d), f"{name}{rank}d", x)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["AdaptiveMaxPool", "AdaptiveAvgPool"])
 @pytest.mark.parametrize(
@@ -158,6 +161,7 @@ def test_a_whole_model_is_swapped():
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_its_examples_run():
     """Collected here and not from the module, which cannot be imported everywhere."""

@@ -78,6 +78,7 @@ def test_convolutions(examples):
         same_layers(make, "Conv", floats(generator, *batch, *(8, 7)[:rank], 4))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @HOW_MANY
 def test_transposed_convolutions(examples):
@@ -96,6 +97,7 @@ def test_transposed_convolutions(examples):
         same_layers(make, "ConvTranspose", floats(generator, *batch, *(4, 3)[:rank], 3))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @HOW_MANY
 def test_pools(examples):
@@ -158,6 +160,7 @@ def test_linen_convolution():
     agree(*(layer.apply for layer in layers), params, x)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @HOW_MANY
 def test_linen_s_transposed_convolutions(examples):
@@ -257,6 +260,7 @@ def test_a_model_with_an_option_that_is_not_taken_is_refused_with_its_path():
         ours.swap(Net(nnx.Rngs(0), precision="highest"))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_its_examples_run():
     """Collected here and not from the module, which cannot be imported everywhere."""
