@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
 import typer
 
 from jcnn.cli import process, supervision
@@ -96,7 +95,7 @@ def _code(cluster: Cluster, whole: Callable[[], None], patience: int) -> int:
     try:
         whole()
         code = 0
-    except (typer.Exit, click.exceptions.Exit) as end:
+    except typer.Exit as end:
         code = end.exit_code
     except Elsewhere:
         code = 2
