@@ -58,7 +58,7 @@ def assert_exact(problem, name="", **options):
     return rows
 
 
-@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CORRELATIONS, in_ci=True))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, CORRELATIONS))
 def test_correlations_and_convolutions(name):
     assert_exact(CORRELATIONS[name], name)
 
