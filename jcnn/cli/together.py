@@ -18,7 +18,7 @@ from jcnn.cli.options import say
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
-    from jcnn.config import Experiment
+    from jcnn.config import Distributed, Experiment
     from jcnn.training.processes import Cluster
 
 # What JAX and Gloo raise where the other end of a collective is gone.
@@ -48,9 +48,7 @@ def train(
     from jcnn.runs import unused_folder
     from jcnn.training.processes import Cluster
 
-    settings = (experiment.distributed or Distributed()).model_dump()
-    given = {key: value for key, value in joins.items() if value is not None}
-    settings = Distributed.model_validate({**settings, **given})
+    settings = settings_of(experiment.distributed or Distributed(), joins)
     cluster = Cluster(settings)
     logging.getLogger("jcnn").disabled = not cluster.writes
     # the run keeps how long a process waits, and not where the processes are today
@@ -66,6 +64,26 @@ def train(
         run(experiment, Path(folder), processes=cluster, **how)
 
     process.end(_code(cluster, whole, settings.lost_after_seconds))
+
+
+def settings_of(written: Distributed, joins: dict[str, Any]) -> Distributed:
+    """What the file says, and the command line before it.
+
+    Raises:
+        UserError: A value can't be; the option is named.
+    """
+    from pydantic import ValidationError
+
+    from jcnn.config import Distributed
+    from jcnn.config.validation import explain
+
+    given = {key: value for key, value in joins.items() if value is not None}
+    both = {**written.model_dump(), **given}
+    try:
+        return Distributed.model_validate(both)
+    except ValidationError as error:
+        key, reason = explain(error, Distributed, both)
+        raise UserError(f"--{key.replace('_', '-') or 'distributed'}: {reason}") from None
 
 
 def _keep_output_clean() -> None:

@@ -71,3 +71,10 @@ class Distributed(Table):
     connect_seconds: Annotated[int, Field(strict=True, ge=1)] = 300
     lost_after_seconds: Annotated[int, Field(strict=True, ge=5)] = 30
     stuck_after_seconds: Annotated[int, Field(strict=True, ge=10)] = 1800
+
+    @model_validator(mode="after")
+    def _check_index(self) -> Distributed:
+        index, count = self.process_index, self.processes
+        if index is not None and count is not None and index >= count:
+            raise ValueError(f"process_index is {index} of {count}: expected 0 to {count - 1}")
+        return self

@@ -130,9 +130,10 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN))
         raise UserError(
-            f"the machine's table {path} can't be read ({words}); `jcnn tune` writes one, and "
-            f"{SWITCH}=shipped does without"
+            f"the machine's table {path} can't be read ({words}); {SWITCH} names one of {names}, "
+            "or a file that `jcnn tune` wrote"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"the machine's table {path} holds {type(content).__name__}, not a table")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.data import Dataset, StreamingDataset
+from jcnn.lowering import this_machine
 from jcnn.runs.resumption import Changes, check_continues, check_unused
 from jcnn.runs.run import Run, WatchedRun
 from jcnn.training.compilation import in_own_precision
@@ -122,6 +123,7 @@ def _begin(
             stack.enter_context(locked(run))
         return layout, check_continues(run, experiment), None
     check_unused(run, experiment)
+    this_machine()  # its table may be one that can't be read
     check_fits(experiment)
     return layout, {}, initial_weights(experiment)
 

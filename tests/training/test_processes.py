@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jcnn.cli import supervision
+from jcnn.cli.together import settings_of
 from jcnn.config import Distributed
 from jcnn.errors import UserError
 from jcnn.inspection.verification import compare_rows, compare_states
@@ -156,10 +157,29 @@ def test_what_jax_logs_becomes_a_sentence(log, sentence):
     assert relay.reason(6) == sentence
 
 
-@pytest.mark.parametrize("mistake", [{"coordinator": "nowhere"}, {"processes": 0}], ids=str)
+@pytest.mark.parametrize(
+    "mistake",
+    [{"coordinator": "nowhere"}, {"processes": 0}, {"processes": 2, "process_index": 2}],
+    ids=str,
+)
 def test_where_processes_meet_is_checked(mistake, tiny):
     with pytest.raises(UserError, match=rf"distributed\.{next(iter(mistake))}"):
         tiny({"distributed": mistake})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("coordinator", "nowhere", "--coordinator: expected an address with its port"),
+        ("processes", 0, "--processes: expected a value greater than 0, found 0"),
+        ("process_index", 2, "--distributed: process_index is 2 of 2: expected 0 to 1"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(option, value, sentence):
+    joins = {"coordinator": "node0:1234", "processes": 2, "process_index": 0, option: value}
+    with pytest.raises(UserError) as caught:
+        settings_of(Distributed(), joins)
+    assert str(caught.value).startswith(sentence)
 
 
 def test_rows_of_a_batch_are_read_alone_and_in_its_order():
