@@ -163,7 +163,7 @@ def test_what_jax_logs_becomes_a_sentence(log, sentence):
     ids=str,
 )
 def test_where_processes_meet_is_checked(mistake, tiny):
-    with pytest.raises(UserError, match=rf"distributed\.{next(iter(mistake))}"):
+    with pytest.raises(UserError, match=rf"distributed.*{[*mistake][-1]}"):
         tiny({"distributed": mistake})
 
 
