@@ -19,9 +19,10 @@ from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
 from jcnn.ops.halo import halo_exchange as halo_exchange
+from jcnn.ops.local_response import local_response_norm
 from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
 from jcnn.ops.max_pooling import global_max_pool, max_pool, relu_max_pool
-from jcnn.ops.normalization import batch_norm, batch_norm_inference, local_response_norm
+from jcnn.ops.normalization import batch_norm, batch_norm_inference
 from jcnn.ops.padding import pad
 from jcnn.ops.pooling import average_pool, decimate, global_average_pool, square_pool
 from jcnn.ops.rectifiers import leaky_relu, prelu, relu

@@ -1,4 +1,4 @@
-r"""Batch normalisation (Ioffe and Szegedy 2015), local response normalisation (Krizhevsky 2012)."""
+r"""Batch normalisation (Ioffe and Szegedy 2015)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.axes import integer
 from jcnn.lowering import channel_sum
-from jcnn.ops.arguments import floating, naming, number, with_channels
+from jcnn.ops.arguments import number, with_channels
 from jcnn.ops.mesh import axis, on_mesh
-from jcnn.ops.rule import arguments, rule
-from jcnn.precision import dtype_within, in_float32, widened
+from jcnn.ops.rule import rule
+from jcnn.precision import dtype_within, widened
 
 Outputs: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
-Numbers: TypeAlias = tuple[int, float, float, float]
 
 
 def batch_norm(
@@ -303,85 +301,3 @@ def _check_channels(op: str, x: jax.Array, epsilon: float, **arrays: jax.Array) 
         if a.shape != x.shape[-1:]:
             raise ValueError(f"{op}: {name} must be {x.shape[-1:]}, found {a.shape}")
     return epsilon
-
-
-def local_response_norm(
-    x: ArrayLike,
-    *,
-    size: int = 5,
-    offset: float = 2.0,
-    scale: float = 1e-4,
-    power: float = 0.75,
-) -> jax.Array:
-    r"""Divide each activation by those of neighbouring channels at the same place.
-
-    .. math:: y_c = \frac{x_c}{s_c^{\beta}}, \qquad
-        s_c = k + \alpha \sum_{c'=c-\lfloor (n-1)/2 \rfloor}^{c+\lfloor n/2 \rfloor} x_{c'}^2
-
-    with Krizhevsky's :math:`n = 5, k = 2, \alpha = 10^{-4}, \beta = 0.75` (the sum is not divided
-    by :math:`n`, as some frameworks do).
-
-    Args:
-        x: (..., C), floating point.
-        size: :math:`n`, channels in a neighbourhood; those outside count as zero.
-        offset: :math:`k`, positive.
-        scale: :math:`\alpha`, not negative.
-        power: :math:`\beta`.
-
-    Returns:
-        Same shape and dtype.
-
-    Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``size`` is less than 1, ``offset`` not positive or ``scale`` negative.
-
-    Gradient:
-        .. math:: \partial L/\partial x_c = \delta_c s_c^{-\beta} - 2 \alpha \beta \, x_c
-            \sum_{c' : c \in \text{neighbourhood of } c'} \delta_{c'} x_{c'} s_{c'}^{-\beta - 1}
-
-        Kept between the passes: ``x``.
-
-    >>> local_response_norm(jnp.array([[1.0, 2.0]]), size=1, offset=1.0, scale=1.0, power=1.0)
-    Array([[0.5, 0.4]], dtype=float32)
-    """
-    (x,) = floating("local_response_norm", x=x)
-    with naming("local_response_norm"):
-        size = integer("size", size, 1)
-    offset, scale, power = (
-        number("local_response_norm", name, value)
-        for name, value in (("offset", offset), ("scale", scale), ("power", power))
-    )
-    if not (offset > 0 and scale >= 0):
-        raise ValueError(
-            "local_response_norm: offset must be positive and scale not negative, "
-            f"found {offset} and {scale}"
-        )
-    return _local_response_norm((size, offset, scale, power), x)
-
-
-@rule(keeps=arguments, statics=1)
-@in_float32
-def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
-    size, offset, scale, power = numbers
-    s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
-    return x * s**-power
-
-
-@_local_response_norm.pullback
-@in_float32
-def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
-    size, offset, scale, power = numbers
-    s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
-    shrunk = s**-power
-    da = dy * shrunk  # first, so that where s overflows no infinite product meets its zero
-    # the channels that c is a neighbour of: the neighbourhood mirrored
-    crossed = _neighbours(x * da / s, size // 2, (size - 1) // 2)
-    return da - x * (2 * scale * power * crossed)
-
-
-def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:
-    """Sum each channel with those ``before`` and ``after`` it."""
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
-    channels = x.shape[-1]
-    shifted = (padded[..., k : k + channels] for k in range(before + after + 1))
-    return sum(shifted, jnp.zeros_like(x))

@@ -122,7 +122,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "ops/losses.py: _mean_of_example: a.ndim > 1 → a.ndim >= 1",
     ),
     "a check: a size of none is refused": (
-        "ops/normalization.py: local_response_norm: 1 → 0",
+        "ops/local_response.py: local_response_norm: 1 → 0",
     ),
     "of one element JAX takes that one": (
         "ops/max_pooling.py: _pick: 0 → 1",
