@@ -30,6 +30,15 @@ def over(n: int) -> int:
     return max(0, n) if known(n) else 0
 
 
+def _positive(n: int) -> int:
+    """``max(0, n)`` of any n."""
+    if known(n):
+        return max(0, n)
+    import jax
+
+    return jax.core.max_dim(n, 0)
+
+
 def integer(name: str, value: object, minimum: int | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``."""
     try:
@@ -116,7 +125,7 @@ def _named_pads(
             return tuple((n - 1, n - 1) for n in span)
         case "SAME" | "SAME_LOWER" as name:
             totals = (
-                max((-(-s // stride) - 1) * stride + n - s, 0)
+                _positive((-(-s // stride) - 1) * stride + n - s)
                 for s, n, stride in zip(size, span, strides, strict=True)
             )
             halves = ((total // 2, total - total // 2) for total in totals)

@@ -126,6 +126,8 @@ def _transposed_cases() -> list[Case]:
              output_padding=1),
         case("2d-output-padding", (2, 3, 4, 2), (3, 2, 2, 3), strides=(1, 3),
              padding=((1, 0), (0, 1)), dilation=(3, 1), output_padding=(2, 2)),
+        case("2d-output-padding-of-one-axis", (2, 3, 4, 2), (3, 2, 2, 3), strides=(2, 1),
+             padding=((1, 0), (0, 1)), output_padding=(1, 0)),
         case("1d-same-output-padding", (2, 3, 2), (2, 2, 2), strides=4, padding="SAME",
              output_padding=3),
     ]  # fmt: skip
@@ -153,7 +155,7 @@ def _pool_cases(op: str) -> list[Case]:
         case("3d-overlapping", (1, 4, 5, 4, 2), (2, 3, 2), strides=1),
         case("2d-ceil", (2, 7, 6, 2), 3, strides=(2, 4), padding=((1, 0), (0, 2)), ceil_mode=True),
         case("1d-ceil-window-of-one", (2, 7, 2), 1, strides=3, ceil_mode=True),
-        case("1d-ceil-begins-beyond", (2, 3, 2), 2, strides=3, padding=1, ceil_mode=True),
+        case("1d-ceil-begins-beyond", (2, 5, 2), 3, strides=3, padding=((1, 2),), ceil_mode=True),
         case("2d-crop", (2, 7, 6, 2), 3, strides=2, padding=((-1, 0), (1, -2))),
         case("2d-circular", (2, 4, 5, 2), (3, 2), strides=(1, 2), padding="circular"),
     ]

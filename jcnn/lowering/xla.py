@@ -82,18 +82,21 @@ def input_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
 
 def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
     """Padding of what is reached of x under the kernel dy: the output has the window's size."""
-    return [(lo, over(hi - rest)) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
+    return [
+        (lo if known(lo) else 0, over(hi - rest))
+        for (lo, hi), rest in zip(g.padding, g.rest, strict=True)
+    ]
 
 
 def reached(g: Geometry, x: jax.Array) -> jax.Array:
-    """Crop what lies behind the last window."""
+    """Crop what lies behind the last window; pad as much as jax.export may leave open."""
     return resized(x, reached_edges(g))
 
 
 def reached_edges(g: Geometry) -> list[tuple[int, int]]:
     """What cropping behind the last window adds at the ends: nothing, or less than that."""
-    ends = [hi - rest for (_, hi), rest in zip(g.padding, g.rest, strict=True)]
-    return [(0, end if not known(end) else min(0, end)) for end in ends]
+    ends = [(lo, hi - rest) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
+    return [(0 if known(lo) else lo, min(0, end) if known(end) else end) for lo, end in ends]
 
 
 def images(g: Geometry) -> lax.ConvDimensionNumbers:

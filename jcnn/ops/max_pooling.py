@@ -135,7 +135,7 @@ def relu_max_pool(
 
 def _largest(geometry: Geometry, parts: Parts, floor: float | None, x: jax.Array) -> jax.Array:
     windows, x = bordered(geometry, parts, x)
-    if any(lo > 0 or hi > 0 for lo, hi in geometry.padding):
+    if parts and any(lo > 0 or hi > 0 for lo, hi in geometry.padding):
         x = spatial.filled(parts, -math.inf, x)  # padding never wins
     if lowering.serves(windows):
         return _maxima(windows, floor, x)

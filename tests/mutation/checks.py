@@ -21,6 +21,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jcnn import reference
 from jcnn.geometry import Geometry
@@ -68,6 +69,32 @@ def exact(
     if second:
         expected += [f.tangent(v, *x), *f.curvature(dy, v, *x)]
     return _all_near(found, expected, rtol=0, atol=CLOSE)
+
+
+def sizes_left_open(ops: Any, problem: Call) -> bool:
+    """Value and gradients, from a program that knows of the first argument the channels alone."""
+    names, shapes, _ = zip(*problem.arrays, strict=True)
+    options = dict(problem.statics)
+    f = formula(problem.op, shapes, options)
+    generator = np.random.default_rng(3)
+    x = [f.multiple * generator.integers(-3, 4, shape) for shape in shapes]
+
+    def value(*x: jax.Array) -> jax.Array:
+        return getattr(ops, problem.op)(**dict(zip(names, x, strict=True)), **options)
+
+    def run(*x: jax.Array) -> list[jax.Array]:
+        y, pull = jax.vjp(value, *x)
+        return [y, *pull(jnp.full_like(y, f.multiple))]
+
+    *letters, _ = "bhw_"[: len(shapes[0])]
+    # What JAX cannot conclude by itself: that every window fits.
+    scope = export.SymbolicScope([f"{n} >= 7" for n in letters[1:]])
+    open_shape = export.symbolic_shape(f"{', '.join(letters)}, {shapes[0][-1]}", scope=scope)
+    specs = [jax.ShapeDtypeStruct(a, jnp.float64) for a in (open_shape, *shapes[1:])]
+    found = export.export(jax.jit(run))(*specs).call(*(a.astype(float) for a in x))
+    y = f.value(*x)
+    expected = [y, *f.pullback(np.full(y.shape, f.multiple), *x)]
+    return _all_near([np.asarray(a) for a in found], expected, rtol=0, atol=CLOSE)
 
 
 def under_vmap(ops: Any, problem: Call) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from tests.mutation.checks import (
     exact,
     masked_classes,
     pools_directly,
+    sizes_left_open,
     sums_in_float32,
     under_vmap,
     winners_fit,
@@ -67,7 +68,22 @@ PROBLEMS = {
     "strided-along-one-axis": call("correlate", (2, 6, 9, 2), (3, 2, 2, 4), strides=(1, 2)),
     "single-example": call("correlate", (1, 6, 7, 3), (3, 2, 3, 4), padding=((2, 1), (0, 0))),
     "strided-single-example": call("correlate", (1, 9, 8, 2), (3, 3, 2, 4), strides=2, padding=0),
+    "cropped": call("correlate", (2, 8, 9, 2), (3, 2, 2, 4), padding=((-1, 0), (0, -2))),
+    "cropped-before": call("correlate", (2, 8, 9, 2), (3, 2, 2, 4), padding=((-1, 1), (-2, 2))),
     "no-example": call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), (6,), groups=2),
+}
+# Of the first argument all but the channels may be open.
+OPEN = {
+    "same": call("correlate", (2, 8, 7, 3), (3, 3, 3, 4), padding="SAME"),
+    "strided": call("correlate", (2, 9, 8, 3), (3, 2, 3, 4), strides=2, padding=1),
+    "apart": call("correlate", (2, 9, 8, 3), (2, 2, 3, 4), strides=3),
+    "depthwise": call("correlate", (2, 8, 7, 4), (3, 3, 1, 4), groups=4, padding=1),
+    "transposed": call("convolve_transpose", (2, 7, 8, 3), (4, 4, 3, 2), strides=2, padding="SAME"),
+    "pool": call("max_pool", (2, 7, 9, 2), window=3, strides=2, padding="SAME"),
+    "pool, apart": call("max_pool", (2, 7, 9, 2), window=2, strides=3, padding="SAME"),
+    "large pool": call("max_pool", (2, 13, 12, 2), window=7, strides=1),
+    "average": call("average_pool", (2, 9, 8, 2), window=3, strides=2, padding=1),
+    "dense": call("dense", (3, 4), (4, 5)),
 }
 # What a file is asked that is no lowering, or no operation, of its own.
 LOWERINGS = {
@@ -163,6 +179,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _pools()
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)
+    if name in ("axes", "geometry", "xla", "sums", "large_windows"):
+        yield from _with_open_sizes({problem.op for problem in OPEN.values()})
 
 
 def as_on_tpus(ops: Any, answer: Callable[[Any], bool]) -> bool:
@@ -181,6 +199,12 @@ def _folds() -> Iterator[Check]:
         if _served(problem, "fold"):
             answer = partial(exact, problem=problem, lowering="fold", outputs=outputs)
             yield Check(f"{problem}, {outputs} outputs folded", answer)
+
+
+def _with_open_sizes(ops: Collection[str]) -> Iterator[Check]:
+    for name, problem in OPEN.items():
+        if problem.op in ops:
+            yield Check(f"{name}, sizes left open", partial(sizes_left_open, problem=problem))
 
 
 def _served(problem: Call, lowering: str) -> bool:
@@ -231,6 +255,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
+    if name in ("dense", "padding"):
+        yield from _with_open_sizes(ops)
     if name == "classification":
         yield Check("masked classes", masked_classes)
 

@@ -29,6 +29,7 @@ CONVOLUTIONS = {
     "groups": ("b, 8, 8, 40", "3, 3, 8, 10", {"groups": 5}),
     "1x1": ("b, 4, 4, 9", "1, 1, 9, 4", {}),
     "images": ("b, h, w, 3", "3, 3, 3, 4", {"padding": "SAME"}),
+    "images, apart": ("b, h, w, 3", "2, 2, 3, 4", {"strides": 3, "padding": "SAME_LOWER"}),
     "images, strided": ("b, h, w, 3", "3, 2, 3, 4", {"strides": 2, "padding": 1}),
     "images, dilated": ("2, h, w, 4", "3, 3, 4, 4", {"dilation": 2}),
     "images, depthwise": ("2, h, w, 4", "3, 3, 1, 4", {"groups": 4, "padding": 1}),
@@ -36,6 +37,7 @@ CONVOLUTIONS = {
 POOLS = {
     "2x2": {"window": 2},
     "same": {"window": 3, "strides": 2, "padding": "SAME"},
+    "same, apart": {"window": 2, "strides": 3, "padding": "SAME"},
     "padded": {"window": 3, "strides": 2, "padding": 1},
     "large": {"window": 7, "strides": 1},
     "large, apart": {"window": 8},
@@ -74,7 +76,8 @@ CALLS = {
 }  # fmt: skip
 QUICK = {
     "correlate, filtered", "correlate, depthwise", "correlate, images, strided",
-    "max_pool, large, b, h, w, 2", "average_pool, same, b, h, w, 2", "dense",
+    "max_pool, large, b, h, w, 2", "max_pool, same, b, h, w, 2", "average_pool, same, b, h, w, 2",
+    "dense",
 }  # fmt: skip
 SIZES = ({"b": 1, "h": 16, "w": 16}, {"b": 3, "h": 17, "w": 21}, {"b": 8, "h": 20, "w": 16})
 
