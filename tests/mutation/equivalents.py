@@ -36,6 +36,25 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/correlations.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2]",
         "lowering/correlations.py: input_gradient: w.shape[-2] * g.groups → w.shape[-2] / g.groups",
         "lowering/correlations.py: input_gradient: 1 → 2",
+        "lowering/correlations.py: kernel_gradient: -1 → 1",
+        "lowering/correlations.py: kernel_gradient: 1 → 0",
+    ),
+    "the number of examples only chooses the lowering": (
+        "lowering/correlations.py: _run: 0 → 1",
+    ),
+    "no other platform's name comes before": (
+        "lowering/correlations.py: _run: jax.default_backend() != 'cpu' → jax.default_backend() > 'cpu'",
+    ),
+    "a few groups or taps run one by one or in a loop": (
+        "lowering/correlations.py: _grouped: g.groups <= GROUPS_UNROLLED → g.groups < GROUPS_UNROLLED",
+        "lowering/direct.py: correlate: g.taps > UNROLLED → g.taps <= UNROLLED",
+        "lowering/direct.py: kernel_gradient: g.taps > UNROLLED → g.taps <= UNROLLED",
+    ),
+    "windows that touch don't overlap: sums of one block each": (
+        "lowering/large_windows.py: _sum_along: k <= s → k < s",
+    ),
+    "never more than all": (
+        "lowering/large_windows.py: _doubled_sum: done == k → done >= k",
     ),
     "any number of outputs may be folded together": (
         "lowering/fold.py: correlate: -1 → 1",
@@ -77,6 +96,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: _matrix: g.window → g.span",
         "lowering/winograd.py: _elements: g.window → g.span",
         "lowering/xla_pools.py: _windows: g.window → g.span",
+        "lowering/large_windows.py: _sum_along: g.window → g.span",
     ),
     "from which size on a loop is worth it: any is right": (
         "ops/folds.py: of_kernel: g.window → g.span",

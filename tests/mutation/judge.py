@@ -72,6 +72,21 @@ PROBLEMS = {
     "cropped-before": call("correlate", (2, 8, 9, 2), (3, 2, 2, 4), padding=((-1, 1), (-2, 2))),
     "no-example": call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), (6,), groups=2),
 }
+# Windows of some more taps, and of many: whose sums have other forms, and are compiled for longer.
+MORE = {
+    "direct": {
+        "taps": call("correlate", (2, 8, 7, 2), (5, 4, 1, 2), groups=2, strides=(1, 2), padding=1),
+        "rows": call(
+            "correlate",
+            (1, 7, 40, 2),
+            (3, 18, 1, 2),
+            groups=2,
+            dilation=2,
+            padding=((1, 0), (0, 3)),
+        ),
+        "one axis": call("correlate", (2, 70, 2), (53, 1, 4), groups=2, padding=((2, 1),)),
+    },
+}
 # Of the first argument all but the channels may be open.
 OPEN = {
     "same": call("correlate", (2, 8, 7, 3), (3, 3, 3, 4), padding="SAME"),
@@ -166,7 +181,7 @@ def _of_lowering(name: str) -> Iterator[Check]:
             yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
     if name in ("pools", "precision", "large_windows"):
         yield from _pools()
-    for problem in PROBLEMS.values():
+    for problem in (*PROBLEMS.values(), *MORE.get(name, {}).values()):
         for lowering in LOWERINGS.get(name, (name,)):
             if _served(problem, lowering):
                 answer = partial(exact, problem=problem, lowering=lowering)
