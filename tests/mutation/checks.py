@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from types import ModuleType
@@ -30,6 +30,7 @@ from jcnn.proof.oracle import formula
 from tests.cases import Case
 from tests.lowering import loops
 from tests.ops.examples import MAPPED, Examples
+from tests.proof.problems import POOL_WAYS
 
 Derivatives = list[np.ndarray]
 CLOSE = 1e-6
@@ -42,11 +43,16 @@ class NegativePaddingError(Exception):
 
 
 def exact(
-    ops: Any, problem: Call, lowering: str | None = None, outputs: tuple[int, ...] = ()
+    ops: Any,
+    problem: Call,
+    lowering: str | None = None,
+    outputs: tuple[int, ...] = (),
+    way: str = "",
 ) -> bool:
     """Value and gradients of a problem, in a lowering; second order in those that are chosen.
 
-    ``outputs`` are folded together, of each axis, where a fold would choose.
+    ``outputs`` are folded together, of each axis, where a fold would choose; a pool goes the
+    ``way`` that it is named.
     """
     names, shapes, _ = zip(*problem.arrays, strict=True)
     options = dict(problem.statics)
@@ -61,7 +67,7 @@ def exact(
     dy, v = draw(f.value(*x).shape), [draw(shape) for shape in shapes]
     # The second derivatives of a correlation run through the same lowerings.
     second = lowering is None
-    with _blocks(outputs), _forced(lowering):
+    with _blocks(outputs), _forced(lowering, way):
         found = derivatives(
             lambda *a: op(**dict(zip(names, a, strict=True)), **options), dy, x, v, second
         )
@@ -267,8 +273,8 @@ def _all_near(found: Derivatives, expected: Derivatives, rtol: float, atol: floa
     )
 
 
-def _forced(lowering: str | None) -> Any:
-    return sys.modules["jcnn.lowering"].forced(lowering) if lowering else nullcontext()
+def _forced(lowering: str | None, way: str) -> Any:
+    return sys.modules["jcnn.lowering"].forced(lowering, **POOL_WAYS.get(way, {}))
 
 
 @contextmanager

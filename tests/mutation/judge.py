@@ -179,7 +179,11 @@ def _of_lowering(name: str) -> Iterator[Check]:
     if name == "xla_pools":
         for check in _pools():
             yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
-    if name in ("pools", "precision", "large_windows"):
+    if name == "large_windows":
+        yield from _pools("doubling")
+    if name == "pools":
+        yield from _pools("views")
+    if name in ("pools", "precision"):
         yield from _pools()
     for problem in (*PROBLEMS.values(), *MORE.get(name, {}).values()):
         for lowering in LOWERINGS.get(name, (name,)):
@@ -192,6 +196,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _cases(("batch_norm",))
     if name in ("axes", "geometry", "windows"):
         yield from _pools()
+    if name in ("windows", "pools"):
+        yield from _pools("overlap_add")
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)
     if name in ("axes", "geometry", "xla", "sums", "large_windows"):
@@ -243,11 +249,12 @@ def _under_vmap() -> Iterator[Check]:
         yield Check(f"examples of {name}", partial(under_vmap, problem=problem))
 
 
-def _pools() -> Iterator[Check]:
+def _pools(way: str = "") -> Iterator[Check]:
     for problem in POOLS.values():
         for op in ("relu_max_pool", "max_pool", "average_pool", "square_pool"):
             renamed = Call(op, problem.arrays, problem.statics)
-            yield Check(str(renamed), partial(exact, problem=renamed))
+            name = f"{renamed} by {way}" if way else str(renamed)
+            yield Check(name, partial(exact, problem=renamed, way=way))
     for name, g in DILATED.items():
         yield Check(f"pools, {name}", partial(pools_directly, g=g))
     yield Check("winners fit", winners_fit)

@@ -110,6 +110,20 @@ def pools(op: str) -> dict[str, Call]:
     }
 
 
+# Every lowering that a pool can run in, wherever it serves.
+POOL_WAYS: dict[str, dict[str, str]] = {
+    "views": {
+        "max_pool": "views", "window_sum": "views", "gather": "views",
+        "scatter": "spread", "window_spread": "spread",
+    },
+    "overlap_add": {"scatter": "overlap_add", "window_spread": "overlap_add"},
+    "doubling": {
+        "max_pool": "doubling", "window_sum": "doubling", "window_spread": "doubling",
+        "gather": "placed", "scatter": "placed",
+    },
+}  # fmt: skip
+
+
 OTHERS: dict[str, Call] = {
     "dense-mnist": call("dense", (128, 1024), (1024, 256), (256,)),
     "dense-wide": call("dense", (32, 1000), (1000, 300)),

@@ -11,7 +11,7 @@ import pytest
 
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, depthwise, forced, on_machine, this_machine
-from jcnn.lowering.algorithms import applicable
+from jcnn.lowering.algorithms import POOL_ALGORITHMS, applicable
 from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
 from jcnn.proof import TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
@@ -21,6 +21,7 @@ from tests.proof.problems import (
     FORCED,
     HALVES,
     OTHERS,
+    POOL_WAYS,
     TRANSPOSED,
     call,
     pools,
@@ -141,6 +142,31 @@ def test_every_lowering_that_can_serve(name, lowering):
     with on_machine(replace(this_machine(), cache_bytes=200_000)), forced(lowering):
         rows = assert_exact(FORCED[name])
     assert any(lowering in row.lowering for row in rows)
+
+
+POOLS_FORCED = [
+    (op, name, way)
+    for op in ("max_pool", "average_pool")
+    for way in POOL_WAYS
+    for name in ("unequal", "overlapping-padded", "stride-over-window", "one", "signal", "volume")
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "name", "way"),
+    [
+        pytest.param(*case, id="-".join(case), marks=() if case[1] == "unequal" else THOROUGH)
+        for case in POOLS_FORCED
+    ],
+)
+def test_every_lowering_of_a_pool(op, name, way):
+    with forced(**POOL_WAYS[way]):
+        assert_exact(pools(op)[name])
+
+
+def test_every_lowering_of_a_pool_is_met():
+    met = {(op, name) for way in POOL_WAYS.values() for op, name in way.items()}
+    assert met == {(op, name) for op, names in POOL_ALGORITHMS.items() for name in names}
 
 
 def test_every_lowering_is_met():
