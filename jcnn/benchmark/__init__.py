@@ -1,7 +1,7 @@
 """Benchmarks: explicit rules against ``jax.grad`` of the reference, and against PyTorch."""
 
 from jcnn.benchmark.operations import bench_operations
-from jcnn.benchmark.plan import plan, print_plan, problems_of, winograd_allowed
+from jcnn.benchmark.plan import plan, print_plan, problems_of, problems_of_cases, winograd_allowed
 from jcnn.benchmark.plot import check_plot, save_plot
 from jcnn.benchmark.problems import drawn, drawn_pools
 from jcnn.benchmark.rows import Benchmark, Row
@@ -42,6 +42,7 @@ __all__ = [
     "print_benchmark",
     "print_plan",
     "problems_of",
+    "problems_of_cases",
     "save_plot",
     "share_near",
     "winograd_allowed",

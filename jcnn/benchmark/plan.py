@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jcnn import lowering
+from jcnn import lowering, ops
 from jcnn.benchmark.rows import MILLISECONDS
+from jcnn.benchmark.shapes import CONVOLUTIONS, POOLS, TRANSPOSED
 from jcnn.config import Experiment
 from jcnn.geometry import place, place_pool
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
@@ -72,8 +74,23 @@ def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, 
 def problems_of(experiment: Experiment) -> list[Problem]:
     """Return what lowerings are chosen for in a training step, each once."""
     found = [problem for *_, problem in _passes(experiment)]
-    groups = [problem.one_group() for problem in found if problem.geometry.groups > 1]
-    return list(dict.fromkeys([*found, *groups]))
+    return list(dict.fromkeys([*found, *_single_groups(found)]))
+
+
+def problems_of_cases() -> list[Problem]:
+    """Return what lowerings are chosen for in ``jcnn bench --ops``, each once."""
+    found = []
+    for call in (case.call for case in (*CONVOLUTIONS, *POOLS, *TRANSPOSED)):
+        given = [jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in call.arrays]
+        run = partial(getattr(ops, call.op), **dict(call.statics))
+        output = jax.eval_shape(run, *given).shape[1:]
+        found += [_problem(call, op, output) for op in _PASSES.get(call.op, {}).values()]
+        found += [_pool(call, op) for op in _POOLS.get(call.op, {}).values()]
+    return list(dict.fromkeys([*found, *_single_groups(found)]))
+
+
+def _single_groups(problems: list[Problem]) -> list[Problem]:
+    return [problem.one_group() for problem in problems if problem.geometry.groups > 1]
 
 
 def _passes(experiment: Experiment) -> Iterator[tuple[str, Call, str, Problem]]:

@@ -29,6 +29,9 @@ def tune(
         typer.Argument(metavar="[CONFIG]…", help="Experiments whose operations are measured too."),
     ] = None,
     overrides: Overrides = None,
+    operations: Annotated[
+        bool, typer.Option("--ops", help="Measure the operations of `jcnn bench --ops` too.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: how often is the choice the best?")
     ] = False,
@@ -71,10 +74,12 @@ def tune(
     rows = benchmark.measured(drawn, report=report)
     if check:
         return _print_judged(benchmark.judged(rows, this_machine()), as_json)
+    if operations:
+        rows |= benchmark.measured(benchmark.problems_of_cases(), report=report)
     for experiment in experiments:
         rows |= benchmark.measured(benchmark.problems_of(experiment), report=report)
     machine = benchmark.fitted(rows, benchmark.blank())
-    words = ["jcnn tune", *map(str, configs or ())]
+    words = ["jcnn tune", *(["--ops"] if operations else []), *map(str, configs or ())]
     benchmark.write_table(path, machine, rows, " ".join(words))
     _print_written(path, rows, machine, as_json)
 

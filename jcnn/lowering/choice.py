@@ -81,6 +81,8 @@ def decide(problem: Problem, policy: Policy, platform: str = "cpu") -> Choice:
         return Choice(*ELSEWHERE)
     if not problem.known:
         return _for_any_size(problem)
+    if problem.multiplications == 0:
+        return Choice("xla", "nothing to compute")
     best, *others = candidates(problem, policy)
     return Choice(best.name, _reason(problem.operation, best, others))
 

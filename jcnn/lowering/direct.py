@@ -104,7 +104,7 @@ def overlap_add_channels(g: Geometry, parts: Iterator[jax.Array]) -> jax.Array:
     """overlap_add for parts with two channel axes."""
     flat = (lax.collapse(part, g.rank + 1) for part in parts)
     dx = overlap_add(g, flat)
-    return dx.reshape(*dx.shape[:-1], g.groups, -1)
+    return dx.reshape(*dx.shape[:-1], g.groups, dx.shape[-1] // g.groups)
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
@@ -146,6 +146,6 @@ def _products(g: Geometry, images: list[jax.Array], dy: jax.Array, k: jax.Array)
 
 def _channels(g: Geometry, x: jax.Array, features: int) -> Iterator[jax.Array]:
     """For each channel of a group: its image, once for every feature of the group."""
-    grouped = x.reshape(*x.shape[:-1], g.groups, -1)
+    grouped = x.reshape(*x.shape[:-1], g.groups, x.shape[-1] // g.groups)
     for c in range(grouped.shape[-1]):
         yield jnp.repeat(grouped[..., c], features // g.groups, axis=-1)

@@ -86,5 +86,5 @@ def test_a_pool_of_a_large_window_is_a_small_program(op, strides):
         for k in (7, 24, 63, 127)
     ]
     assert max(counts) <= MOST
-    # Doubling takes a few operations more for twice the window.
-    assert all(ratio < 1.7 for ratio in grown(*counts))
+    # Doubling takes a few operations more for twice the window, and others than one loop.
+    assert all(ratio < 2 for ratio in grown(*counts))
