@@ -192,7 +192,7 @@ def sums_in_float32(ops: Any) -> bool:
     return found == [1 + 2.0**-6] * 2
 
 
-def pools_directly(ops: Any, g: Geometry) -> bool:
+def pools_directly(ops: Any, g: Geometry, way: str = "") -> bool:
     """The pools' lowerings on what operations don't ask of them: dilation, winners of all kinds."""
     lowering = sys.modules["jcnn.lowering"]
     generator = np.random.default_rng(2)
@@ -212,7 +212,8 @@ def pools_directly(ops: Any, g: Geometry) -> bool:
         loops.gather(g, x, winner), loops.scatter(g, dy, winner),
         loops.window_sum(g, x), loops.window_spread(g, dy),
     ]  # fmt: skip
-    return _all_near(_results(run, x, dy, winner), expected, rtol=0, atol=0)
+    with _forced(None, way):
+        return _all_near(_results(run, x, dy, winner), expected, rtol=0, atol=0)
 
 
 def winners_fit(ops: Any) -> bool:

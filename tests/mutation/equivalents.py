@@ -88,6 +88,16 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/patches.py: kernel_gradient: g.taps * x.shape[-1] → x.shape[-1]",
     ),
     "in how many operations NaN is looked for": (
+        "lowering/pools.py: _max_pool: 4 → 3",
+    ),
+    "a pool of any size may take either": (
+        "lowering/pools.py: gather: _chosen('gather', g, x) == 'placed' → _chosen('gather', g, x) >= 'placed'",
+        "lowering/pools.py: scatter: name == 'placed' → name != 'placed'",
+        "lowering/large_windows.py: _max_along: k <= s → k < s",
+    ),
+    "the greatest common divisor is the same of both orders": (
+        "lowering/large_windows.py: _spread_along: gcd(k, s) → gcd(s, k)",
+        "lowering/large_windows.py: _max_along: gcd(k, s) → gcd(s, k)",
     ),
     "undilated windows span as much as they hold": (
         "lowering/pools.py: _inside: g.window → g.span",
@@ -97,6 +107,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: _elements: g.window → g.span",
         "lowering/xla_pools.py: _windows: g.window → g.span",
         "lowering/large_windows.py: _sum_along: g.window → g.span",
+        "lowering/large_windows.py: _spread_along: g.window → g.span",
+        "lowering/large_windows.py: _max_along: g.window → g.span",
+        "lowering/pools.py: _reach: g.window → g.span",
     ),
     "from which size on a loop is worth it: any is right": (
         "ops/folds.py: of_kernel: g.window → g.span",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +72,7 @@ PROBLEMS = {
     "strided-single-example": call("correlate", (1, 9, 8, 2), (3, 3, 2, 4), strides=2, padding=0),
     "cropped": call("correlate", (2, 8, 9, 2), (3, 2, 2, 4), padding=((-1, 0), (0, -2))),
     "cropped-before": call("correlate", (2, 8, 9, 2), (3, 2, 2, 4), padding=((-1, 1), (-2, 2))),
+    "same-one": call("correlate", (2, 5, 6, 3), (1, 1, 3, 4), padding="SAME"),
     "no-example": call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), (6,), groups=2),
 }
 # Windows of some more taps, and of many: whose sums have other forms, and are compiled for longer.
@@ -100,6 +103,8 @@ OPEN = {
     "average": call("average_pool", (2, 9, 8, 2), window=3, strides=2, padding=1),
     "dense": call("dense", (3, 4), (4, 5)),
 }
+# What the slowest check takes of a processor's time, some times over.
+CHECK_SECONDS = 25
 # What a file is asked that is no lowering, or no operation, of its own.
 LOWERINGS = {
     "fold": ("fold", "fold_xla", "fold_overlap_add", "fold_winograd"),
@@ -146,13 +151,31 @@ def verdict(mutant: Mutant) -> Verdict:
     try:
         with jax.enable_x64(True), replaced(mutant.file, mutant.source()) as ops:
             for asked, answer in checks(mutant.file, mutant.function):
-                if not answer(ops):
+                with limited(CHECK_SECONDS):
+                    right = answer(ops)
+                if not right:
                     return Verdict("killed", asked)
     except NegativePaddingError:
         return Verdict("killed", asked)
     except Exception:
         return Verdict("crashed", asked)
     return Verdict("survived")
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Within the context, a loop without an end raises when it has used so much of a processor."""
+
+    def stop(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def everything() -> dict[str, Check]:
@@ -177,8 +200,7 @@ def checks(file: str, function: str = "") -> Iterator[Check]:
 
 def _of_lowering(name: str) -> Iterator[Check]:
     if name == "xla_pools":
-        for check in _pools():
-            yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
+        yield from _pools_as_on_tpus()
     if name == "large_windows":
         yield from _pools("doubling")
     if name == "pools":
@@ -198,10 +220,17 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _pools()
     if name in ("windows", "pools"):
         yield from _pools("overlap_add")
+    if name == "pools":
+        yield from _pools_as_on_tpus()
     if name in ("precision", "correlations"):
         yield Check("sums in float32", sums_in_float32)
     if name in ("axes", "geometry", "xla", "sums", "large_windows"):
         yield from _with_open_sizes({problem.op for problem in OPEN.values()})
+
+
+def _pools_as_on_tpus() -> Iterator[Check]:
+    for check in _pools():
+        yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
 
 
 def as_on_tpus(ops: Any, answer: Callable[[Any], bool]) -> bool:
@@ -256,7 +285,8 @@ def _pools(way: str = "") -> Iterator[Check]:
             name = f"{renamed} by {way}" if way else str(renamed)
             yield Check(name, partial(exact, problem=renamed, way=way))
     for name, g in DILATED.items():
-        yield Check(f"pools, {name}", partial(pools_directly, g=g))
+        by = f" by {way}" if way else ""
+        yield Check(f"pools, {name}{by}", partial(pools_directly, g=g, way=way))
     yield Check("winners fit", winners_fit)
 
 
