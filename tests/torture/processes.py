@@ -38,22 +38,32 @@ class Together:
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(
-        self, where: Sequence[str], count: int = 2, own: Sequence[Sequence[str]] = ((), ())
+        self,
+        where: Sequence[str],
+        count: int = 2,
+        own: Sequence[Sequence[str]] = ((), ()),
+        coordinator: str | None = None,
+        inside: Sequence[Sequence[str]] = ((), ()),
     ) -> None:
-        """Start ``jcnn train`` in each; ``own`` are the options of each one alone."""
-        port = free_port()
+        """Start ``jcnn train`` in each; ``own`` are the options of each one alone.
+
+        ``inside`` is what each one's command begins with.
+        """
+        coordinator = coordinator or f"127.0.0.1:{free_port()}"
         for index in range(count):
-            shared = [
-                "--distributed",
-                "--coordinator",
-                f"127.0.0.1:{port}",
-                "--processes",
-                str(count),
-            ]
+            shared = ["--distributed", "--coordinator", coordinator, "--processes", str(count)]
             with (self.folder / f"{index}.log").open("w") as log:
                 self.processes.append(
                     subprocess.Popen(
-                        [*_TRAIN, *where, *own[index], *shared, "--process-index", str(index)],
+                        [
+                            *inside[index],
+                            *_TRAIN,
+                            *where,
+                            *own[index],
+                            *shared,
+                            "--process-index",
+                            str(index),
+                        ],
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
@@ -99,7 +109,8 @@ class Killer:
         where = [str(self.run), "--resume"] if again else [str(self.config), "--out", str(self.run)]
         together = Together(self.folder)
         together.start(where)
-        self._await_training(together, starting=self.draw.random() < 0.25)
+        if self.draw.random() >= 0.25:
+            await_training(together)
         time.sleep(self.draw.uniform(0, longest))
         phase = "training" if "compiled in" in together.said(0) else "starting"
         together.processes[victim].send_signal(signal.SIGKILL)
@@ -121,15 +132,6 @@ class Killer:
             return None if took <= WITHIN_SECONDS else f"the other took {took:.0f} s to end"
         return f"the other ended with {code} after {took:.0f} s and said: {said.strip()[-300:]}"
 
-    def _await_training(self, together: Together, *, starting: bool) -> None:
-        """Wait until training has begun, unless the start is to be disturbed."""
-        began = time.monotonic()
-        while not starting and time.monotonic() - began < 300:
-            ended = any(process.poll() is not None for process in together.processes)
-            if ended or "compiled in" in together.said(0):
-                return
-            time.sleep(0.05)
-
     def finish(self, where: Sequence[str]) -> list[int]:
         """Train to the end without a kill."""
         together = Together(self.folder)
@@ -142,11 +144,23 @@ class Killer:
         return [*tensors, *compare_rows(undisturbed, self.run)[1]]
 
 
-def resumed_elsewhere(run: Path, mesh: int, folder: Path) -> dict[str, Any]:
+def await_training(together: Together) -> None:
+    """Wait until training has begun, or a process has ended."""
+    began = time.monotonic()
+    while time.monotonic() - began < 300:
+        ended = any(process.poll() is not None for process in together.processes)
+        if ended or "compiled in" in together.said(0):
+            return
+        time.sleep(0.05)
+
+
+def resumed_elsewhere(
+    run: Path, mesh: int, folder: Path, more: Sequence[str] = ()
+) -> dict[str, Any]:
     """Copy a run, train it to its end in one process on ``mesh`` devices; return its summary."""
     copy = folder / f"on-{mesh}"
     shutil.copytree(run, copy)
-    options = ["--resume", "--set", f"mesh.data={mesh}"]
+    options = ["--resume", "--set", f"mesh.data={mesh}", *more]
     subprocess.run(
         [sys.executable, "-m", "jcnn", "train", str(copy), *options],
         check=True,
