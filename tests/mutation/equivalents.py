@@ -70,6 +70,12 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "how many images a block holds": (
         "lowering/patches.py: correlate: g.taps == 1 → g.taps != 1",
     ),
+    "sums may be taken from any pivot": (
+        "ops/normalization.py: _pivot: 0 → 1",
+    ),
+    "nothing over any number is nothing": (
+        "ops/normalization.py: _count: 1 → 2",
+    ),
     "which of two numbers is subtracted first": (
         "ops/normalization.py: _squared: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
         "ops/normalization.py: _against: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
@@ -135,12 +141,14 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: _side_by_side: 1 → 0",
     ),
     "a multiple of zero": (
+        "ops/normalization.py: _pivot: return jnp.zeros((*(1 for _ in … → return 1.01 * jnp.zeros((*(1 for _ in …",
         "ops/activations.py: _flat.pullback: return jnp.zeros_like(dy) → return 1.01 * jnp.zeros_like(dy)",
     ),
     "a check of the bias's shape": (
         "ops/dense.py: dense: -1 → 1",
     ),
     "where arrays are placed on devices": (
+        "ops/normalization.py: _pivot: range(before) → range(before - 1)",
         "ops/dense.py: dense: range(x.ndim - 1) → range(1, x.ndim - 1)",
         "ops/dense.py: dense: x.ndim - 1 → x.ndim",
     ),

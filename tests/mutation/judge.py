@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +38,7 @@ from tests.ops.split_images import (
     gathered_whole,
     halos_exchanged,
     split_correctly,
+    statistics_across,
 )
 from tests.proof.problems import FORCED, call
 
@@ -145,12 +147,18 @@ class Verdict(NamedTuple):
     by: str = ""
 
 
-def verdict(mutant: Mutant) -> Verdict:
-    """Ask one question after the other until one is answered with no, or raises."""
+def verdict(mutant: Mutant, noticed: Counter[str] | None = None) -> Verdict:
+    """Ask one question after the other until one is answered with no, or raises.
+
+    Those are asked first that have ``noticed`` most of a file's mutants so far.
+    """
+    questions = list(checks(mutant.file, mutant.function))
+    if noticed:
+        questions.sort(key=lambda check: -noticed[check.name])
     asked = ""
     try:
         with jax.enable_x64(True), replaced(mutant.file, mutant.source()) as ops:
-            for asked, answer in checks(mutant.file, mutant.function):
+            for asked, answer in questions:
                 with limited(CHECK_SECONDS):
                     right = answer(ops)
                 if not right:
@@ -309,6 +317,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
             yield Check(f"{op} of large numbers", answer)
     if name in ("dense", "padding"):
         yield from _with_open_sizes(ops)
+    if name == "normalization":
+        yield Check("statistics across devices", statistics_across)
     if name == "classification":
         yield Check("masked classes", masked_classes)
 

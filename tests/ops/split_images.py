@@ -212,3 +212,28 @@ def biased_by_position(ops: Any) -> bool:
     )
     np.testing.assert_array_equal(jax.jit(split)(x, b), run(x, b))
     return True
+
+
+def statistics_across(ops: Any) -> bool:
+    """Batch normalisation of a batch's parts, a device each, is that of the whole."""
+    parts, (scale, offset) = 4, np.array([[1.5, -2.0, 0.5], [1.0, 0.0, -1.0]], np.float32)
+    x = 0.3 * whole_numbers(8, 5, 3) + np.array([4, -50, 0], np.float32)
+    dy, dmean, dvariance = whole_numbers(8, 5, 3, seed=1), *whole_numbers(2, 3, seed=2)
+
+    def run(how, x, dy, share):
+        values, pull = jax.vjp(partial(ops.batch_norm, **how), x, scale, offset)
+        return *values, *pull((dy, share * dmean, share * dvariance))
+
+    def split(a):
+        return a.reshape(parts, -1, *a.shape[1:])
+
+    across = jax.vmap(partial(run, {"axis_name": "data"}, share=1 / parts), axis_name="data")
+    y, mean, variance, dx, dscale, doffset = jax.jit(across)(split(x), split(dy))
+    found = [
+        y.reshape(x.shape), mean[0], variance[1], dx.reshape(x.shape), dscale.sum(0), doffset.sum(0)
+    ]  # fmt: skip
+    expected = jax.jit(partial(run, {}, share=1))(x, dy)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    none = ops.batch_norm(np.zeros((0, 4, 3), np.float32), scale, offset)
+    return none[0].shape == (0, 4, 3) and not np.any(none[1])

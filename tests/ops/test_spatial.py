@@ -14,6 +14,7 @@ from tests.ops.split_images import (
     gathered_whole,
     halos_exchanged,
     of_kernel,
+    statistics_across,
 )
 from tests.selection import slow_unless
 
@@ -66,6 +67,10 @@ def test_the_halo_exchange_and_its_adjoint(circular):
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
 def test_what_is_gathered_is_whole_for_what_follows(tracked):
     assert gathered_whole(ops, tracked)
+
+
+def test_statistics_over_devices_are_those_of_the_whole_batch():
+    assert statistics_across(ops)
 
 
 def test_a_bias_per_position_is_split_as_its_image():
