@@ -73,6 +73,13 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "sums may be taken from any pivot": (
         "ops/normalization.py: _pivot: 0 → 1",
     ),
+    "in how many runs elements are taken": (
+        "ops/padding.py: _goes_on: element - row[-1] → element + row[-1]",
+        "ops/padding.py: _goes_on: return abs(step) < 2 and (len(row) == 1 or step == row[1] - row[0]) → return 1.01 * (abs(step) < 2 and (len(row) == 1 or step == row[1] - row[0]))",
+    ),
+    "a run of one element has no direction": (
+        "ops/padding.py: _runs: 1 → 0",
+    ),
     "nothing over any number is nothing": (
         "ops/normalization.py: _count: 1 → 2",
     ),

@@ -310,6 +310,7 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     yield from _cases(tuple(dict.fromkeys((*named, *ops))))
     if name in ("dense", "triple", "rule"):
         yield from _under_vmap()
+    yield from _split_in_space(ops)
     if "max_pool" in ops or "average_pool" in ops:
         yield from _pools()
     for op, answer in EXTREMES.items():
@@ -317,6 +318,9 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
             yield Check(f"{op} of large numbers", answer)
     if name in ("dense", "padding"):
         yield from _with_open_sizes(ops)
+    if name == "padding":
+        one = call("correlate", (2, 6, 7, 2), (3, 2, 2, 3), padding=((-1, 2), (0, 0)))
+        yield Check(str(one), partial(exact, problem=one))
     if name == "normalization":
         yield Check("statistics across devices", statistics_across)
     if name == "classification":
@@ -330,8 +334,13 @@ def _on_several_devices() -> Iterator[Check]:
     for tracked in (False, True):
         yield Check(f"gathered, tracked={tracked}", partial(gathered_whole, tracked=tracked))
     yield Check("a bias per position, split in space", biased_by_position)
-    for name in SPLIT:
-        yield Check(f"{name}, split in space", partial(split_correctly, name=name))
+    yield from _split_in_space({case.op for case in SPLIT.values()})
+
+
+def _split_in_space(ops: Collection[str]) -> Iterator[Check]:
+    for name, case in SPLIT.items():
+        if case.op in ops:
+            yield Check(f"{name}, split in space", partial(split_correctly, name=name))
 
 
 def _module(op: str) -> str:
