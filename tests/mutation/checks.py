@@ -143,7 +143,11 @@ _EXPECTED: dict[tuple[str, bool], Derivatives] = {}
 
 LARGE = np.array([[1e4, -1e4, 0.0], [800.0, 790.0, -5.0]])
 EXTREMES: dict[str, Callable[[Any], bool]] = {
-    "softmax": lambda ops: _finite(ops.softmax),
+    "softmax": lambda ops: (
+        _finite(ops.softmax)
+        and ops.softmax(LARGE[0]).shape == (3,)
+        and ops.softmax(LARGE[:, :0]).shape == (2, 0)
+    ),
     "softmax_cross_entropy": lambda ops: _finite(
         lambda a: ops.softmax_cross_entropy(a, jnp.array([0, 1]))
     ),
@@ -179,9 +183,18 @@ def masked_classes(ops: Any) -> bool:
         row[k] = part
     none = _results(run, logits, np.array([-1, 6]))
     right = [expected, whole, np.zeros(2), np.zeros_like(logits)]
+    ignored = _ignored(ops, np.full((2, 3), np.nan)), _ignored(ops, np.array([0, 2]))
+    found = [value, da, *none, *ignored[0], *ignored[1]]
+    nothing = [np.zeros(2), np.zeros((2, 3))] * 2
+    return _all_near(found, [*right, *nothing], rtol=1e-9, atol=1e-12)
+
+
+def _ignored(ops: Any, labels: np.ndarray) -> list[np.ndarray]:
+    """Loss and gradient of examples that don't count."""
     where = np.array([False, False])
-    nan = ops.softmax_cross_entropy(jnp.asarray(LARGE), np.full((2, 3), np.nan), where=where)
-    return _all_near([value, da, *none, nan], [*right, np.zeros(2)], rtol=1e-9, atol=1e-12)
+    loss = partial(ops.softmax_cross_entropy, labels=labels, where=where)
+    value, pull = jax.vjp(loss, jnp.asarray(LARGE))
+    return [np.asarray(a) for a in (value, *pull(jnp.ones(2)))]
 
 
 def sums_in_float32(ops: Any) -> bool:

@@ -82,6 +82,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "nothing over any number is nothing": (
         "ops/normalization.py: _count: 1 → 2",
+        "ops/losses.py: _elements: 1 → 0",
     ),
     "which of two numbers is subtracted first": (
         "ops/normalization.py: _squared: _centred(x, pivot, mean) → _centred(x, mean, pivot)",

@@ -78,24 +78,29 @@ PROBLEMS = {
     "no-example": call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), (6,), groups=2),
 }
 # Windows of some more taps, and of many: whose sums have other forms, and are compiled for longer.
-MORE = {
-    "direct": {
-        "taps": call("correlate", (2, 8, 7, 2), (5, 4, 1, 2), groups=2, strides=(1, 2), padding=1),
-        "rows": call(
-            "correlate",
-            (1, 7, 40, 2),
-            (3, 18, 1, 2),
-            groups=2,
-            dilation=2,
-            padding=((1, 0), (0, 3)),
-        ),
-        "one axis": call("correlate", (2, 70, 2), (53, 1, 4), groups=2, padding=((2, 1),)),
-    },
+MANY_TAPS = {
+    "taps": call("correlate", (2, 8, 7, 2), (5, 4, 1, 2), groups=2, strides=(1, 2), padding=1),
+    "rows": call(
+        "correlate", (1, 7, 40, 2), (3, 18, 1, 2), groups=2, dilation=2, padding=((1, 0), (0, 3))
+    ),
+    "strided": call(
+        "correlate",
+        (1, 8, 41, 2),
+        (3, 18, 1, 2),
+        groups=2,
+        strides=(2, 3),
+        padding=((2, 0), (0, 3)),
+    ),
+    "one axis": call("correlate", (2, 70, 2), (53, 1, 4), groups=2, padding=((2, 1),)),
 }
+MORE = {"direct": MANY_TAPS, "windows": MANY_TAPS}
 # Of the first argument all but the channels may be open.
 OPEN = {
     "same": call("correlate", (2, 8, 7, 3), (3, 3, 3, 4), padding="SAME"),
     "strided": call("correlate", (2, 9, 8, 3), (3, 2, 3, 4), strides=2, padding=1),
+    "same, strided": call(
+        "correlate", (2, 9, 8, 3), (3, 4, 3, 4), strides=(1, 2), padding="SAME_LOWER"
+    ),
     "apart": call("correlate", (2, 9, 8, 3), (2, 2, 3, 4), strides=3),
     "depthwise": call("correlate", (2, 8, 7, 4), (3, 3, 1, 4), groups=4, padding=1),
     "transposed": call("convolve_transpose", (2, 7, 8, 3), (4, 4, 3, 2), strides=2, padding="SAME"),
@@ -313,6 +318,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     yield from _split_in_space(ops)
     if "max_pool" in ops or "average_pool" in ops:
         yield from _pools()
+    if name == "max_pooling":
+        yield from _pools_as_on_tpus()
     for op, answer in EXTREMES.items():
         if op in ops:
             yield Check(f"{op} of large numbers", answer)
