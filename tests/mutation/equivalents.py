@@ -5,6 +5,8 @@ from __future__ import annotations
 # ruff: noqa: E501
 _BY_REASON: dict[str, tuple[str, ...]] = {
     "multiplication commutes": (
+        "ops/rectifiers.py: _prelu: _leaking(slope, x) → _leaking(x, slope)",
+        "ops/rectifiers.py: _prelu.pullback: _leaking(slope, dy) → _leaking(dy, slope)",
         "lowering/fold.py: Fold.block: zip(self.outputs, self.plain.strides, strict=True) → zip(self.plain.strides, self.outputs, strict=True)",
         "lowering/fold.py: _unfold: zip(sizes, block, strict=True) → zip(block, sizes, strict=True)",
     ),
@@ -79,6 +81,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a run of one element has no direction": (
         "ops/padding.py: _runs: 1 → 0",
+    ),
+    "no hop is to the device itself": (
+        "ops/halo.py: extended: hop.device < 0 → hop.device <= 0",
+        "ops/halo.py: extended: 0 → 1",
     ),
     "nothing over any number is nothing": (
         "ops/normalization.py: _count: 1 → 2",
