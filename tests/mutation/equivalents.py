@@ -133,6 +133,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "from which size on a loop is worth it: any is right": (
         "ops/folds.py: of_kernel: g.window → g.span",
+        "ops/folds.py: _looped: arrays[0].shape[1] * prod(statics[0].output) → prod(statics[0].output)",
+        "ops/folds.py: _looped: 1 → 0",
+        "ops/folds.py: _looped: …ions * prod(kernel[1:]) < SMALL → …ions * prod(kernel[1:]) >= SMALL",
     ),
     "no other platform's name comes after": (
         "lowering/xla_pools.py: serves: … jax.default_backend()) == 'tpu' → … jax.default_backend()) >= 'tpu'",
