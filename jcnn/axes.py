@@ -34,9 +34,9 @@ def _positive(n: int) -> int:
     """``max(0, n)`` of any n."""
     if known(n):
         return max(0, n)
-    import jax
+    from jax import core
 
-    return jax.core.max_dim(n, 0)
+    return core.max_dim(n, 0)
 
 
 def integer(name: str, value: object, minimum: int | None = None) -> int:
