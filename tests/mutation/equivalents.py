@@ -82,6 +82,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "a run of one element has no direction": (
         "ops/padding.py: _runs: 1 → 0",
     ),
+    "parts of a table's key may stand in any order": (
+        "ops/vmapped.py: Vmapped._lower: (self._primitive.name, statics, policy) → (self._primitive.name, policy, statics)",
+    ),
     "no hop is to the device itself": (
         "ops/halo.py: extended: hop.device < 0 → hop.device <= 0",
         "ops/halo.py: extended: 0 → 1",

@@ -37,6 +37,7 @@ from tests.ops.split_images import (
     biased_by_position,
     gathered_whole,
     halos_exchanged,
+    masks_across,
     split_correctly,
     statistics_across,
 )
@@ -94,6 +95,13 @@ MANY_TAPS = {
     "one axis": call("correlate", (2, 70, 2), (53, 1, 4), groups=2, padding=((2, 1),)),
 }
 MORE = {"direct": MANY_TAPS, "windows": MANY_TAPS}
+# Arguments without an element, one and the other.
+NOTHING = (
+    call("correlate", (2, 6, 7, 4), (3, 2, 2, 0), groups=2),
+    call("correlate", (0, 6, 7, 4), (3, 2, 2, 6), groups=2, dilation=2),
+    call("correlate", (0, 9, 4), (3, 4, 6), dilation=2),
+    call("correlate", (2, 9, 4), (3, 4, 0)),
+)
 # Of the first argument all but the channels may be open.
 OPEN = {
     "same": call("correlate", (2, 8, 7, 3), (3, 3, 3, 4), padding="SAME"),
@@ -325,6 +333,11 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
             yield Check(f"{op} of large numbers", answer)
     if name in ("dense", "padding"):
         yield from _with_open_sizes(ops)
+    if name == "dropout":
+        yield Check("masks across devices", masks_across)
+    if name == "triple":
+        for problem in NOTHING:
+            yield Check(str(problem), partial(exact, problem=problem))
     if name == "padding":
         one = call("correlate", (2, 6, 7, 2), (3, 2, 2, 3), padding=((-1, 2), (0, 0)))
         yield Check(str(one), partial(exact, problem=one))

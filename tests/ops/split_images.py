@@ -241,3 +241,11 @@ def statistics_across(ops: Any) -> bool:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     none = ops.batch_norm(np.zeros((0, 4, 3), np.float32), scale, offset)
     return none[0].shape == (0, 4, 3) and not np.any(none[1])
+
+
+def masks_across(ops: Any) -> bool:
+    """Dropout of a batch's parts, a device each, keeps what dropout of the whole keeps."""
+    x, key = whole_numbers(8, 5) + 4, jax.random.key(3)
+    part = partial(ops.dropout, drop_rate=0.5, spec=("data",))
+    found = jax.vmap(part, in_axes=(0, None), axis_name="data")(x.reshape(4, 2, 5), key)
+    return bool(np.array_equal(found.reshape(8, 5), ops.dropout(x, key, 0.5)))
