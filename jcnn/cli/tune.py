@@ -50,6 +50,8 @@ def tune(
     """Measure this machine, for lowerings to be chosen by what they take here."""
     if overrides and not configs:
         raise UserError("--set changes an experiment; expected a CONFIG, found none")
+    if check and (configs or operations):
+        raise UserError("--check judges problems of its own; expected neither CONFIG nor --ops")
     experiments = [load(config, overrides) for config in configs or ()]
     import jax
 

@@ -81,7 +81,10 @@ def input_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
 
 
 def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
-    """Padding of what is reached of x under the kernel dy: the output has the window's size."""
+    """Padding of what is reached of x under the kernel dy: the output has the window's size.
+
+    XLA takes numbers only; before, what jax.export leaves open is padded with :func:`reached`.
+    """
     return [
         (lo if known(lo) else 0, over(hi - rest))
         for (lo, hi), rest in zip(g.padding, g.rest, strict=True)
@@ -89,12 +92,12 @@ def kernel_gradient_padding(g: Geometry) -> list[tuple[int, int]]:
 
 
 def reached(g: Geometry, x: jax.Array) -> jax.Array:
-    """Crop what lies behind the last window; pad as much as jax.export may leave open."""
+    """What lies behind the last window is cropped, and padding that is not known added."""
     return resized(x, reached_edges(g))
 
 
 def reached_edges(g: Geometry) -> list[tuple[int, int]]:
-    """What cropping behind the last window adds at the ends: nothing, or less than that."""
+    """What :func:`reached` adds at the ends: nothing or less, or padding that is not known."""
     ends = [(lo, hi - rest) for (lo, hi), rest in zip(g.padding, g.rest, strict=True)]
     return [(0 if known(lo) else lo, min(0, end) if known(end) else end) for lo, end in ends]
 

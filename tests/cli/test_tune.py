@@ -4,9 +4,17 @@ import json
 
 import pytest
 
-from jcnn.benchmark import drawn, drawn_pools, fitted, judged, share_near, write_table
+from jcnn.benchmark import (
+    drawn,
+    drawn_pools,
+    fitted,
+    judged,
+    problems_of_cases,
+    share_near,
+    write_table,
+)
 from jcnn.cli import main
-from jcnn.lowering import Machine, Policy
+from jcnn.lowering import Machine, Policy, this_machine
 from jcnn.lowering.algorithms import eligible, predicted
 from jcnn.lowering.costs import KINDS
 from jcnn.lowering.machine import read
@@ -67,6 +75,19 @@ def test_the_command_writes_a_table_and_judges_it(tmp_path, capsys, monkeypatch)
     said = json.loads(capsys.readouterr().out)
     assert len(said["rows"]) == 1
     assert said["rows"][0]["ratio"] >= 1
+
+
+@pytest.mark.parametrize("option", ["--ops", "configs/mnist.toml"])
+def test_what_a_check_would_leave_out_is_refused(option, capsys):
+    assert main(["tune", "--check", option]) == 2
+    assert "expected neither CONFIG nor --ops" in capsys.readouterr().err
+
+
+def test_the_benchmark_s_operations_are_in_the_table_that_is_shipped(monkeypatch):
+    monkeypatch.setenv("JCNN_MACHINE", "avx2")
+    problems = problems_of_cases()
+    assert {p.operation for p in problems} > {"correlate", "kernel_gradient", "window_spread"}
+    assert [str(p) for p in problems if p not in this_machine().measured] == []
 
 
 def test_a_change_of_no_experiment_is_refused(capsys):

@@ -49,6 +49,13 @@ def recorded(name):
     return {Problem.from_dict(row): row["seconds"] for row in rows}
 
 
+@pytest.mark.parametrize("empty", [{"batch": 0}, {"channels": 0}, {"features": 0}])
+@pytest.mark.parametrize("operation", CORRELATIONS)
+def test_where_nothing_is_computed_nothing_is_weighed(operation, empty):
+    problem = replace(Problem(operation, GROUPS, 4, 6, 6), **empty)
+    assert decide(problem, Policy.current()) == ("xla", "nothing to compute")
+
+
 def test_off_the_cpu_convolutions_are_xlas():
     for operation in CORRELATIONS:
         for g in (LAYER, GROUPS):

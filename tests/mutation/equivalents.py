@@ -101,6 +101,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "ops/normalization.py: _squared: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
         "ops/normalization.py: _against: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
     ),
+    "in how many parts is summed": (
+        "lowering/sums.py: sum_of_parts: 0 → 1",
+    ),
     "along which axis parts are summed, and whether they are": (
         "lowering/direct.py: _tap: …art_count(dy.shape[0]) >= part_count(dy.shape[1]) → …art_count(dy.shape[0]) > part_count(dy.shape[1])",
         "lowering/direct.py: _tap: 0 → 1",

@@ -7,9 +7,12 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from jcnn.cli.supervision import LOST
+from tests.torture.processes import WITHIN_SECONDS, Together, await_training
 
 ADDRESSES = {"jcnn0": "10.213.0.1", "jcnn1": "10.213.0.2"}
 PORT = 47123
@@ -50,17 +53,33 @@ def cable() -> Iterator[None]:
             shutil.rmtree(Path("/etc/netns") / name, ignore_errors=True)
 
 
-def cut() -> None:
-    """Cut the cable."""
-    _ip("-n", "jcnn0", "link", "set", "jcnn0-eth", "down")
+def cut_once(where: Sequence[str], folder: Path, after: float) -> tuple[list[float], list[str]]:
+    """Train in both, and cut the cable so many seconds after training has begun.
+
+    Returns when each process ended, in seconds after the cut, and what was wrong.
+    """
+    together = Together(folder)
+    with cable():
+        inside = [("ip", "netns", "exec", name) for name in ADDRESSES]
+        first = next(iter(ADDRESSES.values()))
+        together.start(where, coordinator=f"{first}:{PORT}", inside=inside)
+        await_training(together)
+        time.sleep(after)
+        _ip("-n", "jcnn0", "link", "set", "jcnn0-eth", "down")
+        ends = _ended(together.processes, 2 * WITHIN_SECONDS)
+        wrong = [
+            f"process {index} ended with {code} after {seconds:.0f} s: {together.said(index)[-99:]}"
+            for index, (code, seconds) in enumerate(ends)
+            if code != LOST or seconds > WITHIN_SECONDS or "lost" not in together.said(index)
+        ]
+        for process in together.processes:
+            process.kill()
+    return [seconds for _, seconds in ends], wrong
 
 
-def inside(index: int) -> list[str]:
-    """What a command begins with that runs in a namespace."""
-    return ["ip", "netns", "exec", list(ADDRESSES)[index]]
-
-
-def ended(processes: list[subprocess.Popen[str]], seconds: float) -> list[tuple[int | None, float]]:
+def _ended(
+    processes: list[subprocess.Popen[str]], seconds: float
+) -> list[tuple[int | None, float]]:
     """Wait for all; return each one's exit code (None: it runs still) and when it ended."""
     began = time.monotonic()
     found: dict[int, tuple[int | None, float]] = {}

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 
 from jcnn.config import load_experiment
 from jcnn.training import train
+from tests.torture import network
 from tests.torture.alterations import Altered, altered, names_a_key
 from tests.torture.commands import CONFIG, command_lines, prepare
 from tests.torture.damages import KINDS, Judge, bits
+from tests.torture.experiments import written_together
 from tests.torture.running import judge_command, judge_config
 
 # They start processes, train or compile much.
@@ -96,3 +98,13 @@ def test_a_traceback_would_be_noticed(monkeypatch):
 
     monkeypatch.setattr(running, "main", broken)
     assert "KeyError" in str(judge_command(["train"]))
+
+
+@pytest.mark.thorough
+def test_where_the_network_fails_both_processes_say_so_and_end(tmp_path: Path) -> None:
+    if lacks := network.missing():
+        pytest.skip(f"needs {lacks}")
+    config = written_together(tmp_path, epochs=4000)
+    where = [str(config), "--out", str(tmp_path / "run")]
+    seconds, wrong = network.cut_once(where, tmp_path, after=1)
+    assert (len(seconds), wrong) == (2, [])

@@ -1,0 +1,68 @@
+"""Large numbers, masked classes and examples that don't count: are they right by these ``ops``?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.mutation.checks import all_near, results
+
+LARGE = np.array([[1e4, -1e4, 0.0], [800.0, 790.0, -5.0]])
+EXTREMES: dict[str, Callable[[Any], bool]] = {
+    "softmax": lambda ops: (
+        _finite(ops.softmax)
+        and ops.softmax(LARGE[0]).shape == (3,)
+        and ops.softmax(LARGE[:, :0]).shape == (2, 0)
+    ),
+    "softmax_cross_entropy": lambda ops: _finite(
+        lambda a: ops.softmax_cross_entropy(a, jnp.array([0, 1]))
+    ),
+    "binary_cross_entropy": lambda ops: _finite(
+        lambda a: ops.binary_cross_entropy(a, jnp.ones((2, 3)))
+    ),
+}
+
+
+def _finite(f: Callable[[jax.Array], jax.Array]) -> bool:
+    """Whether value and gradient are finite, and no slope larger than one."""
+    y, pull = jax.vjp(f, jnp.asarray(LARGE))
+    (da,) = pull(jnp.ones_like(y))
+    return bool(jnp.isfinite(y).all() and (jnp.abs(da) <= 1).all())
+
+
+def masked_classes(ops: Any) -> bool:
+    """Classes of -inf are as if they were not there; a label that is none counts nothing."""
+    logits = np.where(np.arange(12).reshape(2, 6) % 3 == 1, -np.inf, LARGE.repeat(2, 1) / 100)
+    there = np.flatnonzero(np.isfinite(logits[0])), np.flatnonzero(np.isfinite(logits[1]))
+    dl, y = np.array([1.0, -2.0]), np.array([0, 5])
+
+    def run(a: jax.Array, y: jax.Array) -> list[jax.Array]:
+        value, pull = jax.vjp(lambda a: ops.softmax_cross_entropy(a, y, label_smoothing=0.3), a)
+        return [value, *pull(jnp.asarray(dl))]
+
+    few = np.stack([row[k] for row, k in zip(logits, there, strict=True)])
+    few_y = np.array([np.flatnonzero(k == i)[0] for k, i in zip(there, y, strict=True)])
+    value, da = results(run, logits, y)
+    expected, of_few = results(run, few, few_y)
+    whole = np.zeros_like(logits)
+    for row, k, part in zip(whole, there, of_few, strict=True):
+        row[k] = part
+    none = results(run, logits, np.array([-1, 6]))
+    right = [expected, whole, np.zeros(2), np.zeros_like(logits)]
+    ignored = _ignored(ops, np.full((2, 3), np.nan)), _ignored(ops, np.array([0, 2]))
+    found = [value, da, *none, *ignored[0], *ignored[1]]
+    nothing = [np.zeros(2), np.zeros((2, 3))] * 2
+    return all_near(found, [*right, *nothing], rtol=1e-9, atol=1e-12)
+
+
+def _ignored(ops: Any, labels: np.ndarray) -> list[np.ndarray]:
+    """Loss and gradient of examples that don't count."""
+    where = np.array([False, False])
+    loss = partial(ops.softmax_cross_entropy, labels=labels, where=where)
+    value, pull = jax.vjp(loss, jnp.asarray(LARGE))
+    return [np.asarray(a) for a in (value, *pull(jnp.ones(2)))]
