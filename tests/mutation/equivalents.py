@@ -101,6 +101,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "ops/normalization.py: _squared: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
         "ops/normalization.py: _against: _centred(x, pivot, mean) → _centred(x, mean, pivot)",
     ),
+    "a gradient without an element is what a lowering gives, too": (
+        "ops/triple.py: input_gradient: geometry.size → geometry.padded",
+    ),
     "in how many parts is summed": (
         "lowering/sums.py: sum_of_parts: 0 → 1",
     ),
