@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from jcnn.augmentations import AnyAugmentation
 from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Fraction, NonNegativeReal, PositiveReal, Table
+from jcnn.fields import Count, Flag, Fraction, Natural, NonNegativeReal, PositiveReal, Table
+from jcnn.views import View, views
 
 Pattern = Annotated[str, Field(min_length=1)]
 
@@ -85,6 +86,9 @@ class Training(Table):
             statistics, which evaluation then uses; no average where not given.
         mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
             image and for its mirror image.
+        shifted_evaluation: Pixels by which an image is moved to and fro along its diagonal, zeros
+            entering; where given, evaluation and prediction take the mean of the outputs for the
+            image and for both of these, mirrored too where ``mirrored_evaluation`` says so.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with, or
             a table, see :class:`InitialWeights`; random weights where not given.
         checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
@@ -109,10 +113,16 @@ class Training(Table):
     augment: tuple[AnyAugmentation, ...] = ()
     average_decay: Fraction | None = None
     mirrored_evaluation: Flag = False
+    shifted_evaluation: Natural = 0
     initial_weights: Annotated[InitialWeights, BeforeValidator(_file)] | None = None
     checkpoint_every_seconds: NonNegativeReal = 60.0
     keep_best: Flag = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of an image whose outputs' mean is its prediction."""
+        return views(self.mirrored_evaluation, self.shifted_evaluation)
 
     @model_validator(mode="after")
     def _check_evaluations(self) -> Training:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import jcnn
+from jcnn.config import Training
 from jcnn.export.output import Network, hardening
 from jcnn.export.preprocessing import preprocessing
 from jcnn.fields import dims
@@ -77,9 +78,15 @@ def _about(network: Network, exported: Exported) -> list[str]:
     ]
     if exported.hard:
         about += ["", f"This file gives decisions: its output is the {hardening(experiment)}."]
-    if experiment.training.mirrored_evaluation:
-        about += ["", "Its output is the mean of those for an image and for its mirror image."]
+    if len(experiment.training.views) > 1:
+        about += ["", f"Its output is the mean of those for {_views(experiment.training)}."]
     return about
+
+
+def _views(training: Training) -> str:
+    moved = f", moved by {training.shifted_evaluation} pixels to and fro along its diagonal"
+    mirrored = " and for its mirror image" if training.mirrored_evaluation else ""
+    return f"an image{mirrored}{moved if training.shifted_evaluation else ''}"
 
 
 def _figures(network: Network, exported: Exported) -> list[str]:

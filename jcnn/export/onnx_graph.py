@@ -69,11 +69,12 @@ def onnx_model(network: Network, *, hard: bool = False) -> Any:
     onnx = _import_onnx()
     experiment = network.experiment
     graph = _Graph(onnx, experiment.input_shape)
-    if experiment.training.mirrored_evaluation:
-        graph.beside_mirror()
+    seen = experiment.training.views
+    if len(seen) > 1:
+        graph.side_by_side(seen)
     graph.sequence(experiment.model, network.params, network.state)
-    if experiment.training.mirrored_evaluation:
-        graph.mean_of_both()
+    if len(seen) > 1:
+        graph.mean_of(len(seen))
     graph.finish(hardening(experiment) if hard else None, threshold(experiment))
     model = graph.model(experiment.name, experiment.input_shape)
     facts = {

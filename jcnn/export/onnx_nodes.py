@@ -9,6 +9,7 @@ import numpy as np
 import jcnn
 from jcnn.fields import Shape
 from jcnn.geometry import Geometry
+from jcnn.views import View
 
 OPSET, IR_VERSION = 19, 9
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
@@ -88,8 +89,21 @@ class Graph:
         self._add("Greater", self._constant(f"{name}.limit", np.float32(limit)), name=name)
         self._add("Cast", to=self._onnx.TensorProto.FLOAT)
 
-    def beside_mirror(self) -> None:
-        """Put each image's mirror image behind the batch: one graph for both."""
+    def side_by_side(self, seen: tuple[View, ...]) -> None:
+        """Put the views of each image behind one another in the batch: one graph for all."""
+        values = []
+        for view in seen:
+            self._value = INPUT
+            if view.shift:
+                pads = np.array([0, *[view.shift] * 2, 0, 0, *[-view.shift] * 2, 0], np.int64)
+                self._add("Pad", self._constant(f"shift.{view.shift}", pads), name="shift")
+            if view.mirrored:
+                self._mirror()
+            values.append(self._value)
+        self._value = values[0]
+        self._add("Concat", *values[1:], name="views", axis=0)
+
+    def _mirror(self) -> None:
         axes, ends = np.array([2], np.int64), np.array([np.iinfo(np.int64).min], np.int64)
         ranges = {
             "starts": np.array([-1], np.int64),
@@ -99,18 +113,15 @@ class Graph:
         }
         names = [self._constant(f"mirror.{key}", value) for key, value in ranges.items()]
         self._add("Slice", *names, name="mirror")
-        mirrored, self._value = self._value, INPUT
-        self._add("Concat", mirrored, name="both", axis=0)
 
-    def mean_of_both(self) -> None:
-        """Take the mean of the outputs for images and mirror images."""
-        halves = ["plain.y", "mirrored.y"]
-        split = self._onnx.helper.make_node("Split", [self._value], halves, name="halves", axis=0,
-                                            num_outputs=2)  # fmt: skip
+    def mean_of(self, count: int) -> None:
+        """Take the mean of the outputs for the views."""
+        parts = [f"view.{index}.y" for index in range(count)]
+        split = self._onnx.helper.make_node("Split", [self._value], parts, name="each", axis=0,
+                                            num_outputs=count)  # fmt: skip
         self._nodes.append(split)
-        self._value = halves[0]
-        self._add("Add", halves[1], name="sum")
-        self._add("Mul", self._constant("half", np.float32(0.5)), name="mean")
+        self._value = parts[0]
+        self._add("Mean", *parts[1:], name="mean")
 
     def finish(self, hard: str | None, limit: float) -> None:
         """End in the output, or in decisions."""

@@ -14,6 +14,7 @@ from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.layers import Params, State
+from jcnn.views import over_views
 
 Hard = Literal["arg max", "unit step", "signum"]
 
@@ -34,15 +35,12 @@ class Network:
 
     def function(self, ops: ModuleType = explicit_ops) -> Callable[[jax.Array], jax.Array]:
         """Return ``x -> output``, (N, *input_shape) to (N, K), as evaluation computes it."""
-        model, mirrored = self.experiment.model, self.experiment.training.mirrored_evaluation
+        model = self.experiment.model
 
         def apply(x: jax.Array) -> jax.Array:
             return model.apply(self.params, self.state, x, ops=ops)[0]
 
-        def both(x: jax.Array) -> jax.Array:
-            return (apply(x) + apply(x[:, :, ::-1])) / 2
-
-        return both if mirrored else apply
+        return over_views(apply, self.experiment.training.views)
 
 
 def network(experiment: Experiment, params: Params, state: State) -> Network:

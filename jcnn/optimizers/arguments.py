@@ -1,7 +1,8 @@
 """Arguments of Optax's functions as a file writes them: what is refused, what they stand for.
 
 A count of steps may be an integer or a string ``"N epochs"``; a mask is ``"kernels"``, the weights
-without biases, scales and slopes; a table with the key ``schedule`` is a schedule.
+without biases, scales and slopes; which of them Muon takes as matrices is ``"kernels"`` too, or
+``"convolutions"``, those with a window; a table with the key ``schedule`` is a schedule.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
+from optax.contrib import MuonDimensionNumbers
 
 from jcnn.errors import nearest, unknown
 from jcnn.optimizers.catalogue import full_name, schedules
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
+_MATRICES = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
+_LEAST_AXES = {"kernels": 2, "convolutions": 3}
+_WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
 
 
@@ -71,7 +77,9 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         _check_word(path, value)
     elif "mask" in key:
         if not isinstance(value, bool):
-            raise ArgumentError(path, f'expected "kernels", found {value}')
+            raise ArgumentError(path, f'expected "kernels", found {_shown(value)}')
+    elif key in _MATRICES:
+        raise ArgumentError(path, f"expected {_WHICH}, found {_shown(value)}")
     elif isinstance(value, bool) != isinstance(default, bool):
         expected = "true or false" if isinstance(default, bool) else "a number"
         raise ArgumentError(path, f"expected {expected}, found {_shown(value)}")
@@ -118,6 +126,9 @@ def _check_word(path: tuple[str, ...], word: str) -> None:
     if "mask" in key:
         if word != "kernels":
             raise ArgumentError(path, f"expected \"kernels\", found '{word}'")
+    elif key in _MATRICES:
+        if word not in _LEAST_AXES:
+            raise ArgumentError(path, f"expected {_WHICH}, found '{word}'")
     elif not _STEP_COUNT.search(key):
         raise ArgumentError(path, f"expected a number, found '{word}'")
     elif not _EPOCHS.fullmatch(word):
@@ -137,6 +148,8 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         return [resolve(key, entry, steps_per_epoch) for entry in value]
     if isinstance(value, str) and "mask" in key:
         return kernels
+    if isinstance(value, str) and key in _MATRICES:
+        return partial(matrices, least_axes=_LEAST_AXES[value])
     if isinstance(value, str) and "dtype" not in key:
         return _steps(value, steps_per_epoch)
     return value
@@ -159,6 +172,23 @@ def kernels(params: Any) -> Any:
     {'dense_1': {'b': False, 'w': True}}
     """
     return named(params, ("w",))
+
+
+def matrices(params: Any, least_axes: int = 2) -> Any:
+    """Say how Optax's Muon reads each kernel as a matrix: a column per feature; None for the rest.
+
+    >>> import numpy as np
+    >>> params = {"conv_1": {"w": np.zeros((3, 3, 8, 16)), "b": np.zeros(16)}}
+    >>> matrices(params)["conv_1"]["w"]
+    MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
+    """
+
+    def matrix(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
+        if path[-1].key != "w" or leaf.ndim < least_axes:
+            return None
+        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(matrix, params)
 
 
 def named(params: Any, names: tuple[str, ...]) -> Any:

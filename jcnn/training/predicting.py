@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.layers import WHOLE, Shards
 from jcnn.training.state import TrainState
+from jcnn.views import over_views
 
 
 def make_predict(
@@ -30,10 +32,8 @@ def make_predict(
         prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops, shards=shards)
         return prediction.astype(jnp.float32)
 
-    def predict_both(state: TrainState, x: Array) -> Array:
-        return (predict(state, x) + predict(state, x[:, :, ::-1])) / 2
-
-    return predict_both if experiment.training.mirrored_evaluation else predict
+    views, space = experiment.training.views, shards.space
+    return lambda state, x: over_views(partial(predict, state), views, space)(x)
 
 
 def make_probabilities(

@@ -177,8 +177,9 @@ def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
 
 @needs_onnx
 @pytest.mark.usefixtures("mathematics")
-def test_a_mirrored_evaluation_is_one_graph_for_both():
-    taken, x = drawn(experiment("flat", mirrored_evaluation=True))
+@pytest.mark.parametrize("pixels", [0, 2])
+def test_an_evaluation_of_several_views_is_one_graph_for_all(pixels):
+    taken, x = drawn(experiment("flat", mirrored_evaluation=True, shifted_evaluation=pixels))
     expected = np.asarray(jax.jit(taken.function())(x))
     np.testing.assert_allclose(run_onnx(onnx_model(taken), x), expected, **CLOSE)
 

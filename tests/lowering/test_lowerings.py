@@ -191,3 +191,27 @@ def test_on_a_cpu_a_winner_is_found_once_however_often_it_is_used(transform):
     calls = [line for line in program.splitlines() if " call(" in line]
     assert len(calls) == 2, program
     assert "4,4,4,3]" in calls[0]
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="XLA's CPU backend")
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        ("correlate", "direct"),
+        ("input_gradient", "direct"),
+        ("input_gradient", "overlap_add"),
+        ("input_gradient", "fold_overlap_add"),
+    ],
+)
+def test_sums_over_the_window_are_not_taken_again_in_the_loops_of_who_reads_them(operation, name):
+    x, w = jnp.ones((8, 16, 16, 2)), jnp.ones((5, 5, 2, 8))
+
+    def pooled(x, dy):
+        y, back = jax.vjp(lambda x: ops.correlate(x, w), x)
+        return ops.max_pool(y if operation == "correlate" else back(dy)[0], 2)
+
+    with forced(**{operation: name}):
+        program = jax.jit(pooled).lower(x, jnp.ones((8, 12, 12, 8))).compile().as_text()
+    loops = [loop for loop in program.split("\n\n") if " maximum(" in loop]
+    assert loops
+    assert not any(" add(" in loop for loop in loops)

@@ -104,6 +104,30 @@ def test_a_transformation_before_may_be_for_some_parameters_only():
     assert _equal(updates, {"dense_1": {"w": plain["w"], "b": 64 * plain["b"]}})
 
 
+def _muon(**arguments):
+    return Optimizer(name="muon", learning_rate=1.0, adam_learning_rate=0.5, **arguments)
+
+
+def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
+    w = jax.random.normal(jax.random.key(0), (3, 3, 2, 8))
+    params = {"conv_1": {"w": w, "b": jnp.ones(8)}, "dense_1": {"w": w[0, 0, :1]}}
+    built = _muon(muon_weight_dimension_numbers="kernels", ns_steps=20).build(10)
+    updates, _ = built.update(params, built.init(params), params)
+    matrix = np.asarray(updates["conv_1"]["w"]).reshape(18, 8)
+    values = np.linalg.svd(matrix, compute_uv=False)
+    assert values.min() > 0.6 and values.max() < 1.3, values  # Muon's polynomial: 1, roughly
+    assert np.allclose(updates["conv_1"]["b"], -0.5)  # Adam's first step
+    assert not np.allclose(np.abs(updates["dense_1"]["w"]), 0.5)
+
+
+def test_muon_may_be_for_convolutions_alone():
+    params = {"conv_1": {"w": jnp.ones((3, 2, 8))}, "dense_1": {"w": jnp.ones((4, 8))}}
+    built = _muon(muon_weight_dimension_numbers="convolutions").build(10)
+    updates, _ = built.update(params, built.init(params), params)
+    assert np.allclose(updates["dense_1"]["w"], -0.5)
+    assert not np.allclose(updates["conv_1"]["w"], -0.5)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "lion", "lamb", "adagrad"])
 def test_common_optimizers_run_under_strict_promotion_with_a_schedule(name):
     schedule = {
@@ -162,6 +186,16 @@ def test_optax_offers_what_is_expected():
             {"name": "adamw", "learning_rate": 0.1, "mask": "biases"},
             "mask",
             "expected \"kernels\", found 'biases'",
+        ),
+        (
+            {"name": "muon", "learning_rate": 0.1, "muon_weight_dimension_numbers": "dense"},
+            "muon_weight_dimension_numbers",
+            "expected \"kernels\" or \"convolutions\", found 'dense'",
+        ),
+        (
+            {"name": "muon", "learning_rate": 0.1, "muon_weight_dimension_numbers": 2},
+            "muon_weight_dimension_numbers",
+            'expected "kernels" or "convolutions", found 2',
         ),
     ],
 )

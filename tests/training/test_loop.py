@@ -257,13 +257,26 @@ def test_mirrored_evaluation_takes_the_mean_of_both_images(tiny):
     assert not np.allclose(*both)
 
 
-def test_mirrored_evaluation_of_what_is_no_image_is_refused(tmp_path):
-    signals = """
-        data = {name = "fsdd"}
-        optimizer = {name = "sgd", learning_rate = 0.1}
-        training = {mirrored_evaluation = true}
-        layers = [{type = "global_average_pool"}, {type = "dense", features = 10}]
+def test_shifted_evaluation_takes_the_mean_over_moved_images(tiny):
+    seen = {"training.mirrored_evaluation": True, "training.shifted_evaluation": 1}
+    plain, shifted = tiny(), tiny(seen)
+    state, x = Step(plain).init(), plain.data.load().test.x[:8]
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    moved = [x, around[:, :-2, :-2], around[:, 2:, 2:]]
+    expected = [make_predict(plain)(state, m[:, :, ::s]) for m in moved for s in (1, -1)]
+    got = make_predict(shifted)(state, x)
+    np.testing.assert_allclose(got, sum(expected) / 6, rtol=1e-5)
+    assert not np.allclose(got, expected[0])
+
+
+@pytest.mark.parametrize("key", ["mirrored_evaluation = true", "shifted_evaluation = 1"])
+def test_an_evaluation_of_views_of_what_is_no_image_is_refused(key, tmp_path):
+    signals = f"""
+        data = {{name = "fsdd"}}
+        optimizer = {{name = "sgd", learning_rate = 0.1}}
+        training = {{{key}}}
+        layers = [{{type = "global_average_pool"}}, {{type = "dense", features = 10}}]
     """
     (tmp_path / "signals.toml").write_text(signals)
-    with pytest.raises(UserError, match=r"mirrored_evaluation needs images .* the data are"):
+    with pytest.raises(UserError, match=rf"{key.split()[0]} needs images .* the data are"):
         load_experiment(tmp_path / "signals.toml")

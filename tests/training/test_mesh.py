@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
@@ -24,6 +25,7 @@ from jcnn.training import Step, prepare, train
 from jcnn.training.mesh import layout_of
 from jcnn.training.state import Totals
 from jcnn.training.step import checkpointed
+from jcnn.views import View
 from tests.training import many_devices
 
 TWO: dict[str, object] = {"mesh": {"data": 2}}
@@ -167,6 +169,15 @@ def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, t
         layout_of(tiny({"mesh": {"data": 1, "space": 2}, **overrides}))
 
 
+@pytest.mark.parametrize("view", [View(2), View(-1, mirrored=True), View(0, mirrored=True)], ids=str)
+def test_the_views_of_images_that_are_split_in_space_are_those_of_whole_ones(view):
+    mesh = jax.make_mesh((4,), ("space",), axis_types=(AxisType.Auto,))
+    x = np.random.default_rng(0).normal(size=(2, 8, 6, 3)).astype(np.float32)
+    rows = P(None, "space")
+    split = jax.shard_map(lambda x: view.of(x, "space"), mesh=mesh, in_specs=rows, out_specs=rows)
+    np.testing.assert_array_equal(split(x), view.of(jnp.asarray(x)))
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
@@ -190,11 +201,17 @@ PLATEAU = {
     "learning_rate": 0.01,
     "after": [{"name": "reduce_on_plateau", "patience": 1, "accumulation_size": 2}],
 }
+MUON = {
+    "name": "muon",
+    "learning_rate": 0.02,
+    "muon_weight_dimension_numbers": "kernels",
+}
 FEATURES: dict[str, dict[str, object]] = {
     "accumulation": {"training.accumulate_batches": 2},
     "skipping": {"training.on_nonfinite": "skip"},
     "curvature": {"optimizer": DIAGONAL},
     "plateau": {"optimizer": PLATEAU},
+    "muon": {"optimizer": MUON},
     "frozen": {"optimizer.rates": {"conv_1": 0.0, "batch_norm_1": 0.0}},
     "class weights": {"loss.class_weights": [1.0, 2.0] * 5},
 }
