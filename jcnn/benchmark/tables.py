@@ -33,9 +33,10 @@ def markdown(benchmark: Benchmark) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in benchmark.versions.items())
     document = benchmark.to_dict()
     headings = ["what", *_headings(benchmark)]
+    where = f"{found['cores']} cores of {found['processor']} ({found['instructions']})"
     lines = [
-        f"{found['cores']} cores of {found['processor']}, {found['device']}; "
-        f"{versions}; allocator {document['allocator']}; {document['date']}.",
+        f"{where}, {found['device']}; {versions}; "
+        f"allocator {document['allocator']}; {document['date']}.",
         "",
         f"| {' | '.join(headings)} |",
         f"|---|{'---:|' * (len(headings) - 1)}",

@@ -92,9 +92,9 @@ class Experiment(Table):
             self.optimizer.check_layers(list(params))
         for augmentation in self.training.augment:
             augmentation.check_input(self.input_shape)
-        for key in ("mirrored_evaluation", "shifted_evaluation"):
-            if getattr(self.training, key):
-                check_images(f"training.{key}", self.input_shape)
+        for views in ("mirrored_evaluation", "shifted_evaluation"):
+            if getattr(self.training, views):
+                check_images(f"training.{views}", self.input_shape)
         return self
 
     def _check_last_layer(self) -> None:

@@ -169,7 +169,9 @@ def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, t
         layout_of(tiny({"mesh": {"data": 1, "space": 2}, **overrides}))
 
 
-@pytest.mark.parametrize("view", [View(2), View(-1, mirrored=True), View(0, mirrored=True)], ids=str)
+@pytest.mark.parametrize(
+    "view", [View(2), View(-1, mirrored=True), View(0, mirrored=True)], ids=str
+)
 def test_the_views_of_images_that_are_split_in_space_are_those_of_whole_ones(view):
     mesh = jax.make_mesh((4,), ("space",), axis_types=(AxisType.Auto,))
     x = np.random.default_rng(0).normal(size=(2, 8, 6, 3)).astype(np.float32)
