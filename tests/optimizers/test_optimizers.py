@@ -108,6 +108,11 @@ def _muon(**arguments):
     return Optimizer(name="muon", learning_rate=1.0, adam_learning_rate=0.5, **arguments)
 
 
+def _adam(params):
+    adam = optax.adamw(0.5, nesterov=True, weight_decay=0.0)
+    return adam.update(params, adam.init(params), params)[0]
+
+
 def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
     w = jax.random.normal(jax.random.key(0), (3, 3, 2, 8))
     params = {"conv_1": {"w": w, "b": jnp.ones(8)}, "dense_1": {"w": w[0, 0, :1]}}
@@ -116,16 +121,18 @@ def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
     matrix = np.asarray(updates["conv_1"]["w"]).reshape(18, 8)
     values = np.linalg.svd(matrix, compute_uv=False)
     assert ((values > 0.6) & (values < 1.3)).all(), values  # Muon's polynomial: 1, roughly
-    assert np.allclose(updates["conv_1"]["b"], -0.5)  # Adam's first step
-    assert not np.allclose(np.abs(updates["dense_1"]["w"]), 0.5)
+    row = np.linalg.norm(updates["dense_1"]["w"])  # as a matrix of one row: scaled to √(8 / 1)
+    assert 0.6 * 8**0.5 < row < 1.3 * 8**0.5
+    assert np.allclose(updates["conv_1"]["b"], _adam(params)["conv_1"]["b"])
 
 
 def test_muon_may_be_for_convolutions_alone():
     params = {"conv_1": {"w": jnp.ones((3, 2, 8))}, "dense_1": {"w": jnp.ones((4, 8))}}
     built = _muon(muon_weight_dimension_numbers="convolutions").build(10)
     updates, _ = built.update(params, built.init(params), params)
-    assert np.allclose(updates["dense_1"]["w"], -0.5)
-    assert not np.allclose(updates["conv_1"]["w"], -0.5)
+    adam = _adam(params)
+    assert np.allclose(updates["dense_1"]["w"], adam["dense_1"]["w"])
+    assert not np.allclose(updates["conv_1"]["w"], adam["conv_1"]["w"])
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "lion", "lamb", "adagrad"])
