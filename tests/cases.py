@@ -309,8 +309,27 @@ _DISTINCT = {
 }  # fmt: skip
 
 
+# Of them those that take longest, where others meet the same code.
+_LONG = {
+    "correlate": {"2d-circular-strided", "2d-bias-a-position", "2d-two-groups"},
+    "convolve": {"1d-valid"},
+    "convolve_transpose": {"1d-valid", "1d-dilation", "2d-two-groups", "2d-reflect-dilation"},
+    "max_pool": {"2d-stride-over-window", "2d-uneven-padding"},
+    "relu_max_pool": {"2d-same"},
+    "average_pool": {"2d-ceil-without-padding", "2d-uneven-padding"},
+    "square_pool": {"2d-uneven-padding"},
+    "softmax_cross_entropy": {"integers", "axis-one", "weights-not-summing-to-one"},
+    "local_response_norm": {"even-size"},
+}
+
+
+def is_quick(case: Case) -> bool:
+    """Whether the case runs with the quick tests."""
+    return is_distinct(case) and case.name not in _LONG.get(case.op, ())
+
+
 def is_distinct(case: Case) -> bool:
-    """Whether the case runs with every test; the others are slow ones, and as true."""
+    """Whether the case runs with every change; the others are as true."""
     chosen = _DISTINCT.get(case.op)
     return case.name not in ("image", "no-example") if chosen is None else case.name in chosen
 

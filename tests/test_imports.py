@@ -22,7 +22,7 @@ ROWS = (
     ("proof",),
     ("lax",),
     ("flax", "equinox"),
-    ("layers", "losses", "augmentations", "optimizers", "data"),
+    ("layers", "losses", "augmentations", "optimizers", "data", "views"),
     ("config",),
     ("runs", "weights"),
     ("training",),

@@ -214,6 +214,7 @@ def test_the_whole_test_set_agrees_with_the_run(trained, capsys):
     assert Path(exported["path"]) == trained / "export" / "model.onnx"
 
 
+@pytest.mark.slow
 def test_stablehlo_runs_without_jcnn(trained, tmp_path):
     exported = export_run(trained, "stablehlo", tmp_path / "out")
     program = f"""

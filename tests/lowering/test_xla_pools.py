@@ -23,6 +23,7 @@ def on_a_tpu():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_a_tpu", "mathematics")
 @pytest.mark.parametrize("name", OPTIONS)
 def test_rules_hold_to_the_second_order(name):

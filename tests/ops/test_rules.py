@@ -4,13 +4,15 @@ import pytest
 
 from jcnn import ops, reference
 from jcnn.proof.rules import check_rule
-from tests.cases import CASES, is_distinct
+from tests.cases import CASES, is_distinct, is_quick
 from tests.selection import slow_unless
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
 
-@pytest.mark.parametrize("case", slow_unless(is_distinct, CASES, lambda case: case.id))
+@pytest.mark.parametrize(
+    "case", slow_unless(is_quick, CASES, lambda case: case.id, in_ci=is_distinct)
+)
 def test_rule_agrees_with_every_oracle(case):
     report = check_rule(case.function(ops), case.function(reference), *case.arguments())
     assert report, str(report)

@@ -116,7 +116,7 @@ def _adam(params):
 def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
     w = jax.random.normal(jax.random.key(0), (3, 3, 2, 8))
     params = {"conv_1": {"w": w, "b": jnp.ones(8)}, "dense_1": {"w": w[0, 0, :1]}}
-    built = _muon(muon_weight_dimension_numbers="kernels", ns_steps=20).build(10)
+    built = _muon(muon_weight_dimension_numbers="kernels", ns_steps=8).build(10)
     updates, _ = built.update(params, built.init(params), params)
     matrix = np.asarray(updates["conv_1"]["w"]).reshape(18, 8)
     values = np.linalg.svd(matrix, compute_uv=False)

@@ -319,6 +319,7 @@ def evaluated(expressions: list[Symbols], at: dict[Any, float]) -> list[list[flo
     return [[float(sympy.N(e, 30, subs=at)) for e in part] for part in expressions]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", FORMS)
 def test_the_program_is_the_closed_form(name):

@@ -184,6 +184,7 @@ AT_SIZE = {
 }
 
 
+@pytest.mark.slow
 def test_every_lowering_is_met_by_default():
     """The shapes above, and these, lead the choice to all that it can make."""
     met = set()

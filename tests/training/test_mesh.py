@@ -48,6 +48,7 @@ def restored(run, experiment):
         return layout.place(checkpoints.restore(checkpoints.newest(), like))["state"]
 
 
+@pytest.mark.slow
 def test_what_two_devices_saved_one_reads_bit_for_bit_and_goes_on(lively, tmp_path):
     train(lively({"training.epochs": 1, **TWO}), tmp_path / "run")
     on_one, on_two = (restored(tmp_path / "run", lively(mesh)) for mesh in ({}, TWO))
@@ -81,6 +82,7 @@ def test_gradients_are_summed_in_one_all_reduce_of_the_parameters_bytes(tiny):
         assert f" {other}(" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("namespace", [ops, reference], ids=["ops", "reference"])
 def test_statistics_and_masks_are_the_whole_batchs(namespace, x64):
     """Values and gradients on two devices, each with half of the batch, are those on one."""

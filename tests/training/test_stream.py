@@ -87,6 +87,7 @@ def test_streamed_resumed_and_resident_training_agree(tiny, tmp_path, streaming)
     assert evaluate(tmp_path / "run")["loss"] == streamed["test"]["loss"]
 
 
+@pytest.mark.slow
 def test_whitening_takes_its_sample_from_the_first_batch(tiny, tmp_path, streaming):
     streaming()
     layers = [
