@@ -31,9 +31,10 @@ class Affine(Augmentation):
 
     def change(self, x: Array, draws: Array) -> Array:
         """See :meth:`Augmentation.change`."""
-        draws = draws.T
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        draws = draws.T.astype(wide)
         angle, factor = draws[0] * jnp.deg2rad(self.degrees), 1 + draws[1] * self.scale
-        rows, columns = (jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in x.shape[1:3])
+        rows, columns = (jnp.arange(n, dtype=wide) - (n - 1) / 2 for n in x.shape[1:3])
         cosine, sine = (f(angle)[:, None, None] / factor[:, None, None] for f in (jnp.cos, jnp.sin))
         down = rows[None, :, None] + self.pixels * draws[2][:, None, None]
         right = columns[None, None, :] + self.pixels * draws[3][:, None, None]
