@@ -10,6 +10,7 @@ import pytest
 
 from jcnn import ops
 from jcnn.lowering import forced
+from tests.selection import slow_unless
 
 # What the longest takes: a direct sum in turns of eight taps, forward and backward.
 MOST = 900
@@ -43,8 +44,11 @@ KINDS = {
     "groups": ((2, 300, 16), lambda k: (k, 8, 16), {"groups": 2}),
 }
 
+# One that is a matrix product, one of groups.
+QUICK = ("plain", "depthwise")
 
-@pytest.mark.parametrize("kind", KINDS)
+
+@pytest.mark.parametrize("kind", slow_unless(QUICK.__contains__, KINDS, in_ci=True))
 def test_a_correlation_of_a_large_window_is_a_small_program(kind):
     x, w, options = KINDS[kind]
     counts = [

@@ -8,7 +8,7 @@ import pytest
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry
 from jcnn.ops import triple
-from tests.cases import CASES, is_distinct
+from tests.cases import CASES, is_distinct, is_quick
 from tests.ops.pullbacks import cotangents, differentiable, pullback
 from tests.selection import slow_unless
 from tests.tolerances import tolerance
@@ -27,7 +27,9 @@ CHOSEN = {
 CASES = [c for c in CASES if c.op in BILINEAR + LINEAR + HOMOGENEOUS and c.name in CHOSEN]
 
 
-@pytest.mark.parametrize("case", slow_unless(is_distinct, CASES, lambda case: case.id))
+@pytest.mark.parametrize(
+    "case", slow_unless(is_quick, CASES, lambda case: case.id, in_ci=is_distinct)
+)
 def test_adjoint_identity(case):
     function, args = case.function(ops), case.arguments()
     if case.op in BILINEAR:

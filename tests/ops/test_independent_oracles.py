@@ -9,7 +9,7 @@ import pytest
 from scipy import signal
 
 from jcnn import ops
-from tests.cases import CASES, is_distinct
+from tests.cases import CASES, is_distinct, is_quick
 from tests.ops import loops, loops_by_element
 from tests.ops.pullbacks import assert_close, cotangents, pullback
 from tests.selection import slow_unless
@@ -61,7 +61,9 @@ def test_scipy_agrees(op, shape, channels, features):
     assert_close(found, (y, (dx, dw)), **tolerance("float64"))
 
 
-@pytest.mark.parametrize("case", slow_unless(is_distinct, LOOPED, lambda case: case.id))
+@pytest.mark.parametrize(
+    "case", slow_unless(is_quick, LOOPED, lambda case: case.id, in_ci=is_distinct)
+)
 def test_loops_agree(case):
     function, args = case.function(ops), case.arguments()
     dy = cotangents(function, args)

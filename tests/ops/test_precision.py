@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 FIRST = {case.op: case for case in reversed(representative()) if case.op != "dropout"}
 KINDS = {"average_pool", "batch_norm", "convolve", "relu_max_pool", "softmax_cross_entropy", "tanh"}
 LONG = {"2d-five-by-five-many", "2d-many-channels", "2d-one-channel", "2d-depthwise", "3d-valid"}
+QUICK = "correlate-2d-many-channels"
 LONG_SUMS = [c for c in CASES if c.op in ("correlate", "convolve_transpose") and c.name in LONG]
 
 
@@ -106,6 +107,7 @@ OVERFLOWS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OVERFLOWS)
 def test_float16_does_not_run_out_of_numbers(name):
     function, x, expected = OVERFLOWS[name]
@@ -144,7 +146,7 @@ def _double(a):
 
 
 @pytest.mark.parametrize(
-    "case", slow_unless(lambda case: case.op == "correlate", LONG_SUMS, lambda case: case.id)
+    "case", slow_unless(lambda case: case.id == QUICK, LONG_SUMS, lambda case: case.id, in_ci=True)
 )
 def test_a_sum_in_half_precision_is_rounded_once(case):
     """Products are added in float32, however many: half a unit of the last place is lost."""

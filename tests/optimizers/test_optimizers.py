@@ -117,7 +117,7 @@ def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
     w = jax.random.normal(jax.random.key(0), (3, 3, 2, 8))
     params = {"conv_1": {"w": w, "b": jnp.ones(8)}, "dense_1": {"w": w[0, 0, :1]}}
     built = _muon(muon_weight_dimension_numbers="kernels", ns_steps=8).build(10)
-    updates, _ = built.update(params, built.init(params), params)
+    updates, _ = jax.jit(built.update)(params, built.init(params), params)
     matrix = np.asarray(updates["conv_1"]["w"]).reshape(18, 8)
     values = np.linalg.svd(matrix, compute_uv=False)
     assert ((values > 0.6) & (values < 1.3)).all(), values  # Muon's polynomial: 1, roughly
@@ -129,7 +129,7 @@ def test_muon_makes_a_kernel_orthogonal_as_a_matrix_with_a_column_per_feature():
 def test_muon_may_be_for_convolutions_alone():
     params = {"conv_1": {"w": jnp.ones((3, 2, 8))}, "dense_1": {"w": jnp.ones((4, 8))}}
     built = _muon(muon_weight_dimension_numbers="convolutions").build(10)
-    updates, _ = built.update(params, built.init(params), params)
+    updates, _ = jax.jit(built.update)(params, built.init(params), params)
     adam = _adam(params)
     assert np.allclose(updates["dense_1"]["w"], adam["dense_1"]["w"])
     assert not np.allclose(updates["conv_1"]["w"], adam["conv_1"]["w"])

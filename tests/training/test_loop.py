@@ -251,8 +251,9 @@ def test_whitening_is_set_from_the_training_examples_and_not_learned(tiny, tmp_p
 def test_mirrored_evaluation_takes_the_mean_of_both_images(tiny):
     plain, mirrored = tiny(), tiny({"training.mirrored_evaluation": True})
     state, x = Step(plain).init(), plain.data.load().test.x[:8]
-    both = [make_predict(plain)(state, images) for images in (x, x[:, :, ::-1])]
-    got = make_predict(mirrored)(state, x)
+    predict = jax.jit(make_predict(plain))
+    both = [predict(state, images) for images in (x, x[:, :, ::-1])]
+    got = jax.jit(make_predict(mirrored))(state, x)
     np.testing.assert_allclose(got, sum(both) / 2, rtol=1e-6)
     assert not np.allclose(*both)
 
@@ -263,8 +264,9 @@ def test_shifted_evaluation_takes_the_mean_over_moved_images(tiny):
     state, x = Step(plain).init(), plain.data.load().test.x[:8]
     around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     moved = [x, around[:, :-2, :-2], around[:, 2:, 2:]]
-    expected = [make_predict(plain)(state, m[:, :, ::s]) for m in moved for s in (1, -1)]
-    got = make_predict(shifted)(state, x)
+    predict = jax.jit(make_predict(plain))
+    expected = [predict(state, m[:, :, ::s]) for m in moved for s in (1, -1)]
+    got = jax.jit(make_predict(shifted))(state, x)
     np.testing.assert_allclose(got, sum(expected) / 6, rtol=1e-5)
     assert not np.allclose(got, expected[0])
 
