@@ -57,6 +57,9 @@ def check_call(
                 f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
                 f"{', '.join(parameters)}",
             )
+        if key.endswith("learning_rate") and isinstance(value, list | tuple):
+            shown = _shown(value)
+            raise ArgumentError((*path, key), f"expected a number or a schedule, found {shown}")
         _check_value((*path, key), value, parameters[key].default)
         if key == "learning_rate":
             _check_rate((*path, key), value)

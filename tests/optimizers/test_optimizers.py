@@ -190,6 +190,11 @@ def test_optax_offers_what_is_expected():
             'expected a number of steps or "N epochs"',
         ),
         (
+            {"name": "muon", "learning_rate": [0.1]},
+            "learning_rate",
+            "expected a number or a schedule, found [0.1]",
+        ),
+        (
             {"name": "adamw", "learning_rate": 0.1, "mask": "biases"},
             "mask",
             "expected \"kernels\", found 'biases'",
