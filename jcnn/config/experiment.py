@@ -92,10 +92,20 @@ class Experiment(Table):
             self.optimizer.check_layers(list(params))
         for augmentation in self.training.augment:
             augmentation.check_input(self.input_shape)
+        self._check_views()
+        return self
+
+    def _check_views(self) -> None:
+        """Refuse to mirror or move what is no image, and to move all of it out of sight."""
         for views in ("mirrored_evaluation", "shifted_evaluation"):
             if getattr(self.training, views):
                 check_images(f"training.{views}", self.input_shape)
-        return self
+        pixels, size = self.training.shifted_evaluation, self.input_shape[:2]
+        if pixels and pixels >= min(size):
+            raise UserError(
+                f"training.shifted_evaluation: images are {dims(size)}, "
+                f"expected less than {min(size)}, found {pixels}"
+            )
 
     def _check_last_layer(self) -> None:
         """Refuse the layer that the loss holds itself: it would be applied twice."""

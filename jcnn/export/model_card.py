@@ -84,9 +84,10 @@ def _about(network: Network, exported: Exported) -> list[str]:
 
 
 def _views(training: Training) -> str:
-    moved = f", moved by {training.shifted_evaluation} pixels to and fro along its diagonal"
-    mirrored = " and for its mirror image" if training.mirrored_evaluation else ""
-    return f"an image{mirrored}{moved if training.shifted_evaluation else ''}"
+    if not training.shifted_evaluation:
+        return "an image and for its mirror image"
+    moved = f"an image as it is and moved by ±{training.shifted_evaluation} along its diagonal"
+    return f"{moved}, each with its mirror image" if training.mirrored_evaluation else moved
 
 
 def _figures(network: Network, exported: Exported) -> list[str]:

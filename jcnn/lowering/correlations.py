@@ -121,7 +121,7 @@ _BASES = {
 
 
 # They end in sums over the window, which XLA's CPU backend would take again within the loops of
-# who reads them: a max pool of 8 channels behind 5x5 windows took 9.3 ms so, for 1.5.
+# who reads them, such as a max pool's: a step of mnist_99's network took 19 ms so, in place of 12.
 _SUMS = ("direct", "overlap_add", "fold_overlap_add")
 
 

@@ -21,7 +21,7 @@ from jcnn.errors import nearest, unknown
 from jcnn.optimizers.catalogue import full_name, schedules
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
-_MATRICES = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
+_MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
 _LEAST_AXES = {"kernels": 2, "convolutions": 3}
 _WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
@@ -57,11 +57,8 @@ def check_call(
                 f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
                 f"{', '.join(parameters)}",
             )
-        if key.endswith("learning_rate") and isinstance(value, list | tuple):
-            shown = _shown(value)
-            raise ArgumentError((*path, key), f"expected a number or a schedule, found {shown}")
         _check_value((*path, key), value, parameters[key].default)
-        if key == "learning_rate":
+        if key.endswith("learning_rate"):
             _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
@@ -81,7 +78,7 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
     elif "mask" in key:
         if not isinstance(value, bool):
             raise ArgumentError(path, f'expected "kernels", found {_shown(value)}')
-    elif key in _MATRICES:
+    elif key in _MUON_KEYS:
         raise ArgumentError(path, f"expected {_WHICH}, found {_shown(value)}")
     elif isinstance(value, bool) != isinstance(default, bool):
         expected = "true or false" if isinstance(default, bool) else "a number"
@@ -97,14 +94,17 @@ def _shown(value: Any) -> str:
 
 
 def _check_rate(path: tuple[str, ...], value: Any) -> None:
-    """Refuse a learning rate below zero, also within a schedule: it would climb."""
+    """Refuse a list, and a learning rate below zero, also within a schedule: it would climb."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            if key == "schedules" or key.endswith("value"):
+            if key == "schedules" and isinstance(entry, list | tuple):
+                for position, part in enumerate(entry):
+                    _check_rate((*path, key, str(position)), part)
+            elif key.endswith("value"):
                 _check_rate((*path, key), entry)
     elif isinstance(value, list | tuple):
-        for position, entry in enumerate(value):
-            _check_rate((*path, str(position)), entry)
+        shown = _shown(value)
+        raise ArgumentError(path, f"expected a number or a schedule, found {shown}")
     elif isinstance(value, int | float) and value < 0:
         raise ArgumentError(path, f"expected a value of at least 0, found {value}")
 
@@ -129,7 +129,7 @@ def _check_word(path: tuple[str, ...], word: str) -> None:
     if "mask" in key:
         if word != "kernels":
             raise ArgumentError(path, f"expected \"kernels\", found '{word}'")
-    elif key in _MATRICES:
+    elif key in _MUON_KEYS:
         if word not in _LEAST_AXES:
             raise ArgumentError(path, f"expected {_WHICH}, found '{word}'")
     elif not _STEP_COUNT.search(key):
@@ -151,7 +151,7 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         return [resolve(key, entry, steps_per_epoch) for entry in value]
     if isinstance(value, str) and "mask" in key:
         return kernels
-    if isinstance(value, str) and key in _MATRICES:
+    if isinstance(value, str) and key in _MUON_KEYS:
         return partial(matrices, least_axes=_LEAST_AXES[value])
     if isinstance(value, str) and "dtype" not in key:
         return _steps(value, steps_per_epoch)

@@ -52,6 +52,18 @@ _MISPLACED = {
 }
 
 
+# A parameter of every kind: what is for some of them alone is tried, too.
+_EVERY_KIND = {
+    layer: {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in params.items()}
+    for layer, params in {
+        "conv": {"w": (3, 3, 2, 2), "b": (2,)},
+        "dense": {"w": (2, 2), "b": (2,)},
+        "batch_norm": {"scale": (2,), "offset": (2,)},
+        "prelu": {"slope": (2,)},
+    }.items()
+}
+
+
 def _tried(built: Any, params: Any) -> Any:
     value = jnp.zeros((), jnp.float32)
     return built.update(params, built.init(params), params, curvature=lambda: params, value=value)
@@ -77,8 +89,7 @@ class Transformation(Table):
         check_call(find(("name",), self.name, self._known()), self.arguments, ())
         try:  # without computing, so that what Optax refuses is refused when the file is read
             built = self.build(steps_per_epoch=1000)
-            params = {"layer": {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}}
-            jax.eval_shape(lambda p: _tried(built, p), params)
+            jax.eval_shape(lambda params: _tried(built, params), _EVERY_KIND)
         except Exception as error:
             reason = str(error).split("\n")[0].rstrip(".")
             name = full_name(self._known()[self.name])

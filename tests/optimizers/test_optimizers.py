@@ -195,6 +195,11 @@ def test_optax_offers_what_is_expected():
             "expected a number or a schedule, found [0.1]",
         ),
         (
+            {"name": "muon", "learning_rate": 0.1, "adam_learning_rate": -0.1},
+            "adam_learning_rate",
+            "expected a value of at least 0, found -0.1",
+        ),
+        (
             {"name": "adamw", "learning_rate": 0.1, "mask": "biases"},
             "mask",
             "expected \"kernels\", found 'biases'",
@@ -221,6 +226,25 @@ def test_wrong_arguments_are_named(arguments, path, message):
     error = caught.value.errors()[0]["ctx"]["error"]
     assert ".".join(error.path) == path
     assert re.search(re.escape(message), str(error))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "muon", "learning_rate": 0.1, "beta": [0.9]},
+        {"name": "muon", "learning_rate": 0.1, "beta": [0.9],
+         "muon_weight_dimension_numbers": "convolutions"},
+        {"name": "muon", "learning_rate": 0.1, "adam_b1": [0.9],
+         "muon_weight_dimension_numbers": "kernels"},
+        *({"name": "sgd", "learning_rate": 0.1,
+           "before": [{"name": "scale", "step_size": [1.0], "only": [only]}]}
+          for only in ("w", "b", "scale", "offset", "slope")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_for_some_parameters_alone_is_tried_when_the_file_is_read(optimizer):
+    with pytest.raises(ValidationError, match="refuses its arguments"):
+        Optimizer(**optimizer)
 
 
 def test_what_optax_itself_refuses_is_refused_when_the_file_is_read():

@@ -271,6 +271,13 @@ def test_shifted_evaluation_takes_the_mean_over_moved_images(tiny):
     assert not np.allclose(got, expected[0])
 
 
+def test_an_evaluation_of_images_moved_out_of_sight_is_refused(tiny):
+    with pytest.raises(
+        UserError, match=r"shifted_evaluation: .* 8x8, expected less than 8, found 8"
+    ):
+        tiny({"training.shifted_evaluation": 8})
+
+
 @pytest.mark.parametrize("key", ["mirrored_evaluation = true", "shifted_evaluation = 1"])
 def test_an_evaluation_of_views_of_what_is_no_image_is_refused(key, tmp_path):
     signals = f"""
