@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 # every example compiles a program of its own, so that many are slow
-HOW_MANY = pytest.mark.parametrize("examples", [2, pytest.param(6, marks=pytest.mark.slow)])
+HOW_MANY = pytest.mark.parametrize(
+    "examples", [2, pytest.param(6, marks=(pytest.mark.slow, pytest.mark.thorough))]
+)
 
 
 def one_of(generator: np.random.Generator, *values: Any) -> Any:

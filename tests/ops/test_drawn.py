@@ -232,10 +232,17 @@ def quickly_compiled():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "examples",
+    [
+        20,
+        pytest.param(100, marks=pytest.mark.slow),
+        pytest.param(300, marks=(pytest.mark.slow, pytest.mark.thorough)),
+    ],
+)
 def test_of_any_operation_on_anything(examples, request, quickly_compiled):
     """The same cases on every machine."""
-    many = max(examples, request.config.getoption("--drawn") if examples > 20 else 0)
+    many = max(examples, request.config.getoption("--drawn") if examples == 300 else 0)
     drawn = settings(max_examples=many, deadline=None, derandomize=True, database=None)
     drawn(given(drawn_cases())(check))()
 

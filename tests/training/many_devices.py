@@ -2,6 +2,10 @@
 
 In a process of its own, since JAX's devices are counted when it starts:
 ``python many_devices.py '{"meshes": [{"data": 8}], "steps": 200, "dtype": "float64"}'``
+
+With
+``"cluster": {"coordinator_address": "127.0.0.1:4000", "num_processes": 2, "process_id": 0}``
+it is one of so many processes, which share the eight devices.
 """
 
 from __future__ import annotations
@@ -83,6 +87,9 @@ def losses(chosen: Experiment, steps: int, dtype: str = "float32") -> list[float
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    jax.config.update("jax_num_cpu_devices", 8)
+    cluster = asked.get("cluster", {"num_processes": 1})
+    jax.config.update("jax_num_cpu_devices", 8 // cluster["num_processes"])
+    if cluster["num_processes"] > 1:
+        jax.distributed.initialize(**cluster)
     cases = [losses(experiment(mesh), asked["steps"], asked["dtype"]) for mesh in asked["meshes"]]
     print(json.dumps(cases))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import partial
 from math import prod
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from jcnn.training.mesh import layout_of
 from jcnn.training.state import Totals
 from jcnn.training.step import checkpointed
 from jcnn.views import View
+from tests.torture.processes import free_port
 from tests.training import many_devices
 
 TWO: dict[str, object] = {"mesh": {"data": 2}}
@@ -182,20 +182,29 @@ def test_the_views_of_images_that_are_split_in_space_are_those_of_whole_ones(vie
     np.testing.assert_array_equal(split(x), view.of(jnp.asarray(x)))
 
 
+def losses_of_200_steps(meshes, dtype, processes=1):
+    """What each process says, a list of losses per mesh."""
+    address, started = f"127.0.0.1:{free_port()}", []
+    for index in range(processes):
+        asked = {"meshes": meshes, "steps": 200, "dtype": dtype}
+        if processes > 1:
+            where = {"coordinator_address": address, "num_processes": processes}
+            asked["cluster"] = {**where, "process_id": index}
+        command = [sys.executable, many_devices.__file__, json.dumps(asked)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    said = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0] * processes
+    return [json.loads(text.splitlines()[-1]) for text in said]
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 def test_losses_of_200_steps_are_the_same_on_any_mesh(dtype, tolerance):
     meshes = [None, {"data": 2}, {"data": 8}, {"data": 4, "model": 2}, {"data": 2, "space": 2}]
-    asked = json.dumps({"meshes": meshes, "steps": 200, "dtype": dtype})
-    done = subprocess.run(
-        [sys.executable, Path(many_devices.__file__), asked],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    one, *others = json.loads(done.stdout)
-    for other in others:
+    one, *others = losses_of_200_steps(meshes, dtype)[0]
+    [two_of_four] = losses_of_200_steps([{"data": 8}], dtype, processes=2)[0]
+    for other in [*others, two_of_four]:
         assert np.abs(np.subtract(one, other)).max() < tolerance
 
 
