@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -56,11 +56,13 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> tu
         return ".".join(path), str(cause)
     if first["type"].startswith("union_tag"):
         path.append(context["discriminator"].strip("'"))
-    return ".".join(path), _sentence(first, context, model)
+    same = [each for each in errors if _written_path(each["loc"], document) == path]
+    return ".".join(path), _sentence(first, same, model)
 
 
-def _sentence(first: Any, context: Mapping[str, Any], model: type[BaseModel]) -> str:
-    kind, found = first["type"], first["input"]
+def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel]) -> str:
+    """Say what is wrong; ``same`` are the errors of this key, one per type that it may have."""
+    kind, found, context = first["type"], first["input"], first.get("ctx", {})
     match kind:
         case "extra_forbidden":
             *parents, key = first["loc"]
@@ -72,7 +74,10 @@ def _sentence(first: Any, context: Mapping[str, Any], model: type[BaseModel]) ->
         case "union_tag_invalid":
             return unknown(context["tag"], context["expected_tags"].replace("'", "").split(", "))
     if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind].format(**context)}, found {_shown(found)}"
+        ways = [
+            _EXPECTED[e["type"]].format(**e.get("ctx", {})) for e in same if e["type"] in _EXPECTED
+        ]
+        return f"expected {' or '.join(dict.fromkeys(ways))}, found {_shown(found)}"
     return f"{first['msg'].removeprefix('Value error, ')}, found {_shown(found)}"
 
 

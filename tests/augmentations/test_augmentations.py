@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jcnn.augmentations import Affine, Color, Crop, Cutout, Flip, Shift, augment
+from jcnn.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
@@ -19,11 +20,13 @@ def images():
     return jnp.asarray(np.random.default_rng(0).uniform(1, 2, (50, 6, 7, 2)).astype(np.float32))
 
 
-def test_shift_moves_whole_images_and_fills(images):
-    shifted = np.asarray(Shift(pixels=2, fill=-1.0).apply(KEY, images))
+@pytest.mark.parametrize("fill", [-1.0, "mirror"])
+def test_shift_moves_whole_images_and_fills(fill, images):
+    shifted = np.asarray(Shift(pixels=2, fill=fill).apply(KEY, images))
     seen = set()
+    how = {"mode": "reflect"} if fill == "mirror" else {"constant_values": fill}
     for image, moved in zip(np.asarray(images), shifted, strict=True):
-        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), constant_values=-1.0)
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), **how)
         places = {
             (i - 2, j - 2): padded[4 - i : 10 - i, 4 - j : 11 - j]
             for i in range(5)
@@ -33,6 +36,12 @@ def test_shift_moves_whole_images_and_fills(images):
         assert len(found) == 1
         seen.add(found[0])
     assert len(seen) > 10
+
+
+def test_an_image_is_mirrored_by_no_more_than_it_has():
+    Shift(pixels=5, fill="mirror").check_input((6, 7, 2))
+    with pytest.raises(UserError, match="expected fewer than the 6 elements"):
+        Shift(pixels=6, fill="mirror").check_input((6, 7, 2))
 
 
 def test_flip_mirrors_with_its_probability(images):

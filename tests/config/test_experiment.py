@@ -155,6 +155,7 @@ MISTAKES = [
     ("optimizer.name", "sdg", "unknown 'sdg' (did you mean 'sgd'?)"),
     ("optimizer.momentm", 0.9, "unknown argument of optax.sgd (did you mean 'momentum'?)"),
     ("optimizer.momentum", "high", "expected a number, found 'high'"),
+    ("training.augment.0.fill", "miror", "expected a number or 'mirror', found 'miror'"),
 ]
 
 
