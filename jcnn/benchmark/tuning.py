@@ -129,6 +129,17 @@ def judged(rows: Rows, machine: Machine) -> list[Judged]:
     return found
 
 
+def crossed(machine: Machine, folds: int = 10) -> list[Judged]:
+    """Hold the choice against a table's own problems, each part of them by the other parts alone.
+
+    So the share that is chosen well is one of problems that the choice has not seen; nothing is
+    measured.
+    """
+    problems = list(machine.measured.items())
+    parts = [dict(problems[first::folds]) for first in range(folds)]
+    return [one for part in parts if part for one in judged(part, machine)]
+
+
 def share_near(found: Sequence[Judged]) -> float:
     """Return the share of problems whose choice is within a tenth of the best."""
     return sum(one.ratio <= NEAR for one in found) / len(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +43,10 @@ def tune(
     skip: Annotated[
         int, typer.Option("--skip", min=0, metavar="N", help="Leave the first N of them out.")
     ] = 0,
+    left_out: Annotated[
+        bool,
+        typer.Option("--left-out", help="With --check: the table's own, each tenth by the others."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the table here.")
     ] = None,
@@ -52,6 +57,8 @@ def tune(
         raise UserError("--set changes an experiment; expected a CONFIG, found none")
     if check and (configs or operations):
         raise UserError("--check judges problems of its own; expected neither CONFIG nor --ops")
+    if left_out:
+        return _print_left_out(check, count or skip, as_json)
     experiments = [load(config, overrides) for config in configs or ()]
     import jax
 
@@ -86,18 +93,34 @@ def tune(
     _print_written(path, rows, machine, as_json)
 
 
+def _print_left_out(check: bool, drawn: int, as_json: bool) -> None:
+    """Judge the table by its own problems; nothing is measured."""
+    if not check or drawn:
+        raise UserError("--left-out goes with --check alone: it draws no problems")
+    from jcnn import benchmark
+    from jcnn.lowering import Policy
+
+    machine = Policy.current().on
+    if not machine.measured:
+        raise UserError(f"--left-out: the table of {machine.name} holds no problems to judge it by")
+    _print_judged(benchmark.crossed(machine), as_json)
+
+
 def _print_judged(found: Sequence[Judged], as_json: bool) -> None:
     """Say in how many of the problems the choice is near the best, and where it isn't."""
     from jcnn import benchmark
 
-    share = benchmark.share_near(found)
+    share, mean = benchmark.share_near(found), geometric_mean([one.ratio for one in found])
     if as_json:
         rows = [one._asdict() | {"problem": str(one.problem)} for one in found]
-        return print_json({"share": share, "rows": rows})
+        return print_json({"share": share, "mean": mean, "rows": rows})
     for one in sorted(found, key=lambda one: -one.ratio):
         if one.ratio > benchmark.NEAR:
             say(f"{one.problem}: {one.chosen} takes {one.ratio:.2f} times as long as {one.best}")
-    say(f"within a tenth of the best in {share:.0%} of {len(found)} problems")
+    say(
+        f"within a tenth of the best in {share:.0%} of {len(found)} problems; in the geometric mean"
+    )
+    say(f"the choice takes {mean:.2f} times as long as the best")
 
 
 def _print_written(path: Path, rows: Mapping[Any, Any], machine: Machine, as_json: bool) -> None:

@@ -1,10 +1,13 @@
 """``jcnn tune``: a table for this machine, whole or not at all."""
 
 import json
+from dataclasses import replace
+from statistics import geometric_mean
 
 import pytest
 
 from jcnn.benchmark import (
+    crossed,
     drawn,
     drawn_pools,
     fitted,
@@ -14,7 +17,7 @@ from jcnn.benchmark import (
     write_table,
 )
 from jcnn.cli import main
-from jcnn.lowering import Machine, Policy, this_machine
+from jcnn.lowering import Machine, Policy, on_machine, this_machine
 from jcnn.lowering.algorithms import eligible, predicted
 from jcnn.lowering.costs import KINDS
 from jcnn.lowering.machine import read
@@ -81,6 +84,40 @@ def test_the_command_writes_a_table_and_judges_it(tmp_path, capsys, monkeypatch)
 def test_what_a_check_would_leave_out_is_refused(option, capsys):
     assert main(["tune", "--check", option]) == 2
     assert "expected neither CONFIG nor --ops" in capsys.readouterr().err
+
+
+def test_a_table_is_judged_by_its_own_problems_without_them(capsys):
+    costs = dict.fromkeys(KINDS, 0.1)
+    rows = taken(drawn(12, 1), costs)
+    machine = replace(BLANK, costs=tuple(costs.items()), measured=rows, digest="as predicted")
+    assert share_near(crossed(machine)) == 1
+    odd, row = max(rows.items(), key=lambda item: len(item[1]))
+    least, slowest = min(row.values()), max(row, key=lambda name: row[name])
+    rows[odd] = row | {slowest: least / 4}
+    machine = replace(machine, measured=rows, digest="with one that is not")
+    found = {each.problem: each for each in crossed(machine)}
+    assert found[odd].ratio == pytest.approx(4)
+    assert found[odd].best == slowest
+    with on_machine(machine):
+        assert main(["tune", "--check", "--left-out", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    ratios = [each.ratio for each in found.values()]
+    assert said["share"] == share_near(list(found.values())) < 1
+    assert said["mean"] == pytest.approx(geometric_mean(ratios))
+
+
+@pytest.mark.parametrize(
+    "words", [["tune", "--left-out"], ["tune", "--check", "--left-out", "--skip", "1"]]
+)
+def test_problems_left_out_are_the_tables_own(words, capsys):
+    assert main(words) == 2
+    assert "--left-out goes with --check alone" in capsys.readouterr().err
+
+
+def test_a_table_without_problems_can_not_be_judged_by_them(capsys):
+    with on_machine(BLANK):
+        assert main(["tune", "--check", "--left-out"]) == 2
+    assert "holds no problems to judge it by" in capsys.readouterr().err
 
 
 def test_the_benchmark_s_operations_are_in_the_table_that_is_shipped(monkeypatch):
