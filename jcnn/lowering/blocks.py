@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.policy import Policy
@@ -37,11 +37,28 @@ def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Res
     if size >= batch:
         return f(x)
     whole = batch - batch % size
-    y = lax.map(f, x[:whole].reshape(-1, size, *x.shape[1:]))
-    y = jax.tree.map(lambda a: lax.collapse(a, 0, 2), y)
-    if whole == batch:
-        return y
-    return jax.tree.map(lambda a, rest: jnp.concatenate([a, rest]), y, f(x[whole:]))
+    start = jax.tree.map(partial(_to_fill, x), jax.eval_shape(f, x))
+
+    def put(y: Result, first: jax.Array | int, many: int) -> Result:
+        done = f(lax.dynamic_slice_in_dim(x, first, many))
+        return jax.tree.map(
+            partial(lax.dynamic_update_slice_in_dim, start_index=first, axis=0), y, done
+        )
+
+    y = lax.fori_loop(0, whole // size, lambda i, y: put(y, i * size, size), start)
+    return y if whole == batch else put(y, whole, batch - whole)
+
+
+def _to_fill(x: jax.Array, result: jax.ShapeDtypeStruct) -> jax.Array:
+    """An array of zeros of its own, that is not there before x is.
+
+    XLA's CPU backend would make one array of all zeros of a shape, when the first loop starts, and
+    keep it until the last: a copy of it for each.
+    """
+    first = lax.squeeze(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim), range(x.ndim))
+    a_number_or_not = (first == first) | (first != first)
+    zero, one = (lax.full((), n, result.dtype) for n in (0, 1))
+    return lax.broadcast(lax.select(a_number_or_not, zero, one), result.shape)
 
 
 def sum_blocks(
@@ -54,5 +71,6 @@ def sum_blocks(
     whole = batch - batch % size
     blocks = tuple(a[:whole].reshape(-1, size, *a.shape[1:]) for a in arrays)
     left_over = (a[whole:] for a in arrays)
-    start = jnp.zeros(shape, arrays[0].dtype) if whole == batch else f(*left_over)
+    zeros = jax.ShapeDtypeStruct(shape, arrays[0].dtype)
+    start = _to_fill(arrays[-1], zeros) if whole == batch else f(*left_over)
     return lax.scan(lambda total, block: (total + f(*block), None), start, blocks)[0]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from jcnn import lowering
 from jcnn.axes import known
 from jcnn.ops.arguments import floating, naming
 from jcnn.ops.bias import add_bias, check_bias
@@ -94,5 +95,6 @@ _multiply.folding(_in_front)
 def _(x: jax.Array, w: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = math.prod(x.shape[:-1])
     dx = _multiply(dy, w.T)
+    x = lowering.on_cpu_after(dx, x, w)  # so that w may be updated in place
     dw = _multiply(x.reshape(rows, x.shape[-1]).T, dy.reshape(rows, dy.shape[-1]))
     return dx, dw

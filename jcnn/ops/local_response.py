@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
@@ -82,6 +83,8 @@ def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
 @in_float32
 def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
+    # Else XLA finds s and its power where they were computed forward, and keeps them in place of x.
+    x, dy = lax.optimization_barrier((x, dy))
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power
     da = dy * shrunk  # first, so that where s overflows no infinite product meets its zero
