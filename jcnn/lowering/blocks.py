@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jcnn.lowering.policy import Policy
@@ -37,7 +38,9 @@ def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Res
     if size >= batch:
         return f(x)
     whole = batch - batch % size
-    start = jax.tree.map(partial(_to_fill, x), jax.eval_shape(f, x))
+    f = jax.jit(f, inline=True)  # traced once for all blocks and for the shapes of what it makes
+    made = jax.eval_shape(f, jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype))
+    start = jax.tree.map(lambda a: _to_fill(x, (batch, *a.shape[1:]), a.dtype), made)
 
     def put(y: Result, first: jax.Array | int, many: int) -> Result:
         done = f(lax.dynamic_slice_in_dim(x, first, many))
@@ -49,7 +52,7 @@ def map_blocks(f: Callable[[jax.Array], Result], size: int, x: jax.Array) -> Res
     return y if whole == batch else put(y, whole, batch - whole)
 
 
-def _to_fill(x: jax.Array, result: jax.ShapeDtypeStruct) -> jax.Array:
+def _to_fill(x: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
     """An array of zeros of its own, that is not there before x is.
 
     XLA's CPU backend would make one array of all zeros of a shape, when the first loop starts, and
@@ -57,8 +60,8 @@ def _to_fill(x: jax.Array, result: jax.ShapeDtypeStruct) -> jax.Array:
     """
     first = lax.squeeze(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim), range(x.ndim))
     a_number_or_not = (first == first) | (first != first)
-    zero, one = (lax.full((), n, result.dtype) for n in (0, 1))
-    return lax.broadcast(lax.select(a_number_or_not, zero, one), result.shape)
+    zero, one = (lax.full((), n, dtype) for n in (0, 1))
+    return lax.broadcast(lax.select(a_number_or_not, zero, one), shape)
 
 
 def sum_blocks(
@@ -71,6 +74,5 @@ def sum_blocks(
     whole = batch - batch % size
     blocks = tuple(a[:whole].reshape(-1, size, *a.shape[1:]) for a in arrays)
     left_over = (a[whole:] for a in arrays)
-    zeros = jax.ShapeDtypeStruct(shape, arrays[0].dtype)
-    start = _to_fill(arrays[-1], zeros) if whole == batch else f(*left_over)
+    start = _to_fill(arrays[-1], shape, arrays[0].dtype) if whole == batch else f(*left_over)
     return lax.scan(lambda total, block: (total + f(*block), None), start, blocks)[0]
