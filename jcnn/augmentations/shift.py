@@ -45,7 +45,7 @@ class Shift(Augmentation):
         return x
 
 
-def _moved(x: Array, offset: Array, axis: int, fill: float | str) -> Array:
+def _moved(x: Array, offset: Array, axis: int, fill: float | Literal["mirror"]) -> Array:
     """Move example n by offset[n] along an axis."""
     last = x.shape[axis] - 1
     source = jnp.arange(last + 1)[None] - offset[:, None]
