@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.lowering.order import true_after
 from jcnn.lowering.policy import Policy
 
 Result = TypeVar("Result")
@@ -59,9 +60,8 @@ def _to_fill(x: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Arra
     keep it until the last: a copy of it for each.
     """
     first = lax.squeeze(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim), range(x.ndim))
-    a_number_or_not = (first == first) | (first != first)
     zero, one = (lax.full((), n, dtype) for n in (0, 1))
-    return lax.broadcast(lax.select(a_number_or_not, zero, one), shape)
+    return lax.broadcast(lax.select(true_after(first), zero, one), shape)
 
 
 def sum_blocks(

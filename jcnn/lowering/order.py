@@ -8,19 +8,23 @@ from jax import lax
 from jcnn.axes import known
 
 
+def true_after(x: jax.Array) -> jax.Array:
+    """True for each element, which XLA does not know before it has computed x."""
+    return (x == x) | (x != x)
+
+
 def on_cpu_after(first: jax.Array, x: jax.Array, w: jax.Array) -> jax.Array:
     """x; on a CPU, what is computed from it waits for ``first``, which read the larger array w.
 
     An array that is updated in place is copied as a whole first, unless XLA sees that its new value
-    comes after all that reads the old one: that the one is computed from the other. So here it is
-    asked, and not minded, whether ``first``, of the shape and dtype of x, is a number. (XLA's CPU
-    backend has dropped optimization barriers when it looks.)
+    comes after all that reads the old one: that the one is computed from the other. So here x is
+    taken where :func:`true_after` holds of ``first``, of its shape: everywhere. (XLA's CPU backend
+    has dropped optimization barriers when it looks.)
     """
     if not known(*x.shape, *w.shape) or x.size >= w.size:
         return x
 
     def ordered(first: jax.Array, x: jax.Array) -> jax.Array:
-        a_number_or_not = (first == first) | (first != first)
-        return lax.select(a_number_or_not, x, lax.full_like(x, 0))
+        return lax.select(true_after(first), x, lax.full_like(x, 0))
 
     return lax.platform_dependent(first, x, cpu=ordered, default=lambda first, x: x)
