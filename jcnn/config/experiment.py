@@ -86,7 +86,7 @@ class Experiment(Table):
         self._check_last_layer()
         self.loss.check_output(output, self.class_count)
         self.loss.check_classes(self.class_count)
-        if self.optimizer.rates:
+        if self.optimizer.names_layers:
             key = jax.random.key(0)
             params, _ = jax.eval_shape(lambda: self.model.init(key, self.input_shape))
             self.optimizer.check_layers(list(params))

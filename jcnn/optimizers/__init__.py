@@ -1,10 +1,11 @@
-"""Optimizers: any of Optax by name and arguments, with its schedules, and one of jcnn's own."""
+"""Any optimizer of Optax by name and arguments, with its schedules, and two of jcnn's own."""
 
 from jcnn.optimizers.catalogue import optimizers, schedules, transformations
 from jcnn.optimizers.diagonal_levenberg_marquardt import (
     diagonal_levenberg_marquardt,
     scale_by_diagonal_curvature,
 )
+from jcnn.optimizers.fixed_norms import fixed_norms
 from jcnn.optimizers.transformation import Optimizer, Preparation, Transformation
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Preparation",
     "Transformation",
     "diagonal_levenberg_marquardt",
+    "fixed_norms",
     "optimizers",
     "scale_by_diagonal_curvature",
     "schedules",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -194,6 +195,17 @@ def matrices(params: Any, least_axes: int = 2) -> Any:
     return jax.tree_util.tree_map_with_path(matrix, params)
 
 
-def named(params: Any, names: tuple[str, ...]) -> Any:
-    """Mask of the parameters of these names."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in names, params)
+def named(params: Any, names: Collection[str] | None, layers: Collection[str] | None = None) -> Any:
+    """Mask of the parameters of these names in layers of these patterns; None is any.
+
+    >>> named({"conv_1": {"w": 0.5}, "dense_1": {"w": 0.5}}, ("w",), ("conv_*",))
+    {'conv_1': {'w': True}, 'dense_1': {'w': False}}
+    """
+
+    def fits(path: Any, _: Any) -> bool:
+        name, layer = path[-1].key, path[0].key
+        return (names is None or name in names) and (
+            layers is None or any(fnmatchcase(layer, pattern) for pattern in layers)
+        )
+
+    return jax.tree_util.tree_map_with_path(fits, params)

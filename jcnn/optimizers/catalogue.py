@@ -10,6 +10,7 @@ from typing import Any
 import optax
 
 from jcnn.optimizers.diagonal_levenberg_marquardt import diagonal_levenberg_marquardt
+from jcnn.optimizers.fixed_norms import fixed_norms
 
 # They need more than gradients and parameters: the loss itself, or its value along a line.
 _NEED_THE_LOSS = {"lbfgs", "polyak_sgd"}
@@ -47,8 +48,7 @@ def _transformations() -> dict[str, Callable[..., Any]]:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if "GradientTransformation" in str(inspect.signature(function).return_annotation):
                 found[name] = function
-    found[diagonal_levenberg_marquardt.__name__] = diagonal_levenberg_marquardt
-    return found
+    return found | {own.__name__: own for own in (diagonal_levenberg_marquardt, fixed_norms)}
 
 
 def full_name(function: Callable[..., Any]) -> str:

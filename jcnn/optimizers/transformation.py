@@ -10,16 +10,19 @@ Optax's own signatures say what may be given, so all of its optimizers are avail
     before = [{name = "clip_by_global_norm", max_norm = 1.0}]
 
 What the arguments may be: see :mod:`jcnn.optimizers.arguments`. What stands ``before`` the
-optimizer may name the parameters that it is for, so that some learn faster than others::
+optimizer may name the parameters and the layers that it is for, so that some learn faster than
+others, or in another way::
 
     before = [{name = "scale", step_size = 64.0, only = ["offset"]}]
+    before = [{name = "trace", decay = 0.85, only = ["w"], layers = ["dense_*"]}]
 
 What stands ``after`` it changes its updates, and layers may have a rate of their own::
 
     after = [{name = "reduce_on_plateau", factor = 0.5, patience = 3, accumulation_size = 100}]
     rates = {"conv_*" = 0.1, "conv_1" = 0.0}
 
-One optimizer is jcnn's own: see :mod:`jcnn.optimizers.diagonal_levenberg_marquardt`.
+Two are jcnn's own: the optimizer :mod:`jcnn.optimizers.diagonal_levenberg_marquardt`, and
+:mod:`jcnn.optimizers.fixed_norms`, which stands ``after`` one.
 """
 
 from __future__ import annotations
@@ -56,10 +59,10 @@ _MISPLACED = {
 _EVERY_KIND = {
     layer: {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in params.items()}
     for layer, params in {
-        "conv": {"w": (3, 3, 2, 2), "b": (2,)},
-        "dense": {"w": (2, 2), "b": (2,)},
-        "batch_norm": {"scale": (2,), "offset": (2,)},
-        "prelu": {"slope": (2,)},
+        "conv_1": {"w": (3, 3, 2, 2), "b": (2,)},
+        "dense_1": {"w": (2, 2), "b": (2,)},
+        "batch_norm_1": {"scale": (2,), "offset": (2,)},
+        "prelu_1": {"slope": (2,)},
     }.items()
 }
 
@@ -132,18 +135,20 @@ class Preparation(Transformation):
     Attributes:
         only: Names of the parameters whose gradients it changes: "w", "b", "scale", "offset" or
             "slope"; all of them where not given.
+        layers: Names of the layers whose gradients it changes, or patterns with ``*``.
     """
 
     only: (
         Annotated[tuple[Literal["w", "b", "scale", "offset", "slope"], ...], Field(min_length=1)]
         | None
     ) = None
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         transformation = super()._assemble(steps_per_epoch)
-        if self.only is None:
+        if self.only is None and self.layers is None:
             return transformation
-        return optax.masked(transformation, partial(named, names=self.only))
+        return optax.masked(transformation, partial(named, names=self.only, layers=self.layers))
 
 
 class Optimizer(Transformation):
@@ -181,12 +186,22 @@ class Optimizer(Transformation):
         fitting = (rate for pattern, rate in self.rates.items() if fnmatchcase(layer, pattern))
         return next(fitting, 1.0)
 
+    @property
+    def names_layers(self) -> bool:
+        """Whether some of it is for layers that it names."""
+        parts = (*self.before, *self.after)
+        return bool(self.rates) or any(part.layers is not None for part in parts)
+
     def check_layers(self, names: Collection[str]) -> None:
         """Refuse a pattern that fits none of the layers that have parameters."""
-        for pattern in self.rates:
+        patterns = [("rates", pattern) for pattern in self.rates]
+        for key, entries in (("before", self.before), ("after", self.after)):
+            for n, entry in enumerate(entries):
+                patterns += ((f"{key}.{n}.layers", pattern) for pattern in entry.layers or ())
+        for key, pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise UserError(
-                    f"optimizer.rates: no layer with parameters is named '{pattern}'"
+                    f"optimizer.{key}: no layer with parameters is named '{pattern}'"
                     f"{nearest(pattern, names)}: there are {', '.join(names)}"
                 )
 

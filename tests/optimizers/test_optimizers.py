@@ -7,7 +7,7 @@ import optax
 import pytest
 from pydantic import ValidationError
 
-from jcnn.optimizers import Optimizer, optimizers, schedules, transformations
+from jcnn.optimizers import Optimizer, fixed_norms, optimizers, schedules, transformations
 
 PARAMS = {"dense_1": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
 GRADIENT = jax.tree.map(lambda a: 0.5 * a, PARAMS)
@@ -102,6 +102,56 @@ def test_a_transformation_before_may_be_for_some_parameters_only():
     updates = _updates(Optimizer(name="sgd", learning_rate=0.1, before=(faster,)).build(10))
     plain = _updates(optax.sgd(0.1))["dense_1"]
     assert _equal(updates, {"dense_1": {"w": plain["w"], "b": 64 * plain["b"]}})
+
+
+def test_a_transformation_may_be_for_some_layers_only():
+    params = {
+        "conv_1": {"w": jnp.ones((3, 2, 8)), "b": jnp.ones(8)},
+        "conv_2": {"w": jnp.ones((3, 8, 4)), "b": jnp.ones(4)},
+        "dense_1": {"w": jnp.ones((4, 8)), "b": jnp.ones(8)},
+    }
+    doubled = {"name": "scale", "step_size": 2.0, "only": ["w"], "layers": ["conv_*"]}
+    frozen = {"name": "scale", "step_size": 0.0, "layers": ["dense_1", "conv_2"]}
+    built = Optimizer(name="sgd", learning_rate=1.0, before=(doubled,), after=(frozen,)).build(10)
+    updates, _ = jax.jit(built.update)(params, built.init(params), params)
+    changed = jax.tree.map(lambda u: float(u.ravel()[0]), updates)
+    assert changed == {
+        "conv_1": {"w": -2.0, "b": -1.0},
+        "conv_2": {"w": 0.0, "b": 0.0},
+        "dense_1": {"w": 0.0, "b": 0.0},
+    }
+
+
+def test_kernels_turned_by_muon_keep_their_norm():
+    """The recipe of configs/cifar10.toml: a step turns a kernel by the learning rate."""
+    w = jax.random.normal(jax.random.key(0), (3, 3, 4, 8))
+    params = {"conv_1": {"w": w}, "dense_1": {"w": w[0, 0]}}
+    where = {"only": ["w"], "layers": ["conv_*"]}
+    muon = {"name": "scale_by_muon", "weight_dimension_numbers": "convolutions", **where}
+    fixed = {"name": "fixed_norms", **where}
+    built = Optimizer(name="sgd", learning_rate=0.1, before=(muon,), after=(fixed,)).build(10)
+    state = built.init(params)
+    update = jax.jit(built.update)
+    for seed in range(3):
+        gradients = jax.tree.map(
+            lambda a, s=seed: jax.random.normal(jax.random.key(s), a.shape), params
+        )
+        updates, state = update(gradients, state, params)
+        before, params = params, jax.tree.map(jnp.add, params, updates)
+    norm = jnp.linalg.norm
+    kernel, previous = params["conv_1"]["w"].ravel(), before["conv_1"]["w"].ravel()
+    assert np.isclose(norm(kernel), 8**0.5)
+    angle = np.arccos(kernel @ previous / (norm(kernel) * norm(previous)))
+    assert 0.05 < angle < 0.13  # Muon's polynomial: singular values of 0.7 to 1.2
+    assert np.array_equal(updates["dense_1"]["w"], -0.1 * gradients["dense_1"]["w"])
+
+
+def test_a_kernel_of_nothing_but_zeros_keeps_no_norm_and_no_nan():
+    zeros = {"w": jnp.zeros((2, 3), jnp.bfloat16)}
+    fix = fixed_norms()
+    updates, _ = fix.update(zeros, fix.init(zeros), zeros)
+    assert updates["w"].dtype == jnp.bfloat16
+    assert not np.asarray(updates["w"], np.float32).any()
 
 
 def _muon(**arguments):
