@@ -100,7 +100,9 @@ def test_activations_at_infinity_reach_their_limits(name, y, dx):
     np.testing.assert_allclose(derivative, dx, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "signum"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "signum"]
+)
 def test_nan_comes_out_of_an_activation(name):
     y, _ = slope(getattr(ops, name), [nan, 1.0])
     assert math.isnan(y[0])
