@@ -133,7 +133,7 @@ FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(ops.sigmoid, _sigmoid, (4, 4), "z"),
     "tanh": Function(ops.tanh, _tanh, (6, 6), "1"),
     "scaled_tanh": Function(ops.scaled_tanh, _scaled_tanh, (7, 8), "1"),
-    "gelu": Function(ops.gelu, _gelu, (5, 5), "Φ, a φ", flushed=16, stretch=_exponent),
+    "gelu": Function(ops.gelu, _gelu, (6, 5), "Φ, a φ", flushed=16, stretch=_exponent),
     "binary_cross_entropy, target 0": Function(
         lambda a: ops.binary_cross_entropy(a, jnp.zeros_like(a)), _softplus, (4, 4),
         domain=3e38,
