@@ -192,7 +192,7 @@ def _pad_cases() -> list[Case]:
 
 
 def _elementwise_cases() -> list[Case]:
-    plain = ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "softmax"]
+    plain = ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "softmax"]
     return [
         *(Case(op, "matrix", (normal(4, 5),)) for op in plain),
         *(Case(op, "image", (normal(2, 3, 3, 2),)) for op in plain),

@@ -16,7 +16,7 @@ GROUPS = {
     "Pools": ["max_pool", "relu_max_pool", "average_pool", "square_pool", "decimate", "global_max_pool", "global_average_pool"],
     "Padding": ["pad"],
     "The dense layer": ["dense"],
-    "Activations": ["relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "softmax", "unit_step", "signum"],
+    "Activations": ["relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "gelu", "softmax", "unit_step", "signum"],
     "Losses": ["mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy"],
     "Normalisation and dropout": ["batch_norm", "batch_norm_inference", "local_response_norm", "dropout"],
 }  # fmt: skip

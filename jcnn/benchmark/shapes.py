@@ -123,6 +123,7 @@ OTHERS = (
     other("global_max_pool", *_IMAGES),
     other("global_average_pool", *_IMAGES),
     other("scaled_tanh", *_IMAGES),
+    other("gelu", *_IMAGES),
     other("local_response_norm", "(32, 27, 27, 96)", _floats(x=(32, 27, 27, 96))),
     other(
         "batch_norm",

@@ -29,6 +29,7 @@ from jcnn.layers import (
     Dense,
     Dropout,
     Flatten,
+    Gelu,
     GlobalAveragePool,
     GlobalMaxPool,
     Layer,
@@ -53,7 +54,7 @@ from jcnn.layers import (
 )
 from jcnn.layers.window import explicit_padding, per_axis, place
 
-_ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, UnitStep, Signum, Dropout)
+_ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, UnitStep, Signum, Dropout)
 
 
 def onnx_model(network: Network, *, hard: bool = False) -> Any:
@@ -150,6 +151,8 @@ class _Graph(Graph):
                 self._add("Mul", self._constant("two_thirds", np.float32(2 / 3)))
                 self._add("Tanh", name=name)
                 self._add("Mul", self._constant("1.7159", np.float32(1.7159)))
+            case Gelu():
+                self._gelu(name)
             case Prelu():
                 slope = self._constant(f"{name}.slope", self._broadcast(params["slope"]))
                 self._add("PRelu", slope, name=name)

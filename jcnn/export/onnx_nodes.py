@@ -85,6 +85,15 @@ class Graph:
             inputs.append(self._constant(f"{name}.value.{len(self._nodes)}", np.float32(value)))
         self._add("Pad", *inputs, name=name, mode=mode)
 
+    def _gelu(self, name: str) -> None:
+        """By its parts: ONNX has a node of its own only from opset 20 on."""
+        x = self._value
+        self._add("Mul", self._constant("sqrt_half", np.float32(0.5**0.5)))
+        self._add("Erf", name=name)
+        self._add("Add", self._constant("one", np.float32(1)))
+        self._add("Mul", self._constant("half", np.float32(0.5)))
+        self._add("Mul", x)
+
     def _unit_step(self, name: str, limit: float) -> None:
         self._add("Greater", self._constant(f"{name}.limit", np.float32(limit)), name=name)
         self._add("Cast", to=self._onnx.TensorProto.FLOAT)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from jcnn.fields import Shape
 from jcnn.layers.activations import (
+    Gelu,
     LeakyRelu,
     Prelu,
     Relu,
@@ -54,6 +55,7 @@ AnyLayer = Annotated[
     | Sigmoid
     | Tanh
     | ScaledTanh
+    | Gelu
     | Softmax
     | UnitStep
     | Signum
@@ -91,6 +93,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "Gelu",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "Layer",

@@ -51,6 +51,12 @@ class ScaledTanh(Activation):
     type: Literal["scaled_tanh"] = "scaled_tanh"
 
 
+class Gelu(Activation):
+    """``gelu``: x Φ(x), with the normal distribution Φ (Hendrycks and Gimpel, 2016)."""
+
+    type: Literal["gelu"] = "gelu"
+
+
 class Softmax(Activation):
     """``softmax`` over the channels; the cross-entropy loss wants logits, so not before it."""
 

@@ -18,6 +18,7 @@ from jcnn.ops.classification import softmax_cross_entropy
 from jcnn.ops.convolution import convolve, convolve_transpose, correlate
 from jcnn.ops.dense import dense
 from jcnn.ops.dropout import dropout
+from jcnn.ops.gelu import gelu
 from jcnn.ops.halo import halo_exchange as halo_exchange
 from jcnn.ops.local_response import local_response_norm
 from jcnn.ops.losses import binary_cross_entropy, mean_squared_error
@@ -38,6 +39,7 @@ __all__ = [
     "decimate",
     "dense",
     "dropout",
+    "gelu",
     "global_average_pool",
     "global_max_pool",
     "leaky_relu",

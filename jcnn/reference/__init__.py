@@ -6,6 +6,7 @@ see ``docs/guides/forward_mode.md``.
 """
 
 from jcnn.reference.activations import (
+    gelu,
     leaky_relu,
     prelu,
     relu,
@@ -46,6 +47,7 @@ __all__ = [
     "decimate",
     "dense",
     "dropout",
+    "gelu",
     "global_average_pool",
     "global_max_pool",
     "leaky_relu",

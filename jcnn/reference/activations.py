@@ -45,6 +45,12 @@ def scaled_tanh(x: jax.Array, *, amplitude: float = 1.7159, rate: float = 2 / 3)
 
 
 @in_float32
+def gelu(x: jax.Array) -> jax.Array:
+    """Apply the exact Gaussian error linear unit."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+@in_float32
 def softmax(x: jax.Array) -> jax.Array:
     """Normalise exponentials along the last axis."""
     return jax.nn.softmax(x, axis=-1) if x.shape[-1] else x

@@ -85,6 +85,10 @@ _FORMULAS = {
     "scaled_tanh": Formula(
         "z = 1.7159 tanh(2 a / 3)", "∂L/∂a = δ · 1.7159 · ⅔ · (1 − tanh²(2 a / 3))"
     ),
+    "gelu": Formula(
+        "z = a · Φ(a), Φ(a) = (1 + erf(a / √2)) / 2",
+        "∂L/∂a = δ · (Φ(a) + a φ(a)), φ(a) = exp(−a² / 2) / √(2π)",
+    ),
     "softmax": Formula(
         "z[d] = exp(a[d]) / Σ_{j} exp(a[j])", "∂L/∂a[d] = z[d] (δ[d] − Σ_{j} δ[j] z[j])"
     ),

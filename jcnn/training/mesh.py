@@ -17,6 +17,7 @@ from jcnn.layers import (
     Dense,
     Dropout,
     Flatten,
+    Gelu,
     Layer,
     LeakyRelu,
     Relu,
@@ -30,7 +31,7 @@ from jcnn.layers import (
 from jcnn.training.layout import AXES, SINGLE, Layout
 
 # Between dense layers by columns and by rows each feature is changed by itself.
-_BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Dropout)
+_BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, Dropout)
 
 
 def layout_of(experiment: Experiment, devices: Sequence[Any] | None = None) -> Layout:

@@ -52,6 +52,7 @@ LAYERS = {
     "leaky_relu": 'type = "leaky_relu"',
     "prelu": 'type = "prelu"',
     "scaled_tanh": 'type = "scaled_tanh"',
+    "gelu": 'type = "gelu"',
     "max_pool": 'type = "max_pool"\nwindow = 3\nstrides = 2\npadding = "SAME"',
     "relu_max_pool": 'type = "relu_max_pool"\nwindow = 2',
     "average_pool": 'type = "average_pool"\nwindow = 2',

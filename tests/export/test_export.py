@@ -53,6 +53,7 @@ MODELS = {
         layer("average_pool", window=2, padding=1),
         layer("decimate", factor=2),
         layer("scaled_tanh"),
+        layer("gelu"),
         layer("flatten"),
         layer("batch_norm"),
         layer("dense", features=10),

@@ -32,6 +32,7 @@ EXAMPLES = [
     (layers.Sigmoid(), (6,)),
     (layers.Tanh(), (6,)),
     (layers.ScaledTanh(), (6,)),
+    (layers.Gelu(), (6,)),
     (layers.Softmax(), (6,)),
     (layers.UnitStep(), (6,)),
     (layers.Signum(), (6,)),

@@ -58,6 +58,16 @@ def tanh(dy, x):
     return scaled_tanh(dy, x, amplitude=1, rate=1)
 
 
+def gelu(dy, x):
+    def below(a):
+        return math.erfc(-a / math.sqrt(2)) / 2
+
+    def slope(a):
+        return below(a) + a * math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
+
+    return _elementwise(dy, x, lambda a: a * below(a), slope)
+
+
 def unit_step(dy, x):
     return _elementwise(dy, x, lambda a: 1.0 if a > 0 else 0.0, lambda a: 0.0)
 

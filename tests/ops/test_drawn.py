@@ -32,8 +32,8 @@ CORRELATIONS = ("correlate", "convolve", "convolve_transpose")
 POOLS = ("max_pool", "relu_max_pool", "average_pool", "square_pool")
 WHOLE = ("global_max_pool", "global_average_pool", "decimate", "pad")
 ELEMENTWISE = (
-    "relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "softmax", "unit_step",
-    "signum", "dropout",
+    "relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "gelu", "softmax",
+    "unit_step", "signum", "dropout",
 )  # fmt: skip
 OTHERS = (
     "dense", "batch_norm", "batch_norm_inference", "local_response_norm", "mean_squared_error",

@@ -91,6 +91,7 @@ def test_hard_decisions_at_their_jump():
         ("sigmoid", [0, 1], [0, 0]),
         ("tanh", [-1, 1], [0, 0]),
         ("scaled_tanh", [np.float32(-1.7159), np.float32(1.7159)], [0, 0]),
+        ("gelu", [0, inf], [0, 1]),
     ],
 )
 def test_activations_at_infinity_reach_their_limits(name, y, dx):
@@ -99,7 +100,9 @@ def test_activations_at_infinity_reach_their_limits(name, y, dx):
     np.testing.assert_allclose(derivative, dx, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "signum"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "signum"]
+)
 def test_nan_comes_out_of_an_activation(name):
     y, _ = slope(getattr(ops, name), [nan, 1.0])
     assert math.isnan(y[0])

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("x64", "mathematics")
 CORRELATIONS = ("correlate", "convolve", "convolve_transpose")
 POOLS = ("max_pool", "relu_max_pool", "average_pool", "square_pool")
 ELEMENTWISE = (
-    "relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "softmax", "unit_step", "signum",
-    "local_response_norm",
+    "relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "softmax", "unit_step",
+    "signum", "local_response_norm",
 )  # fmt: skip
 LOSSES = ("mean_squared_error", "binary_cross_entropy")
 # examples, channels, features

@@ -108,6 +108,15 @@ def test_an_activation_keeps_its_output_alone(op):
     assert (residual != x).any()
 
 
+def test_gelu_keeps_its_input():
+    """Two inputs share an output, so that it doesn't tell the slope."""
+    assert kept(ops.gelu, X) == sizes(X)
+    x = jnp.asarray([[-2.0, -1.0, 3.0]])
+    _, pull = jax.jit(lambda x: jax.vjp(ops.gelu, x))(x)
+    (residual,) = jax.tree.leaves(pull)
+    assert (residual == x).all()
+
+
 def test_an_activation_shares_what_it_keeps_with_the_next_layer():
     """The output of ReLU is the input of the convolution after it: one array, not two."""
 

@@ -5,6 +5,9 @@ subtracts can't be closer than the terms that it subtracts are, and the lecture'
 1 - z^2 take theirs from the rounded output z: there the unit is the last place of the largest term.
 Where the right derivative is far smaller than that term, little or nothing of it is left.
 
+GELU's exp(-a²/2) can't be better than its exponent, which is rounded: half a unit of -a²/2 is a²/4
+units of the result. Below zero its unit is that of the rounded exponent, where that is larger.
+
 XLA's CPU backend flushes numbers below the smallest normal one to zero, inputs, results and what
 comes between. So a result below it may be zero, and an input below four times it may give what
 zero gives.
@@ -19,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from jcnn import ops
 
@@ -26,6 +30,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 SLOPE = 0.25
 AMPLITUDE, RATE = 1.7159, 2 / 3
 OFFSET, SCALE, POWER = 2.0, 1e-4, 0.75
+TINY = float(jnp.finfo(jnp.float32).tiny)
 # So many double-precision numbers, and what is made of them, stay in cache.
 BLOCK = 1 << 14
 EXPONENT = np.int64(0x7FF) << np.int64(52)
@@ -40,8 +45,12 @@ class Function:
         real: Its value and its derivative in float64.
         limits: The most ulp that value and derivative may be off.
         term: The largest term of the derivative's formula, whose ulp its errors are counted in:
-            "1", "z" for the output, or None for the derivative itself.
+            "1", "z" for the output, "Φ, a φ" for the larger of GELU's, or None for the
+            derivative itself.
         domain: The largest input that is held to the limits.
+        flushed: How many times the smallest normal float32 may be lost, where a factor below it
+            was flushed to zero before it was multiplied.
+        stretch: How many units of the last place count as one, for each input.
     """
 
     op: Callable[[jax.Array], jax.Array]
@@ -49,6 +58,8 @@ class Function:
     limits: tuple[float, float]
     term: str | None = None
     domain: float = np.inf
+    flushed: float = 0.0
+    stretch: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def _leaky(a: np.ndarray) -> Pair:
@@ -70,6 +81,27 @@ def _scaled_tanh(a: np.ndarray) -> Pair:
 def _tanh(a: np.ndarray) -> Pair:
     z = np.tanh(a)
     return z, 1 - z * z
+
+
+def _gelu(a: np.ndarray) -> Pair:
+    below = special.ndtr(a)
+    inside = np.clip(a, -40, 40)  # beyond, φ is zero in float64 too
+    value = np.where(a < -40, 0, a) * below
+    return value, below + inside * _density(inside)
+
+
+def _density(a: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
+
+
+def _larger_of_gelu(a: np.ndarray) -> np.ndarray:
+    inside = np.clip(a, -40, 40)
+    return np.maximum(special.ndtr(a), np.abs(inside) * _density(inside))
+
+
+def _exponent(a: np.ndarray) -> np.ndarray:
+    """Units of exp(-a²/2) in one of -a²/2, or one."""
+    return np.where(a < 0, np.maximum(1, 0.5 * np.clip(a, -40, 0) ** 2), 1)
 
 
 def _softplus(a: np.ndarray) -> Pair:
@@ -101,6 +133,7 @@ FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(ops.sigmoid, _sigmoid, (4, 4), "z"),
     "tanh": Function(ops.tanh, _tanh, (6, 6), "1"),
     "scaled_tanh": Function(ops.scaled_tanh, _scaled_tanh, (7, 8), "1"),
+    "gelu": Function(ops.gelu, _gelu, (6, 5), "Φ, a φ", flushed=16, stretch=_exponent),
     "binary_cross_entropy, target 0": Function(
         lambda a: ops.binary_cross_entropy(a, jnp.zeros_like(a)), _softplus, (4, 4),
         domain=3e38,
@@ -162,16 +195,31 @@ def errors(
             if not inputs.size:
                 continue
             exact = function.real(inputs)
-            terms = exact[0], {None: exact[1], "z": exact[0], "1": np.ones(1)}[function.term]
+            terms = exact[0], _term(function, inputs, exact)
+            stretch = function.stretch(inputs) if function.stretch else np.ones(1)
             for part, term in enumerate(terms):
                 error = np.abs(found[part] - exact[part])
-                error /= _power_of_two(term)
+                error /= _power_of_two(term) * stretch
                 # Almost always there is no more to be done; NaN compares false.
                 if not error.max() <= worst[part].ulp * float(jnp.finfo(a.dtype).eps):
                     flushed = function.real(0 * inputs)[part]
-                    now = _worst(a.dtype, inputs, found[part], exact[part], term, flushed)
+                    now = _worst(
+                        a.dtype, inputs, found[part], exact[part], term, flushed,
+                        stretch, function.flushed,
+                    )  # fmt: skip
                     worst[part] = worst[part].or_worse(now)
     return worst[0], worst[1]
+
+
+def _term(function: Function, a: np.ndarray, exact: Pair) -> np.ndarray:
+    match function.term:
+        case "z":
+            return exact[0]
+        case "1":
+            return np.ones(1)
+        case "Φ, a φ":
+            return _larger_of_gelu(a)
+    return exact[1]
 
 
 def _worst(
@@ -181,11 +229,13 @@ def _worst(
     exact: np.ndarray,
     term: np.ndarray,
     flushed: np.ndarray,
+    stretch: np.ndarray,
+    lost: float,
 ) -> Worst:
     """The largest error, where numbers below the smallest normal one may be zero."""
     tiny, eps = (float(limit) for limit in (jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps))
-    ulp = np.maximum(_power_of_two(term), tiny) * eps
-    error = np.abs(found - exact) / ulp
+    ulp = np.maximum(_power_of_two(term), tiny) * eps * stretch
+    error = np.maximum(np.abs(found - exact) - lost * TINY, 0) / ulp
     of_zero = np.where(np.abs(inputs) < 4 * tiny, np.abs(found - flushed) / ulp, np.inf)
     error = np.fmin(error, of_zero)
     error[(found == exact) | ((np.abs(exact) < tiny) & (found == 0))] = 0

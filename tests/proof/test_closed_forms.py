@@ -80,6 +80,18 @@ def _sigma(a: Any) -> Any:
     return 1 / (1 + sympy.exp(-a))
 
 
+def _below(a: Any) -> Any:
+    """Φ(a), the chance that a normal number is smaller."""
+    return (1 + sympy.erf(a / sympy.sqrt(2))) / 2
+
+
+def _gelu_closed(a, n, dy):
+    def slope(x):
+        return _below(x) + x * sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi)
+
+    return [[d * slope(x) for d, x in zip(dy[0], a[0], strict=True)]]
+
+
 def _softmax(a: Symbols) -> Symbols:
     return [sympy.exp(x) / sum(map(sympy.exp, a)) for x in a]
 
@@ -251,6 +263,8 @@ FORMS = {
         amplitude=1.75,
         rate=0.625,
     ),
+    "gelu": Form(ops.gelu, ((2,),), ((2,),), lambda a, n: [[x * _below(x) for x in a[0]]],
+                 _gelu_closed),
     "softmax": Form(ops.softmax, (THREE,), (THREE,), lambda a, n: [_softmax(a[0])],
                     _softmax_closed),
     "mean_squared_error": Form(ops.mean_squared_error, (THREE, THREE), (ONE,), _square_error,

@@ -29,6 +29,7 @@ AT_THE_ENDS = {
     "sigmoid": ([0, 1, NAN], [0, 0, NAN]),
     "tanh": ([-1, 1, NAN], [0, 0, NAN]),
     "scaled_tanh": ([-1.7159, 1.7159, NAN], [0, 0, NAN]),
+    "gelu": ([0, INF, NAN], [0, 1, NAN]),
     "binary_cross_entropy, target 0": ([NAN, NAN, NAN], [0, 1, NAN]),
     "binary_cross_entropy, target 1": ([INF, NAN, NAN], [-1, 0, NAN]),
     "local_response_norm, one channel": ([NAN, NAN, NAN], [NAN, NAN, NAN]),

@@ -99,9 +99,9 @@ def test_double_precision(name):
 
 def test_what_is_proved_is_every_operation_of_sums_products_and_selections():
     assert set(ops.__all__) - PROVED == {
-        "batch_norm", "batch_norm_inference", "binary_cross_entropy", "leaky_relu",
-        "local_response_norm", "mean_squared_error", "prelu", "scaled_tanh", "sigmoid", "signum",
-        "softmax", "softmax_cross_entropy", "tanh", "unit_step",
+        "batch_norm", "batch_norm_inference", "binary_cross_entropy", "gelu",
+        "leaky_relu", "local_response_norm", "mean_squared_error", "prelu", "scaled_tanh",
+        "sigmoid", "signum", "softmax", "softmax_cross_entropy", "tanh", "unit_step",
     }  # fmt: skip
 
 

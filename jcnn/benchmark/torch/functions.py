@@ -160,6 +160,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "scaled_tanh": lambda x: 1.7159 * torch.tanh(x * (2 / 3)),
+    "gelu": functional.gelu,
     "softmax": lambda x: torch.softmax(x, 1),
     "batch_norm": lambda x, scale, offset: functional.batch_norm(
         x, None, None, scale, offset, training=True
