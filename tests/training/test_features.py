@@ -289,6 +289,14 @@ def test_a_rate_for_no_layer_is_refused(tiny):
         tiny({"optimizer.rates": {"desne_1": 0.1}})
 
 
+@pytest.mark.parametrize("key", ["before", "after"])
+def test_a_transformation_for_no_layer_is_refused(key, tiny):
+    scale = {"name": "scale", "step_size": 0.1, "layers": ["dense_*", "cnov_*"]}
+    where = rf"optimizer\.{key}\.0\.layers: no layer .* 'cnov_\*'"
+    with pytest.raises(UserError, match=where):
+        tiny({f"optimizer.{key}": [scale]})
+
+
 # Weights of classes, metrics, validation
 
 
