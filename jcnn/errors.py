@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend, and the hint at the nearest known name."""
+"""The exception for what a user can mend, and the hint at the nearest known name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class UserError(ValueError):
     The message is one sentence that names the place, says what was expected and what was found.
     The command line prints it and ends with exit code 2.
     """
+
+
+class Elsewhere(Exception):  # noqa: N818 (somebody else's error)
+    """Another of the processes that work together has a mistake to report, and does."""
 
 
 # What Keras's and PyTorch's users write, in lower case and without underscores: our word for it.

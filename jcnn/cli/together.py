@@ -108,7 +108,7 @@ def _facts(experiment: Experiment, resume: bool) -> dict[str, Any]:
 
 def _code(cluster: Cluster, whole: Callable[[], None], patience: int) -> int:
     """Do it; return the exit code when the others know why, too."""
-    from jcnn.training.processes import Elsewhere
+    from jcnn.errors import Elsewhere
 
     try:
         whole()

@@ -11,54 +11,70 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from jcnn.errors import UserError
 from jcnn.fields import dims
 from jcnn.runs.files import reason, sync, write_text
+from jcnn.runs.parts import Arrays, Single, Writers, is_key, joined, name_of, numbers
 
 ARRAYS, RECORD, HASHES = "arrays.safetensors", "record.json", "sha256.json"
 
 
-def plain(tree: Any) -> Any:
-    """Copy arrays into NumPy's, random keys as the numbers that they are made of."""
-    return jax.tree.map(lambda a: np.array(_numbers(a)), tree)
-
-
-def _numbers(a: Any) -> Any:
-    return jax.random.key_data(a) if _is_key(a) else a
-
-
-def _is_key(a: Any) -> bool:
-    return jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
-
-
-def write(folder: Path, tree: Any, record: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, arrays: Arrays, record: Mapping[str, Any], writers: Writers | None = None
+) -> None:
     """Write a checkpoint whole or not at all, and wait until it is on the disk.
 
     Args:
         folder: Where; its parent must exist. One that is there is left as it is.
-        tree: A pytree of NumPy arrays, which are named by their paths in it.
+        arrays: Arrays by name, or this process's parts of them: see :mod:`jcnn.runs.parts`.
         record: What else belongs to it, for JSON.
+        writers: The processes that write it together, where there are several. All of them call
+            this; the first one makes the folder, and ends when all parts are in it.
     """
     if folder.exists():
         return
+    writers = writers or Single()
     temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    first = writers.index == 0
     try:
-        save_file(_named(tree), temporary / ARRAYS)
-        write_text(temporary / RECORD, json.dumps(record))
-        hashes = {file.relative_to(temporary).as_posix(): _hash(file) for file in _files(temporary)}
-        for path in temporary.rglob("*"):
-            sync(path)
-        write_text(temporary / HASHES, json.dumps(hashes, indent=1))
-        temporary.rename(folder)
+        try:
+            if first:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir()
+        finally:  # whatever has gone wrong, nobody waits for this process
+            writers.meet()
+        try:
+            if temporary.exists():  # else the first one has an error to report
+                save_file(arrays, temporary / _arrays_of(writers.index))
+                sync(temporary / _arrays_of(writers.index))
+        finally:
+            writers.meet()
+        if first:
+            _finish(temporary, folder, record, writers.count)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if first:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _arrays_of(index: int) -> str:
+    return f"arrays-{index}.safetensors" if index else ARRAYS
+
+
+def _finish(temporary: Path, folder: Path, record: Mapping[str, Any], count: int) -> None:
+    """Add the record and the hashes; give the folder its name."""
+    for index in range(count):
+        if not (temporary / _arrays_of(index)).exists():
+            raise OSError(f"process {index} has not written its part")
+    write_text(temporary / RECORD, json.dumps(record))
+    hashes = {file.relative_to(temporary).as_posix(): _hash(file) for file in _files(temporary)}
+    for path in temporary.rglob("*"):
+        sync(path)
+    write_text(temporary / HASHES, json.dumps(hashes, indent=1))
+    temporary.rename(folder)
     sync(folder.parent)
 
 
@@ -98,11 +114,12 @@ def read_arrays(folder: Path, like: Any) -> Any:
     Raises:
         UserError: It is of another model.
     """
+    named = jax.eval_shape(lambda tree: jax.tree.map(numbers, tree), like)
+    expected = {name_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(named)}
     try:
-        found = load_file(folder / ARRAYS)
+        found = joined(map(load_file, sorted(folder.glob("arrays*.safetensors"))), expected)
     except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint '{folder}' can't be read: {reason(error)}") from error
-    expected = _named(jax.eval_shape(lambda tree: jax.tree.map(_numbers, tree), like))
     for name in sorted(expected.keys() | found.keys()):
         one, other = (_described(arrays.get(name)) for arrays in (found, expected))
         if one != other:
@@ -112,18 +129,10 @@ def read_arrays(folder: Path, like: Any) -> Any:
             )
 
     def restored(path: Any, leaf: Any) -> jax.Array:
-        array = jnp.array(found[_name(path)])  # a copy: what a step consumes must be JAX's own
-        return jax.random.wrap_key_data(array) if _is_key(leaf) else array
+        array = jnp.array(found[name_of(path)])  # a copy: what a step consumes must be JAX's own
+        return jax.random.wrap_key_data(array) if is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(restored, like)
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _described(array: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from jcnn.errors import UserError
 from jcnn.runs import checkpoint
 from jcnn.runs.files import writing
+from jcnn.runs.parts import Arrays, Single, Writers, is_spread, own_parts
 from jcnn.runs.place import Place
 
 KEEP = 3
@@ -26,12 +27,16 @@ class Checkpoints:
         write_seconds: How long the last one took to write.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, writers: Writers | None = None
+    ) -> None:
         """Open the folder; a missing one is made unless ``read_only``.
 
         Args:
             folder: Where they lie.
             read_only: Leave damaged ones where they are, and write none.
+            writers: The processes that write together, each the parts of arrays that it holds. All
+                but the first read only, apart from that.
 
         Raises:
             UserError: There is no folder, or it can't be made.
@@ -39,6 +44,7 @@ class Checkpoints:
         if read_only and not folder.is_dir():
             raise UserError(f"'{folder}' does not exist: the run has no checkpoint")
         self._folder, self._read_only = folder, read_only
+        self._writers = writers or Single()
         self.write_seconds = 0.0
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[None] | None = None
@@ -106,18 +112,20 @@ class Checkpoints:
     def save(self, place: Place, tree: Any, record: Mapping[str, Any]) -> None:
         """Write ``tree`` (arrays) and ``record`` (JSON) without waiting for the disk.
 
-        Older ones than the last few are removed afterwards, but for the one whose name is
+        Where arrays lie on the devices of several processes, all of them must call this. Older ones
+        than the last few are removed afterwards, but for the one whose name is
         ``record["best"]``.
 
         Raises:
             UserError: The one before could not be written.
         """
-        if self._read_only:
+        together = self._writers if is_spread(tree) else None
+        if self._read_only and not together:
             return
         self.wait()
         # The next step is given the state's buffers to write over.
-        copied = checkpoint.plain(tree)
-        self._writing = self._writer.submit(self._write, place, copied, dict(record))
+        copied = own_parts(tree, self._writers.index)
+        self._writing = self._writer.submit(self._write, place, copied, dict(record), together)
 
     @property
     def busy(self) -> bool:
@@ -134,11 +142,13 @@ class Checkpoints:
             underway, self._writing = self._writing, None
             underway.result()
 
-    def _write(self, place: Place, tree: Any, record: dict[str, Any]) -> None:
+    def _write(
+        self, place: Place, arrays: Arrays, record: dict[str, Any], writers: Writers | None
+    ) -> None:
         before = time.perf_counter()
         with writing(f"checkpoint '{self._folder / str(place)}'"):
-            checkpoint.write(self._folder / str(place), tree, record)
-        for old in self.places()[KEEP:]:
+            checkpoint.write(self._folder / str(place), arrays, record, writers)
+        for old in () if self._read_only else self.places()[KEEP:]:
             if str(old) != record.get("best"):
                 self._remove(old)
         self.write_seconds = time.perf_counter() - before

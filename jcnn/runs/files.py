@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jcnn.errors import UserError
+from jcnn.errors import Elsewhere, UserError
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
 
@@ -66,7 +66,7 @@ def writing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, Elsewhere):
         raise
     except Exception as error:  # safetensors' own is no OSError
         raise UserError(f"{what} can't be written: {reason(error)}") from error

@@ -84,6 +84,7 @@ def keep_failure(
             where not given.
     """
     from jcnn.runs import checkpoint
+    from jcnn.runs.parts import own_parts
 
     done = int(state.step)
     x, y = feed.batch(done)
@@ -91,11 +92,11 @@ def keep_failure(
     step = done if tensor == TEST_LOSS else done + 1
     epoch = -(-step // feed.step.steps_per_epoch)
     record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
-    tree = checkpoint.plain({"state": feed.step.layout.gathered(state), "x": x, "y": y})
+    arrays = own_parts({"state": feed.step.layout.gathered(state), "x": x, "y": y})
     if not isinstance(run, WatchedRun):
         with writing(f"'{run.failure_folder}'"):
             shutil.rmtree(run.failure_folder, ignore_errors=True)
-            checkpoint.write(run.failure_folder, tree, record)
+            checkpoint.write(run.failure_folder, arrays, record)
     hint = "a smaller learning rate may help"
     if experiment.training.on_nonfinite == "stop":
         hint += ", or --set training.on_nonfinite=skip"

@@ -153,8 +153,8 @@ def _checkpoints(run: Run, processes: Alone) -> Checkpoints:
 
     if not processes.writes:  # after the process that may make the folder, and cleans it
         processes.everyone(lambda: None)
-        return Checkpoints(run.checkpoints_folder, read_only=True)
-    checkpoints = Checkpoints(run.checkpoints_folder)
+        return Checkpoints(run.checkpoints_folder, read_only=True, writers=processes)
+    checkpoints = Checkpoints(run.checkpoints_folder, writers=processes)
     processes.everyone(lambda: None)
     return checkpoints
 

@@ -18,17 +18,13 @@ from typing import Any, TypeVar
 import jax
 
 from jcnn.config import Distributed
-from jcnn.errors import UserError
+from jcnn.errors import Elsewhere, UserError
 
 T = TypeVar("T")
 LEAVING_SECONDS = 10
 # Rounds that no process is behind: of two dispatches, since a third one waits for the first.
 _BEHIND = 32
 STUCK = 5  # what a process ends with where nothing moves any more
-
-
-class Elsewhere(Exception):  # noqa: N818 (somebody else's error)
-    """Another process has a mistake to report, and does."""
 
 
 class Alone:
@@ -62,6 +58,9 @@ class Alone:
         """
         return action()
 
+    def meet(self) -> None:
+        """Wait until all are here; from one thread of each, which does nothing else with them."""
+
     def check_same(self, facts: dict[str, Any]) -> None:
         """Compare what must be the same in all processes."""
 
@@ -87,7 +86,7 @@ class Cluster(Alone):
         self._client = _connected(settings)
         self.index, self.count = jax.process_index(), jax.process_count()
         self._patience = settings.stuck_after_seconds
-        self._round = 0
+        self._round = self._meetings = 0
         self._moved = time.monotonic()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -157,6 +156,18 @@ class Cluster(Alone):
         if first is not None:
             raise Elsewhere(f"process {first} has a mistake to report")
         return result  # pyright: ignore[reportReturnType]
+
+    def meet(self) -> None:
+        """See :meth:`Alone.meet`.
+
+        Raises:
+            Elsewhere: One of them is gone.
+        """
+        self._meetings += 1
+        try:
+            self._client.wait_at_barrier(f"jcnn-meeting-{self._meetings}", self._patience * 1000)
+        except Exception as error:  # of the coordination service, which says who
+            raise Elsewhere(f"a process is gone: {error}") from error
 
     def check_same(self, facts: dict[str, Any]) -> None:
         """Compare what must be the same in all processes.

@@ -125,7 +125,7 @@ class Saver:
             "metrics": stand.rows,
             "best": stand.best,
         }
-        tree = self._layout.gathered({"state": stand.state, "totals": stand.totals})
+        tree = {"state": stand.state, "totals": stand.totals}
         self._checkpoints.save(stand.place, tree, record)
         self._last, self._saved = stand.place, perf_counter()
 

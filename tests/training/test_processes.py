@@ -196,10 +196,25 @@ def test_rows_of_a_batch_are_read_alone_and_in_its_order():
         np.testing.assert_array_equal(part[step], whole[step][2:5])
 
 
+SPLIT = {
+    "mesh": {"data": 1, "model": 2},
+    "layers": [
+        {"type": "flatten"},
+        {"type": "dense", "features": 16},
+        {"type": "relu"},
+        {"type": "dense", "features": 10},
+    ],
+}
+
+
 @pytest.mark.slow
-def test_two_processes_train_what_two_devices_of_one_train(lively, tmp_path, monkeypatch):
+@pytest.mark.parametrize("overrides", [{"mesh": {"data": 2}}, SPLIT], ids=["data", "model"])
+def test_two_processes_train_what_two_devices_of_one_train(
+    overrides, lively, tmp_path, monkeypatch
+):
+    """Also where each has half of two layers, and writes its half into the checkpoints."""
     monkeypatch.setenv("JCNN_CACHE", str(tmp_path / "xla"))
-    experiment = lively({"training.epochs": 2, "mesh": {"data": 2}})
+    experiment = lively({"training.epochs": 2, **overrides})
     (tmp_path / "lively.toml").write_text(experiment.to_toml())
     both = Together(tmp_path)
     both.start([str(tmp_path / "lively.toml"), "--out", str(tmp_path / "two")])
@@ -209,6 +224,12 @@ def test_two_processes_train_what_two_devices_of_one_train(lively, tmp_path, mon
     train(experiment, tmp_path / "one")
     assert compare_states(tmp_path / "one", tmp_path / "two")[2] == []
     assert compare_rows(tmp_path / "one", tmp_path / "two")[1] == []
+    files = {file.name for file in (tmp_path / "two" / "checkpoints").glob("*/arrays*")}
+    assert ("arrays-1.safetensors" in files) == (overrides is SPLIT)
+    alone = {"training.epochs": 3, **overrides, "mesh": {"data": 1}}
+    for folder in ("one", "two"):  # on one device, wherever they began
+        train(lively(alone), tmp_path / folder, resume=True)
+    assert compare_states(tmp_path / "one", tmp_path / "two")[2] == []
 
 
 @pytest.mark.slow
