@@ -89,7 +89,7 @@ class Experiment(Table):
         if self.optimizer.names_layers:
             key = jax.random.key(0)
             params, _ = jax.eval_shape(lambda: self.model.init(key, self.input_shape))
-            self.optimizer.check_layers(list(params))
+            self.optimizer.check_layers(params)
         for augmentation in self.training.augment:
             augmentation.check_input(self.input_shape)
         self._check_views()

@@ -56,7 +56,7 @@ def check_call(
             raise ArgumentError(
                 (*path, key),
                 f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
-                f"{', '.join(parameters)}",
+                f"{', '.join(parameters) or 'none'}",
             )
         _check_value((*path, key), value, parameters[key].default)
         if key.endswith("learning_rate"):

@@ -16,13 +16,14 @@ import optax
 
 
 def fixed_norms() -> optax.GradientTransformation:
-    r"""Change updates so that each array has the norm :math:`\sqrt{n}` afterwards.
+    r"""Change updates so that each kernel has the norm :math:`\sqrt{n}` afterwards.
 
     For the n columns of length one that an orthogonal matrix has, one per feature (the last axis):
 
     .. math:: u' = \sqrt{n} \, \frac{w + u}{\lVert w + u \rVert} - w
 
-    with the Euclidean norm over all elements. An array of nothing but zeros stays.
+    with the Euclidean norm over all elements. Updates of arrays of one axis, which are biases,
+    scales and offsets, stay as they are, and so does a kernel of nothing but zeros.
 
     >>> fix = fixed_norms()
     >>> kernel = {"w": jnp.array([[3.0], [0.0]])}
@@ -32,6 +33,8 @@ def fixed_norms() -> optax.GradientTransformation:
     """
 
     def fixed(update: jax.Array, kernel: jax.Array) -> jax.Array:
+        if kernel.ndim < 2:
+            return update
         moved = kernel + update
         precise = moved.astype(jnp.promote_types(moved.dtype, jnp.float32))
         norm = jnp.linalg.norm(precise.ravel())

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
@@ -49,6 +48,9 @@ _ACCUMULATES = (
 _MISPLACED = {
     ("before", "apply_every"): _ACCUMULATES,
     ("after", "apply_every"): _ACCUMULATES,
+    ("before", "fixed_norms"): (
+        "fixed_norms changes the optimizer's updates: expected it in optimizer.after"
+    ),
     ("before", "reduce_on_plateau"): (
         "reduce_on_plateau scales the optimizer's updates: expected it in optimizer.after"
     ),
@@ -148,7 +150,11 @@ class Preparation(Transformation):
         transformation = super()._assemble(steps_per_epoch)
         if self.only is None and self.layers is None:
             return transformation
-        return optax.masked(transformation, partial(named, names=self.only, layers=self.layers))
+        return optax.masked(transformation, self.mask)
+
+    def mask(self, params: Any) -> Any:
+        """Say of each parameter whether the transformation is for it."""
+        return named(params, self.only, self.layers)
 
 
 class Optimizer(Transformation):
@@ -192,18 +198,19 @@ class Optimizer(Transformation):
         parts = (*self.before, *self.after)
         return bool(self.rates) or any(part.layers is not None for part in parts)
 
-    def check_layers(self, names: Collection[str]) -> None:
+    def check_layers(self, params: Mapping[str, Any]) -> None:
         """Refuse a pattern that fits none of the layers that have parameters."""
-        patterns = [("rates", pattern) for pattern in self.rates]
+        for pattern in self.rates:
+            _check_pattern("rates", pattern, params)
         for key, entries in (("before", self.before), ("after", self.after)):
-            for n, entry in enumerate(entries):
-                patterns += ((f"{key}.{n}.layers", pattern) for pattern in entry.layers or ())
-        for key, pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise UserError(
-                    f"optimizer.{key}: no layer with parameters is named '{pattern}'"
-                    f"{nearest(pattern, names)}: there are {', '.join(names)}"
-                )
+            for position, entry in enumerate(entries):
+                for pattern in entry.layers or ():
+                    _check_pattern(f"{key}.{position}.layers", pattern, params)
+                if entry.layers and not any(jax.tree.leaves(entry.mask(params))):
+                    raise UserError(
+                        f"optimizer.{key}.{position}.only: none of the layers that it is for has "
+                        f"one of {', '.join(entry.only or ())}"
+                    )
 
     def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         chain = [t._assemble(steps_per_epoch) for t in self.before]
@@ -219,3 +226,11 @@ class Optimizer(Transformation):
             return jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), own)
 
         return {name: scale(name, own) for name, own in updates.items()}
+
+
+def _check_pattern(key: str, pattern: str, names: Collection[str]) -> None:
+    if not any(fnmatchcase(name, pattern) for name in names):
+        raise UserError(
+            f"optimizer.{key}: no layer with parameters is named '{pattern}'"
+            f"{nearest(pattern, names)}: there are {', '.join(names)}"
+        )

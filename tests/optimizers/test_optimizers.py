@@ -146,12 +146,13 @@ def test_kernels_turned_by_muon_keep_their_norm():
     assert np.array_equal(updates["dense_1"]["w"], -0.1 * gradients["dense_1"]["w"])
 
 
-def test_a_kernel_of_nothing_but_zeros_keeps_no_norm_and_no_nan():
-    zeros = {"w": jnp.zeros((2, 3), jnp.bfloat16)}
+def test_a_kernel_of_nothing_but_zeros_stays_and_a_bias_is_no_kernel():
+    params = {"w": jnp.zeros((2, 3), jnp.bfloat16), "b": jnp.ones(3)}
     fix = fixed_norms()
-    updates, _ = fix.update(zeros, fix.init(zeros), zeros)
+    updates, _ = fix.update(params, fix.init(params), {**params, "b": jnp.zeros(3)})
     assert updates["w"].dtype == jnp.bfloat16
     assert not np.asarray(updates["w"], np.float32).any()
+    assert np.array_equal(updates["b"], params["b"])
 
 
 def _muon(**arguments):
@@ -238,6 +239,16 @@ def test_optax_offers_what_is_expected():
             },
             "learning_rate.decay_steps",
             'expected a number of steps or "N epochs"',
+        ),
+        (
+            {"before": [{"name": "fixed_norms"}]},
+            "before.0.name",
+            "fixed_norms changes the optimizer's updates: expected it in optimizer.after",
+        ),
+        (
+            {"after": [{"name": "fixed_norms", "norm": 1}]},
+            "norm",
+            "unknown argument of jcnn.fixed_norms; it takes none",
         ),
         (
             {"name": "muon", "learning_rate": [0.1]},
