@@ -123,7 +123,7 @@ def test_a_transformation_may_be_for_some_layers_only():
 
 
 def test_kernels_turned_by_muon_keep_their_norm():
-    """The recipe of configs/cifar10.toml: a step turns a kernel by the learning rate."""
+    """So a step turns a kernel by the learning rate."""
     w = jax.random.normal(jax.random.key(0), (3, 3, 4, 8))
     params = {"conv_1": {"w": w}, "dense_1": {"w": w[0, 0]}}
     where = {"only": ["w"], "layers": ["conv_*"]}
