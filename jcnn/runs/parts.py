@@ -94,26 +94,29 @@ def joined(files: Iterable[Mapping[str, np.ndarray]], shapes: Mapping[str, Any])
         in parts: its own name is missing.
     """
     found: Arrays = {}
-    parts: dict[str, dict[tuple[int, ...], np.ndarray]] = {}
+    parts: dict[str, Arrays] = {}
     for name, array in (entry for file in files for entry in file.items()):
         whole, _, start = name.partition("@")
         if start:
-            parts.setdefault(whole, {})[tuple(map(int, start.split(",")))] = array
+            parts.setdefault(whole, {})[start] = array
         else:
             found[name] = array
     for name, pieces in parts.items():
         array = _filled(pieces, shapes.get(name))
-        found |= {f"{name}@{start}": a for start, a in pieces.items()} if array is None else {}
-        found |= {} if array is None else {name: array}
+        if array is not None:
+            found[name] = array
+        else:
+            found |= {f"{name}@{start}": piece for start, piece in pieces.items()}
     return found
 
 
-def _filled(pieces: Mapping[tuple[int, ...], np.ndarray], like: Any) -> np.ndarray | None:
-    """Return the array that the pieces fill exactly, or None."""
+def _filled(pieces: Mapping[str, np.ndarray], like: Any) -> np.ndarray | None:
+    """Return the array that the pieces fill exactly, each from where it begins, or None."""
     if like is None or sum(piece.size for piece in pieces.values()) != np.prod(like.shape):
         return None
     array, seen = np.empty(like.shape, like.dtype), np.zeros(like.shape, bool)
-    for start, piece in pieces.items():
+    for begins, piece in pieces.items():
+        start = [int(along) for along in begins.split(",")]
         if not len(start) == piece.ndim == array.ndim or piece.dtype != array.dtype:
             return None
         where = tuple(slice(s, s + n) for s, n in zip(start, piece.shape, strict=True))

@@ -17,7 +17,7 @@ from jcnn.runs.place import Place
 
 WHOLE = np.arange(24, dtype=np.float32).reshape(4, 6)
 LIKE = {"w": jax.ShapeDtypeStruct((4, 6), np.float32), "step": jax.ShapeDtypeStruct((), np.int32)}
-LEFT, RIGHT = {"w@0,0": WHOLE[:, :2], "step": np.int32(7)}, {"w@0,2": WHOLE[:, 2:]}
+LEFT = {"w@0,0": WHOLE[:, :2], "step": np.int32(7)}
 
 
 class Spread:
@@ -50,17 +50,17 @@ def test_each_process_writes_the_parts_that_it_holds_once(spread):
     assert together == {"step": 7}
 
 
-@pytest.mark.parametrize(
-    "files",
-    {
-        "one is missing": [LEFT],
-        "two overlap": [LEFT, {"w@0,1": WHOLE[:, 1:5]}],
-        "another dtype": [LEFT, {"w@0,2": WHOLE[:, 2:].astype(np.int32)}],
-        "beyond the end": [LEFT, {"w@0,4": WHOLE[:, 2:]}],
-        "more axes": [LEFT, {"w@0,2,0": WHOLE[:, 2:]}],
-        "of no expected array": [{"v@0": WHOLE}],
-    }.values(),
-)
+FILLING_NOTHING = {
+    "one is missing": [LEFT],
+    "two overlap": [LEFT, {"w@0,1": WHOLE[:, 1:5]}],
+    "another dtype": [LEFT, {"w@0,2": WHOLE[:, 2:].astype(np.int32)}],
+    "beyond the end": [LEFT, {"w@0,4": WHOLE[:, 2:]}],
+    "more axes": [LEFT, {"w@0,2,0": WHOLE[:, 2:]}],
+    "of no expected array": [{"v@0": WHOLE}],
+}
+
+
+@pytest.mark.parametrize("files", FILLING_NOTHING.values(), ids=FILLING_NOTHING)
 def test_parts_that_do_not_fill_an_array_are_not_taken_for_it(files):
     found = joined(files, LIKE)
     assert "w" not in found
