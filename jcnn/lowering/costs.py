@@ -197,7 +197,8 @@ def overlap_add(p: Problem, machine: Machine) -> Work:
 
 def winograd(p: Problem, machine: Machine) -> Work:
     """Two transforms, a product for each element of a tile, and a transform back."""
-    q = _forward(p)
+    added = p.operation == "input_gradient" and filtering.by_tiles_of_outputs(p.geometry)
+    q = p if added else _forward(p)
     g = q.geometry
     elements = prod(filtering.TILE + k - 1 for k in g.window)
     per_image = prod(-(-m // filtering.TILE) for m in g.output)

@@ -16,7 +16,9 @@ tiles of a inputs and m outputs, windows of r and d axes, n is the sum of
 - :math:`r^d + 1` for :math:`G w`, :math:`d (a + 1)` for :math:`B' x`, axis by axis,
 - the number of terms: channels per group, or for a kernel's gradient all tiles of the batch,
 - :math:`a^d + 1` for :math:`A'` (for a kernel's gradient :math:`m^d + 1` for :math:`A \delta` in
-  place of the first, and :math:`a^d + 1` for :math:`G'`).
+  place of the first, and :math:`a^d + 1` for :math:`G'`; for an input's by tiles of
+  :math:`\delta`, :math:`m^d + 1` in place of the second, and :math:`d (2 a + 1)` for :math:`B`,
+  whose tiles overlap).
 
 On top comes what is lost where a number falls below the smallest normal one, :math:`2^{-126}`,
 and is flushed to zero: some 1e-36, unless values are huge. Overflow is not bounded.
@@ -28,13 +30,14 @@ magnitudes of an element's own k products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 
 import numpy as np
 
 from jcnn.lowering import Geometry
-from jcnn.lowering.winograd import TILE, matrices
+from jcnn.lowering.winograd import TILE, by_tiles_of_outputs, matrices
 
 UNIT = 2.0**-24
 TINY = 2.0**-126
@@ -70,6 +73,8 @@ def winograd_bound(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) ->
     a, b = (np.abs(array).astype(np.float64) for array in (a, b))
     if operation == "kernel_gradient":
         return _kernel_gradient(g, a, b) + _flushed(g, (0, 2, 1), b, a, len(a) * _count(g))
+    if operation == "input_gradient" and by_tiles_of_outputs(g):
+        return _added(g, a, b) + 2**g.rank * _flushed(g, (1, 0, 2), b, a, a.shape[-1])
     if operation == "input_gradient":
         pads = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.window, g.padding, strict=True)]
         g = Geometry(g.output, g.window, g.strides, tuple(pads), g.dilation)
@@ -153,6 +158,26 @@ def _kernel_gradient(g: Geometry, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
     return _gamma(chain) * np.moveaxis(dw, (0, 1), (-2, -1))
 
 
+def _added(g: Geometry, dy: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """An input's gradient by tiles of dy, added where they overlap."""
+    kernels = _transformed(g, 1, np.moveaxis(w, (-2, -1), (0, 1)))
+    outputs = _transformed(g, 0, _tiles(g, dy, outputs=True), transposed=True)
+    products = np.einsum("ntde,cde->ntce", outputs, kernels, optimize=True)
+    products = products.reshape(*products.shape[:-1], *_lengths(g))
+    tiles = _transformed(g, 2, products, transposed=True)
+    count = [-(-m // TILE) for m in g.output]
+    tiles = tiles.reshape(len(dy), *count, w.shape[-2], *_lengths(g))
+    dx = np.zeros((len(dy), *((t + 1) * TILE for t in count), w.shape[-2]))
+    for tile in np.ndindex(*count):
+        at = (slice(t * TILE, t * TILE + n) for t, n in zip(tile, _lengths(g), strict=True))
+        dx[(slice(None), *at)] += np.moveaxis(tiles[(slice(None), *tile)], 1, -1)
+    whole = zip(g.padding, g.size, dx.shape[1:], strict=False)
+    dx = _resized(dx, [(-lo, lo + size - n) for (lo, _), size, n in whole])
+    last = sum(2 * n + 1 for n in _lengths(g))
+    chain = TILE**g.rank + 1 + dy.shape[-1] + prod(g.window) + 1 + last
+    return _gamma(chain) * dx
+
+
 def _flushed(
     g: Geometry, stages: tuple[int, int, int], a: np.ndarray, x: np.ndarray, terms: int
 ) -> float:
@@ -210,12 +235,18 @@ def _tiles(g: Geometry, a: np.ndarray, outputs: bool = False) -> np.ndarray:
         (lo, TILE * (t - 1) + n - size - lo)
         for (lo, _), t, n, size in zip(pads, count, lengths, a.shape[1:-1], strict=True)
     ]
-    crop = (slice(None), *(slice(None, min(after, 0) or None) for _, after in edges))
-    a = np.pad(a[crop], ((0, 0), *((lo, max(0, after)) for lo, after in edges), (0, 0)))
+    a = _resized(a, edges)
     axes = tuple(range(1, g.rank + 1))
     seen = np.lib.stride_tricks.sliding_window_view(a, lengths, axes)
     seen = seen[(slice(None), *(slice(None, None, TILE) for _ in axes))]
     return seen.reshape(a.shape[0], -1, *seen.shape[g.rank + 1 :])
+
+
+def _resized(a: np.ndarray, edges: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Zeros before and after each axis from the second on; a negative number crops."""
+    crop = (slice(max(0, -lo), min(hi, 0) or None) for lo, hi in edges)
+    grown = ((max(0, lo), max(0, hi)) for lo, hi in edges)
+    return np.pad(a[(slice(None), *crop)], ((0, 0), *grown, (0, 0)))
 
 
 def _transformed(g: Geometry, which: int, a: np.ndarray, transposed: bool = False) -> np.ndarray:

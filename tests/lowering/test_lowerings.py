@@ -38,6 +38,7 @@ GEOMETRIES = {
     "1-D stride 3": Geometry((17,), (5,), (3,), ((2, 1),), (1,)),
     "3x3 same": Geometry((6, 9), (3, 3), ONE, SAME, ONE),
     "5x3": Geometry((9, 8), (5, 3), ONE, NONE, ONE),
+    "groups without padding": Geometry((10, 9), (3, 3), ONE, NONE, ONE, groups=3),
     "4x4 stride 2": Geometry((8, 8), (4, 4), (2, 2), SAME, ONE),
     "1x1 stride 2": Geometry((8, 7), ONE, (2, 2), ((1, 0), (0, 1)), ONE),
     "dilated": Geometry((9, 9), (3, 2), (1, 2), ((2, 2), (0, 0)), (2, 3)),
@@ -88,7 +89,8 @@ def test_the_parts_of_a_small_example_are_gathered_to_the_same_gradient(name):
 @pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
-    "geometry", slow_unless("groups at stride 1".__ne__, ["3x3 same", "groups at stride 1"])
+    "geometry",
+    slow_unless("3x3 same".__eq__, ["3x3 same", "groups at stride 1", "groups without padding"]),
 )
 def test_minimal_filtering_is_exact_but_for_rounding(operation, geometry):
     g = GEOMETRIES[geometry]
@@ -109,11 +111,16 @@ def test_blocks_are_whole_where_that_costs_less_than_half_of_them(batch, fit, si
 @pytest.mark.usefixtures("mathematics")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
-    "choice",
-    slow_unless("patches".__eq__, ["patches", "transposed", "fold_xla", "winograd"]),
+    "case",
+    slow_unless(
+        "patches, 3x3 same".__eq__,
+        [f"{name}, 3x3 same" for name in ("patches", "transposed", "fold_xla", "winograd")]
+        + ["winograd, 5x3"],
+    ),
 )
-def test_vmap_scan_and_remat_change_nothing(choice, operation):
-    g = GEOMETRIES["3x3 same"]
+def test_vmap_scan_and_remat_change_nothing(case, operation):
+    choice, geometry = case.split(", ")
+    g = GEOMETRIES[geometry]
     if choice not in applicable(operation, g):
         pytest.skip("does not serve this operation")
     pairs = [operands(operation, g, n=n) for n in (2, 2)]

@@ -73,6 +73,9 @@ GEOMETRIES = {
     "groups": ((3, 7, 9, 6), (3, 3), ((1, 0), (0, 2)), 4, 2),
     "beyond": ((2, 6, 5, 3), (3, 3), ((4, 0), (0, 5)), 4, 1),
     "volume": ((2, 6, 7, 5, 4), (3, 3, 1), ((1, 1), (0, 2), (0, 0)), 4, 1),
+    "groups, tiles of outputs": ((3, 10, 9, 6), (3, 3), ((0, 0), (0, 0)), 4, 2),
+    "volume, tiles of outputs": ((2, 10, 6, 6, 4), (3, 1, 3), ((0, 0), (1, 0), (0, 0)), 4, 1),
+    "cropped, tiles of outputs": ((2, 14, 12, 3), (5, 3), ((-1, 0), (0, -2)), 4, 1),
 }
 
 
@@ -105,6 +108,18 @@ def error_and_bound(operation, g, a, b, scale=1.0):
     bound = winograd_bound(operation, g, a, b)
     assert bound.shape == error.shape
     return error, bound
+
+
+def test_input_gradients_take_tiles_of_outputs_where_these_are_fewer():
+    """Both ways are among the geometries that are held against their bounds."""
+    taken = {}
+    for name, shape in GEOMETRIES.items():
+        g, _ = operands(*shape)
+        taken[name] = winograd.by_tiles_of_outputs(g.within_reach())
+    assert {name for name, outputs in taken.items() if outputs} == {
+        "mnist",
+        *(name for name in GEOMETRIES if name.endswith("tiles of outputs")),
+    }
 
 
 @pytest.mark.parametrize("adversarial", [False, True], ids=["whole-numbers", "adversarial"])
