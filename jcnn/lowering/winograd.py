@@ -44,7 +44,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
         products = products.reshape(-1, g.groups, *products.shape[1:])
         return _from_tiles(g, _transform(_matrix(g, 0), products))
 
-    return map_blocks(block, _images_a_block(g, x, w.shape[-1]), x)
+    return map_blocks(block, _images_a_block(g, x, w.shape), x)
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
@@ -60,7 +60,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
         products = jnp.einsum("epd,ecd->epc", _cotangents(g, dy), kernels)
         return _add_tiles(g, _side_by_side(g, products), len(dy))
 
-    return map_blocks(block, _images_a_block(g, dy, w.shape[-2] * g.groups), dy)
+    return map_blocks(block, _images_a_block(g, dy, w.shape), dy)
 
 
 def by_tiles_of_outputs(g: Geometry) -> bool:
@@ -78,22 +78,21 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         return jnp.einsum("epc,epd->ecd", _inputs(g, x), _cotangents(g, dy))
 
     c, d = x.shape[-1] // g.groups, dy.shape[-1]
-    size, shape = _images_a_block(g, x, d), (_elements(g) * g.groups, c, d // g.groups)
-    products = sum_blocks(block, size, shape, x, dy)
-    dw = _transform(_matrix(g, 1).T, _side_by_side(g, products))
-    return dw.reshape(*g.window, c, d)
+    kernel, shape = (*g.window, c, d), (_elements(g) * g.groups, c, d // g.groups)
+    products = sum_blocks(block, _images_a_block(g, x, kernel), shape, x, dy)
+    return _transform(_matrix(g, 1).T, _side_by_side(g, products)).reshape(kernel)
 
 
-def _images_a_block(g: Geometry, x: jax.Array, features: int) -> int:
+def _images_a_block(g: Geometry, a: jax.Array, kernel: tuple[int, ...]) -> int:
     """Images whose transforms stay in cache, and more where large kernels are read for each block.
 
     Whole batches took twice as long.
     """
-    elements = _elements(g) * x.dtype.itemsize
-    channels, block = x.shape[-1], block_bytes(SHARE)
-    kernels = elements * channels // g.groups * features
-    images = elements * prod(_tiles(g)) * (channels + features)
-    return block_size(x.shape[0], images, max(block, min(4 * kernels, 4 * block)))
+    elements = _elements(g) * a.dtype.itemsize
+    (channels, features), block = kernel[-2:], block_bytes(SHARE)
+    kernels = elements * channels * features
+    images = elements * prod(_tiles(g)) * (channels * g.groups + features)
+    return block_size(a.shape[0], images, max(block, min(4 * kernels, 4 * block)))
 
 
 @cache

@@ -136,6 +136,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/pools.py: _inside: g.window → g.span",
         "lowering/pools.py: _is_winner: g.window → g.span",
         "lowering/winograd.py: kernel_gradient: g.window → g.span",
+        "lowering/winograd.py: _add_tiles: g.window → g.span",
         "lowering/winograd.py: _matrix: g.window → g.span",
         "lowering/winograd.py: _elements: g.window → g.span",
         "lowering/xla_pools.py: _windows: g.window → g.span",

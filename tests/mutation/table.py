@@ -51,6 +51,7 @@ LEFT_OUT = {
     "lowering/patches.py: _images_a_block": "images per block: any number is right",
     "lowering/sums.py: part_count": "parts of an axis: any number that divides it is right",
     "lowering/winograd.py: _images_a_block": "images per block: any number is right",
+    "lowering/winograd.py: by_tiles_of_outputs": "both ways are right",
     "lowering/fold.py: Fold.single": "which lowering runs, and each is right",
     "lowering/fold.py: outputs_a_block": "outputs folded together: any number is right",
     "axes.py: is_single": "a check",
