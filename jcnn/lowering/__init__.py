@@ -4,7 +4,7 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.choice import Candidate, Choice, candidates, choose, decide
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
 from jcnn.lowering.machine import Machine, this_machine
-from jcnn.lowering.order import on_cpu_after
+from jcnn.lowering.order import computed_anew, on_cpu_after
 from jcnn.lowering.policy import Policy, allow_winograd, forced, noted, on_machine
 from jcnn.lowering.pools import (
     gather,
@@ -28,6 +28,7 @@ __all__ = [
     "candidates",
     "channel_sum",
     "choose",
+    "computed_anew",
     "correlate",
     "decide",
     "forced",

@@ -6,10 +6,10 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
+from jcnn.lowering import computed_anew
 from jcnn.ops.arguments import floating, naming, number
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32
@@ -83,8 +83,8 @@ def _local_response_norm(numbers: Numbers, x: jax.Array) -> jax.Array:
 @in_float32
 def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
     size, offset, scale, power = numbers
-    # Else XLA finds s and its power where they were computed forward, and keeps them in place of x.
-    x, dy = lax.optimization_barrier((x, dy))
+    # Else XLA keeps s and its power, where they were computed forward, in place of x.
+    x, dy = computed_anew(x, dy)
     s = offset + scale * _neighbours(x * x, (size - 1) // 2, size // 2)
     shrunk = s**-power
     da = dy * shrunk  # first, so that where s overflows no infinite product meets its zero

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jcnn import ops
-from jcnn.lowering import on_cpu_after
+from jcnn.lowering import computed_anew, on_cpu_after
 from jcnn.lowering.blocks import map_blocks, sum_blocks
 
 
@@ -74,3 +74,10 @@ def test_local_response_normalisation_keeps_its_input_alone():
 
     kept = jax.jit(jax.grad(loss)).lower(x).compile().memory_analysis().temp_size_in_bytes
     assert kept < 2.5 * layers * x.nbytes
+
+
+@pytest.mark.parametrize(("platform", "barriers"), [("cpu", 1), ("cuda", 1), ("tpu", 0)])
+def test_what_is_computed_anew_stands_behind_a_barrier_but_on_tpus(platform, barriers):
+    traced = jax.jit(lambda x, dy: computed_anew(x, dy)).trace(jnp.ones(3), jnp.ones(3))
+    program = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert program.count("optimization_barrier") == barriers
