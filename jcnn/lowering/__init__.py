@@ -14,7 +14,7 @@ from jcnn.lowering.pools import (
     window_sum,
 )
 from jcnn.lowering.problem import Problem
-from jcnn.lowering.sums import channel_sum
+from jcnn.lowering.sums import channel_sum, one_value
 from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "noted",
     "on_cpu_after",
     "on_machine",
+    "one_value",
     "scatter",
     "scatter_in",
     "serves",

@@ -42,6 +42,21 @@ def channel_sum(terms: Terms, *arrays: jax.Array) -> jax.Array:
     return lax.platform_dependent(*arrays, cpu=cut, default=whole)
 
 
+def one_value(x: jax.Array) -> jax.Array:
+    """One of each channel's values, (1, ..., C): the first; on a TPU the largest of an example.
+
+    There a slice has the layout of what it is sliced from, so that an exchange between devices that
+    it takes part in would decide how all of x lies: on four v5e a step of CIFAR-10's network moved
+    2.2 GB so, and moves 1.5. A reduction has no such ties.
+    """
+    axes = tuple(range(x.ndim - 1))
+    return lax.platform_dependent(
+        x,
+        tpu=lambda x: x[:1].max(axes, keepdims=True),
+        default=lambda x: x[(slice(1),) * len(axes)],
+    )
+
+
 def sum_of_parts(terms: Terms, axis: int, *arrays: jax.Array) -> jax.Array:
     """The terms of a part of an axis, summed over its parts: one loop."""
     count = part_count(arrays[0].shape[axis])

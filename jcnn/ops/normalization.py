@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.lowering import channel_sum
+from jcnn.lowering import channel_sum, one_value
 from jcnn.ops.arguments import number, with_channels
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import rule
@@ -49,7 +49,8 @@ def batch_norm(
         ``(y, mean, variance)``: (N, ..., C) of the dtype of ``x``, (C,) and (C,), in float32 where
         ``x`` is of half precision. The variance is the biased one, over M. Without any element,
         both are zero. How far all a channel's values are from zero takes nothing from the digits of
-        ``y`` and of the variance: deviations are taken from the channel's first value on.
+        ``y`` and of the variance: deviations are taken from one of the channel's values, its first
+        (on TPUs, the largest of the first example).
 
     Raises:
         TypeError: An array is not floating point, dtypes don't fit, or ``epsilon`` is traced.
@@ -167,16 +168,14 @@ def _(
 
 
 def _pivot(x: jax.Array) -> jax.Array:
-    """The first value of each channel, (1, ..., C), which sums of what is near it are taken from.
+    """One value of each channel, (1, ..., C), which sums of what is near it are taken from.
 
     A constant: what it takes away is added again, so that nothing depends on it.
     """
     if 0 in x.shape:
         return jnp.zeros((*(1 for _ in x.shape[:-1]), x.shape[-1]), dtype_within(x))
-    before = x.ndim - 1
-    spec = *(None for _ in range(before)), axis(x, -1)
-    first = on_mesh(lambda x: x[(slice(1),) * before], lax.stop_gradient(x), spec=spec)
-    return widened(first)
+    spec = *(None for _ in x.shape[:-1]), axis(x, -1)
+    return widened(on_mesh(one_value, lax.stop_gradient(x), spec=spec))
 
 
 def _sum(terms: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

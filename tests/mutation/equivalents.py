@@ -184,7 +184,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "ops/dense.py: dense: -1 → 1",
     ),
     "where arrays are placed on devices": (
-        "ops/normalization.py: _pivot: range(before) → range(before - 1)",
         "ops/dense.py: dense: range(x.ndim - 1) → range(1, x.ndim - 1)",
         "ops/dense.py: dense: x.ndim - 1 → x.ndim",
     ),
