@@ -191,12 +191,17 @@ def _densely(
 
     def term(i: int) -> jax.Array:
         view = lax.squeeze(_view(blocks, place, first + i, 1), (place + 1,))
-        shape = (*view.shape[:axis], len(matrix), *view.shape[axis:])
-        others = [n for n in range(len(shape)) if n != axis]
-        column = lax.broadcast_in_dim(matrix[:, i].astype(view.dtype), shape, (axis,))
-        return lax.mul(column, lax.broadcast_in_dim(view, shape, others))
+        return _outer(matrix[:, i], view, axis)
 
     return reduce(lax.add, map(term, range(matrix.shape[1])))
+
+
+def _outer(column: np.ndarray, view: jax.Array, axis: int) -> jax.Array:
+    """The products of a column's entries, along a new axis, and the view's."""
+    shape = (*view.shape[:axis], len(column), *view.shape[axis:])
+    others = [n for n in range(len(shape)) if n != axis]
+    column = lax.broadcast_in_dim(column.astype(view.dtype), shape, (axis,))
+    return lax.mul(column, lax.broadcast_in_dim(view, shape, others))
 
 
 def _sparsely(matrix: np.ndarray, blocks: jax.Array, place: int, axis: int) -> jax.Array:
@@ -240,13 +245,7 @@ def _overlapping(matrix: np.ndarray, x: jax.Array, axis: int, place: int) -> jax
     def term(e: int, first: int) -> jax.Array:
         view = lax.index_in_dim(x, e, axis, keepdims=False)
         view = lax.slice_in_dim(view, first, view.shape[place] - 1 + first, axis=place)
-        shape = (*view.shape[: place + 1], TILE, *view.shape[place + 1 :])
-        others = [n for n in range(len(shape)) if n != place + 1]
-        column = columns[e, TILE * (1 - first) :][:TILE].astype(view.dtype)
-        return lax.mul(
-            lax.broadcast_in_dim(column, shape, (place + 1,)),
-            lax.broadcast_in_dim(view, shape, others),
-        )
+        return _outer(columns[e, TILE * (1 - first) :][:TILE], view, place + 1)
 
     return reduce(lax.add, (term(e, first) for e in range(len(matrix)) for first in (1, 0)))
 
