@@ -200,8 +200,8 @@ def _outer(column: np.ndarray, view: jax.Array, axis: int) -> jax.Array:
     """The products of a column's entries, along a new axis, and the view's."""
     shape = (*view.shape[:axis], len(column), *view.shape[axis:])
     others = [n for n in range(len(shape)) if n != axis]
-    column = lax.broadcast_in_dim(column.astype(view.dtype), shape, (axis,))
-    return lax.mul(column, lax.broadcast_in_dim(view, shape, others))
+    entries = lax.broadcast_in_dim(column.astype(view.dtype), shape, (axis,))
+    return lax.mul(entries, lax.broadcast_in_dim(view, shape, others))
 
 
 def _sparsely(matrix: np.ndarray, blocks: jax.Array, place: int, axis: int) -> jax.Array:
