@@ -17,7 +17,12 @@ READ = (
 )
 SITE = ROOT / "build" / "site"
 *_, needs_docs = optional("zensical", "mkdocstrings_handlers", "latex2mathml")
-built = pytest.mark.skipif(not (SITE / "index.html").exists(), reason="no site: run scripts/site")
+INDEX = SITE / "index.html"
+SOURCES = (*(ROOT / "docs").rglob("*.md"), *(ROOT / "jcnn").rglob("*.py"))
+built = pytest.mark.skipif(
+    not INDEX.exists() or INDEX.stat().st_mtime < max(file.stat().st_mtime for file in SOURCES),
+    reason="no site, or one of older sources: run scripts/site",
+)
 
 
 def text(page):
