@@ -38,9 +38,9 @@ def measured(
     report: Report = lambda line: None,
 ) -> dict[Problem, dict[str, float]]:
     """Return the seconds of every lowering that each problem is chosen between."""
-    policy, rows = Policy.current(), {}
-    for problem in problems:
-        report(str(problem))
+    policy, rows, problems = Policy.current(), {}, list(problems)
+    for number, problem in enumerate(problems, 1):
+        report(f"{number}/{len(problems)} {problem}")
         given = arrays(problem)
         subjects = [subject(problem, name, given) for name in eligible(problem, policy)]
         timings = measure(subjects, effort)

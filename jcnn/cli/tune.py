@@ -33,6 +33,13 @@ def tune(
     operations: Annotated[
         bool, typer.Option("--ops", help="Measure the operations of `jcnn bench --ops` too.")
     ] = False,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Measure the problems of this table, avx2 or a file, in place of drawn ones.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: how often is the choice the best?")
     ] = False,
@@ -55,8 +62,12 @@ def tune(
     """Measure this machine, for lowerings to be chosen by what they take here."""
     if overrides and not configs:
         raise UserError("--set changes an experiment; expected a CONFIG, found none")
-    if check and (configs or operations):
-        raise UserError("--check judges problems of its own; expected neither CONFIG nor --ops")
+    if check and (configs or operations or like):
+        raise UserError(
+            "--check judges problems of its own; expected neither CONFIG nor --ops nor --like"
+        )
+    if like and (count or skip):
+        raise UserError("--like takes a table's problems; expected neither --problems nor --skip")
     if left_out:
         return _print_left_out(check, count or skip, as_json)
     experiments = [load(config, overrides) for config in configs or ()]
@@ -68,7 +79,7 @@ def tune(
             "chooses: JAX_PLATFORMS=cpu measures the CPU"
         )
     from jcnn import benchmark
-    from jcnn.lowering.machine import table_path, this_machine
+    from jcnn.lowering.machine import named, table_path, this_machine
     from jcnn.runs.files import writing
 
     path = out or table_path()
@@ -77,18 +88,22 @@ def tune(
             path.parent.mkdir(parents=True, exist_ok=True)
     report = partial(say, error=True)
     wanted = count or (CHECKED if check else DRAWN)
-    drawn = benchmark.drawn(skip + wanted, CHECK_SEED if check else SEED)[skip:]
-    if not check:
-        drawn += benchmark.drawn_pools(len(drawn) // POOLED, SEED)
+    if like:
+        drawn = list(named(like).measured)
+    else:
+        drawn = benchmark.drawn(skip + wanted, CHECK_SEED if check else SEED)[skip:]
+        drawn += [] if check else benchmark.drawn_pools(len(drawn) // POOLED, SEED)
     rows = benchmark.measured(drawn, report=report)
     if check:
         return _print_judged(benchmark.judged(rows, this_machine()), as_json)
-    if operations:
-        rows |= benchmark.measured(benchmark.problems_of_cases(), report=report)
+    others = benchmark.problems_of_cases() if operations else []
     for experiment in experiments:
-        rows |= benchmark.measured(benchmark.problems_of(experiment), report=report)
+        others += benchmark.problems_of(experiment)
+    others = [problem for problem in dict.fromkeys(others) if problem not in rows]
+    rows |= benchmark.measured(others, report=report)
     machine = benchmark.fitted(rows, benchmark.blank())
     words = ["jcnn tune", *(["--ops"] if operations else []), *map(str, configs or ())]
+    words += ["--like", like] if like else []
     benchmark.write_table(path, machine, rows, " ".join(words))
     _print_written(path, rows, machine, as_json)
 

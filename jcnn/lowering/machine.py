@@ -75,9 +75,18 @@ def this_machine() -> Machine:
     if wanted == "shipped":
         return read(shipped)
     if wanted:
-        named = _SHIPPED / f"{wanted}.json"
-        return read(named if named.is_file() else Path(wanted))
+        return named(wanted)
     return read(tuned) if current(tuned := table_path()) else read(shipped)
+
+
+def named(name: str) -> Machine:
+    """Return this machine with the costs of a table that is shipped, or of a file.
+
+    Raises:
+        UserError: There is no such table, or it can't be read.
+    """
+    shipped = _SHIPPED / f"{name}.json"
+    return read(shipped if shipped.is_file() else Path(name))
 
 
 def table_path() -> Path:

@@ -80,7 +80,30 @@ def test_the_command_writes_a_table_and_judges_it(tmp_path, capsys, monkeypatch)
     assert said["rows"][0]["ratio"] >= 1
 
 
-@pytest.mark.parametrize("option", ["--ops", "configs/mnist.toml"])
+@pytest.mark.slow
+def test_a_table_is_measured_again_by_its_problems(tmp_path, capsys):
+    table, again = tmp_path / "table.json", tmp_path / "again.json"
+    assert main(["tune", "--problems", "2", "--out", str(table)]) == 0
+    assert main(["tune", "--like", str(table), "--out", str(again)]) == 0
+    assert "2/2 " in capsys.readouterr().err
+    assert list(read(again).measured) == list(read(table).measured)
+    assert json.loads(again.read_text())["command"] == f"jcnn tune --like {table}"
+
+
+def test_a_table_that_is_not_there_is_refused_before_anything_is_measured(capsys):
+    assert main(["tune", "--like", "avx3"]) == 2
+    found = capsys.readouterr().err
+    assert "the machine's table avx3 can't be read" in found
+    assert "avx2, avx512, plain" in found
+
+
+@pytest.mark.parametrize("option", ["--problems", "--skip"])
+def test_problems_are_a_tables_or_drawn(option, capsys):
+    assert main(["tune", "--like", "avx2", option, "1"]) == 2
+    assert "--like takes a table's problems" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--ops", "configs/mnist.toml", "--like=avx2"])
 def test_what_a_check_would_leave_out_is_refused(option, capsys):
     assert main(["tune", "--check", option]) == 2
     assert "expected neither CONFIG nor --ops" in capsys.readouterr().err
