@@ -28,7 +28,9 @@ def dropout(
 
     Args:
         x: Any shape, floating point.
-        key: A JAX random key; the same key gives the same mask.
+        key: A JAX random key; the same key gives the same mask. Example n, at index n of the first
+            axis, draws from ``jax.random.fold_in(key, n)``, so that each of many devices draws for
+            its own examples alone.
         drop_rate: :math:`r`, the probability of a zero, in [0, 1).
         spec: Inside ``jax.shard_map``, the mesh axes that each axis of the whole array is split
             over, as in a ``PartitionSpec``, ``x`` being a part of it: the mask is then that part of
@@ -59,17 +61,33 @@ def dropout(
 @in_float32
 def _dropout(statics: Statics, x: jax.Array, key: jax.Array) -> jax.Array:
     drop_rate, spec = statics
-    split = [(k, name) for k, name in enumerate(spec) if name]
-    whole = list(x.shape)
-    for k, name in split:
-        whole[k] *= lax.axis_size(name)
-    kept = jax.random.bernoulli(key, 1 - drop_rate, whole)
-    for k, name in split:
-        start = lax.axis_index(name) * x.shape[k]
-        kept = lax.dynamic_slice_in_dim(kept, start, x.shape[k], axis=k)
+    kept = _drawn(key, 1 - drop_rate, x.shape, spec)
     return jnp.where(kept, x / (1 - drop_rate), 0)
 
 
 @_dropout.pullback
 def _(statics: Statics, key: jax.Array, dy: jax.Array) -> tuple[jax.Array, None]:
     return _dropout(statics, dy, key), None
+
+
+def _drawn(
+    key: jax.Array, rate: float, shape: tuple[int, ...], spec: tuple[MeshAxis, ...]
+) -> jax.Array:
+    """Draw what is kept, of this device's examples; of an example's parts, all that there are."""
+    if not shape:
+        return jax.random.bernoulli(key, rate)
+    examples, *parts = (*spec, *(None,) * (len(shape) - len(spec)))
+    split = [(k, name) for k, name in enumerate(parts) if name]
+    whole = list(shape[1:])
+    for k, name in split:
+        whole[k] *= lax.axis_size(name)
+
+    def of_example(number: jax.Array) -> jax.Array:
+        kept = jax.random.bernoulli(jax.random.fold_in(key, number), rate, whole)
+        for k, name in split:
+            start = lax.axis_index(name) * shape[1 + k]
+            kept = lax.dynamic_slice_in_dim(kept, start, shape[1 + k], axis=k)
+        return kept
+
+    first = lax.axis_index(examples) * shape[0] if examples else 0
+    return jax.vmap(of_example)(first + jnp.arange(shape[0]))

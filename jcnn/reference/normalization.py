@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -95,7 +96,11 @@ def dropout(
     """Set a random share of the elements to zero and scale the others up."""
     names = [*spec, *(None,) * (x.ndim - len(spec))]
     sizes = [n * lax.axis_size(name) if name else n for n, name in zip(x.shape, names, strict=True)]
-    kept = jax.random.bernoulli(key, 1 - drop_rate, sizes)
+    if sizes:
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(sizes[0]))
+        kept = jax.vmap(lambda one: jax.random.bernoulli(one, 1 - drop_rate, sizes[1:]))(keys)
+    else:
+        kept = jax.random.bernoulli(key, 1 - drop_rate)
     for k, name in enumerate(spec):
         if name:
             n = x.shape[k]

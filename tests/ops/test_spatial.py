@@ -1,8 +1,11 @@
 """Images split in space over devices: whole numbers, equal to those of one device."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import PartitionSpec as P
 
 from jcnn import ops
@@ -13,6 +16,7 @@ from tests.ops.split_images import (
     biased_by_position,
     gathered_whole,
     halos_exchanged,
+    masks_across,
     of_kernel,
     statistics_across,
 )
@@ -87,6 +91,22 @@ def parts_of(function, *arrays):
     split = P(None, "space")
     run = jax.shard_map(part, mesh=mesh_of(space=4), in_specs=split, out_specs=split)
     return jax.eval_shape(run, *arrays)
+
+
+def test_masks_are_those_of_one_device():
+    assert masks_across(ops)
+
+
+def test_a_device_draws_the_masks_of_its_own_examples_alone():
+    def sizes(jaxpr):
+        for equation in jaxpr.eqns:
+            yield from (variable.aval.size for variable in equation.outvars)
+            for inner in jaxprs_in_params(equation.params):
+                yield from sizes(inner)
+
+    drop = partial(ops.dropout, drop_rate=0.5, spec=("data",))
+    traced = jax.make_jaxpr(drop, axis_env=[("data", 512)])
+    assert max(sizes(traced(jnp.zeros((4, 100)), jax.random.key(0)).jaxpr)) == 4 * 100
 
 
 X = jnp.zeros((1, 16, 4, 2))

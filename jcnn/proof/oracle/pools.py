@@ -164,9 +164,10 @@ def square_pool(x: Shape, options: dict[str, Any]) -> Formula:
 
 
 def dropout(x: Shape, options: dict[str, Any]) -> Formula:
-    """M x / (1 - r), with the mask m that :func:`jax.random.bernoulli` draws from the key."""
+    """M x / (1 - r), with the mask m that each example's own key draws."""
     rate = options["drop_rate"]
-    kept = np.asarray(jax.random.bernoulli(options["key"], 1 - rate, x), np.int64)
+    keys = [jax.random.fold_in(options["key"], number) for number in range(x[0])]
+    kept = np.array([jax.random.bernoulli(key, 1 - rate, x[1:]) for key in keys], np.int64)
     scale = Fraction(1 / (1 - rate)).limit_denominator(1000)
 
     def masked(a: np.ndarray) -> np.ndarray:
