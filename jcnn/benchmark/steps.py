@@ -49,7 +49,7 @@ def bench_step(
             subject computes the same.
         effort: How long to measure.
         scan_steps: Steps of a scan. A subject that would take longer than ``effort.seconds`` for
-            them gets a scan of two.
+            them gets a scan of two. With 0 no scan is measured.
         torch: Whether to measure PyTorch too, where it is installed.
         report: Told what is being measured.
 
@@ -59,7 +59,9 @@ def bench_step(
     experiment, effort = _comparable(experiment), effort or Effort()
     with no_compilation_cache(), open_peer(torch, experiment) as (peer, reason):
         bench = _StepBench(experiment, effort, peer, report)
-        rows = [*bench.alone(), *bench.scanned(scan_steps)]
+        rows = bench.alone()
+        if scan_steps:
+            rows += bench.scanned(scan_steps)
         version = peer.version if peer else None
     notes = ["Random inputs; without augmentation and average of the parameters."]
     return Benchmark(experiment.name, tuple(rows), (*notes, *([reason] if reason else [])), version)

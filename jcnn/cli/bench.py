@@ -31,7 +31,15 @@ def bench(
         float | None,
         typer.Option("--seconds", min=0, help="Time for each subject of a row [5; --ops 1]."),
     ] = None,
-    scan_steps: Annotated[int, typer.Option("--scan-steps", min=2, help="Steps per scan.")] = 20,
+    scan_steps: Annotated[
+        int,
+        typer.Option(
+            "--scan-steps",
+            min=0,
+            help="Steps per scan; 0: no scan, whose derived steps "
+            "take minutes for a large network.",
+        ),
+    ] = 20,
     torch: Annotated[bool, typer.Option(help="Measure PyTorch too, where it is.")] = True,
     winograd: Annotated[
         bool | None, typer.Option(help="Whether Winograd's algorithm may be chosen.")
@@ -45,6 +53,8 @@ def bench(
     """Measure speed and memory: explicit rules, jax.grad of the reference, and PyTorch."""
     if operations == (config is not None) or (operations and show_plan):
         raise UserError("bench needs either CONFIG (with --plan: its lowerings) or --ops")
+    if scan_steps == 1:
+        raise UserError("--scan-steps 1: expected 0, or at least 2")
     experiment = None if config is None else load(config, overrides)
     from jcnn import benchmark
 

@@ -53,6 +53,16 @@ def test_command_measures_the_step(config, capsys):
     assert "</svg>" in Path("ratios.svg").read_text()
 
 
+def test_without_a_scan_the_step_alone_is_measured(config, capsys):
+    quick = ["--no-torch", "--repeats", "1", "--seconds", "0.01", "--json"]
+    assert main(["bench", config, *quick, "--scan-steps", "0"]) == 0
+    whats = [row["what"] for row in json.loads(capsys.readouterr().out)["rows"]]
+    assert whats[0] == "training step"
+    assert [what for what in whats if "scan" in what] == []
+    assert main(["bench", config, *quick, "--scan-steps", "1"]) == 2
+    assert "--scan-steps 1: expected 0, or at least 2" in capsys.readouterr().err
+
+
 def test_no_seconds_are_no_time_and_not_the_default(config, monkeypatch):
     given = []
     monkeypatch.setattr(benchmark, "bench_step", lambda *_, effort, **__: given.append(effort))
