@@ -11,6 +11,9 @@ from pathlib import Path
 
 # What a cache is taken to be where the system does not say.
 CACHE_BYTES = 32 << 20
+# At most so much of it per core: a virtual machine with two cores names all 300 MB that the many
+# cores of its processor share.
+CACHE_PER_CORE = 32 << 20
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -42,11 +45,14 @@ def cores() -> int:
 
 @cache
 def cache_bytes() -> int:
-    """Return the size of the largest cache, in bytes; :data:`CACHE_BYTES` where none is known."""
+    """Return the size of the largest cache, in bytes; :data:`CACHE_BYTES` where none is known.
+
+    Of a cache that more cores share than this process may use, at most :data:`CACHE_PER_CORE` each.
+    """
     found = [_size(path) for path in _CACHES.glob("index*/size")]
     for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"):
         found.append(_size(_sysctl(key)) if not any(found) else 0)
-    return max(found, default=0) or CACHE_BYTES
+    return min(max(found, default=0) or CACHE_BYTES, CACHE_PER_CORE * cores())
 
 
 def _size(source: Path | str) -> int:

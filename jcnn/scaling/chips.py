@@ -80,6 +80,17 @@ class Chip:
             )
         return chips // self.island, self.torus(self.island)
 
+    def exchange_seconds(self, kind: str, size: float, chips: int) -> float:
+        """Return what a collective of ``size`` bytes takes at least among so many chips.
+
+        A reduce-scatter and an all-gather are the two halves of an all-reduce. A permutation sends
+        each chip's bytes along one link.
+        """
+        if kind == "collective-permute":
+            return size / self.link_rate + self.hop_seconds if chips > 1 else 0.0
+        whole = self.all_reduce_seconds(size, chips)
+        return whole if kind == "all-reduce" else whole / 2
+
     def all_reduce_seconds(self, size: float, chips: int) -> float:
         """Return what it takes at least to add up ``size`` bytes of each of so many chips.
 

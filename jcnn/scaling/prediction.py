@@ -179,7 +179,7 @@ def _row(
     seconds = {
         "arithmetic": program.flops / chip.flops[experiment.training.precision],
         "memory": program.bytes_accessed / chip.memory_rate,
-        "links": chip.all_reduce_seconds(program.collective_bytes, count),
+        "links": sum(chip.exchange_seconds(c.kind, c.size, count) for c in program.collectives),
     }
     if chip.clock and program.cycles:
         seconds["schedule"] = program.cycles / chip.clock

@@ -101,3 +101,14 @@ def test_where_the_system_says_nothing_there_are_defaults(monkeypatch, tmp_path)
     processor.cache_bytes.cache_clear()
     assert processor.cache_bytes() == processor.CACHE_BYTES
     processor.cache_bytes.cache_clear()
+
+
+def test_of_a_cache_that_many_cores_share_a_few_have_a_part(monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, "_CACHES", tmp_path)
+    monkeypatch.setattr(processor, "cores", lambda: 2)
+    (tmp_path / "index3").mkdir()
+    for size, taken in (("8M", 8 << 20), ("300M", 64 << 20)):
+        (tmp_path / "index3" / "size").write_text(size)
+        processor.cache_bytes.cache_clear()
+        assert processor.cache_bytes() == taken
+    processor.cache_bytes.cache_clear()

@@ -113,6 +113,18 @@ def test_an_all_reduce_takes_what_the_links_allow():
     )
 
 
+def test_a_reduce_scatter_and_an_all_gather_are_an_all_reduce():
+    v5e = scaling.chip_of("v5e")
+    for chips in (1, 8, 512):
+        whole, *halves = (
+            v5e.exchange_seconds(kind, 256e6, chips)
+            for kind in ("all-reduce", "reduce-scatter", "all-gather")
+        )
+        assert sum(halves) == pytest.approx(whole)
+    assert v5e.exchange_seconds("collective-permute", 50e6, 8) == pytest.approx(1e-3 + 1e-6)
+    assert v5e.exchange_seconds("collective-permute", 50e6, 1) == 0
+
+
 def test_asynchronous_collectives_count_once():
     text = """
 ENTRY %main (a: f32[8]) -> f32[32] {
