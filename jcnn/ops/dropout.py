@@ -90,4 +90,4 @@ def _drawn(
         return kept
 
     first = lax.axis_index(examples) * shape[0] if examples else 0
-    return jax.vmap(of_example)(first + jnp.arange(shape[0]))
+    return jax.vmap(of_example)(first + jnp.arange(shape[0], dtype=jnp.int32))
