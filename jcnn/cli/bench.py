@@ -36,8 +36,7 @@ def bench(
         typer.Option(
             "--scan-steps",
             min=0,
-            help="Steps per scan; 0: no scan, whose derived steps "
-            "take minutes for a large network.",
+            help="Steps per scan; 0: no scan, which takes minutes for a large network.",
         ),
     ] = 20,
     torch: Annotated[bool, typer.Option(help="Measure PyTorch too, where it is.")] = True,

@@ -15,7 +15,7 @@ from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.benchmark import Judged
-    from jcnn.lowering import Machine
+    from jcnn.lowering import Machine, Problem
 
 # Drawn for the costs, and others to judge them by.
 SEED, CHECK_SEED = 11, 2026
@@ -79,7 +79,7 @@ def tune(
             "chooses: JAX_PLATFORMS=cpu measures the CPU"
         )
     from jcnn import benchmark
-    from jcnn.lowering.machine import named, table_path, this_machine
+    from jcnn.lowering.machine import table_path, this_machine
     from jcnn.runs.files import writing
 
     path = out or table_path()
@@ -87,12 +87,7 @@ def tune(
         with writing(f"the machine's table {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
     report = partial(say, error=True)
-    wanted = count or (CHECKED if check else DRAWN)
-    if like:
-        drawn = list(named(like).measured)
-    else:
-        drawn = benchmark.drawn(skip + wanted, CHECK_SEED if check else SEED)[skip:]
-        drawn += [] if check else benchmark.drawn_pools(len(drawn) // POOLED, SEED)
+    drawn = _problems_of(like) if like else _drawn(count, skip, check)
     rows = benchmark.measured(drawn, report=report)
     if check:
         return _print_judged(benchmark.judged(rows, this_machine()), as_json)
@@ -106,6 +101,22 @@ def tune(
     words += ["--like", like] if like else []
     benchmark.write_table(path, machine, rows, " ".join(words))
     _print_written(path, rows, machine, as_json)
+
+
+def _problems_of(table: str) -> list[Problem]:
+    from jcnn.lowering.machine import named
+
+    if not (found := list(named(table).measured)):
+        raise UserError(f"--like {table}: the table holds no problems to measure")
+    return found
+
+
+def _drawn(count: int | None, skip: int, check: bool) -> list[Problem]:
+    from jcnn import benchmark
+
+    wanted = count or (CHECKED if check else DRAWN)
+    found = benchmark.drawn(skip + wanted, CHECK_SEED if check else SEED)[skip:]
+    return found if check else found + benchmark.drawn_pools(len(found) // POOLED, SEED)
 
 
 def _print_left_out(check: bool, drawn: int, as_json: bool) -> None:

@@ -97,6 +97,11 @@ def test_a_table_that_is_not_there_is_refused_before_anything_is_measured(capsys
     assert "avx2, avx512, plain" in found
 
 
+def test_a_table_without_problems_is_nothing_to_measure_again(capsys):
+    assert main(["tune", "--like", "plain"]) == 2
+    assert "--like plain: the table holds no problems to measure" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--problems", "--skip"])
 def test_problems_are_a_tables_or_drawn(option, capsys):
     assert main(["tune", "--like", "avx2", option, "1"]) == 2
