@@ -5,7 +5,7 @@ from jcnn.lowering.choice import Candidate, Choice, candidates, choose, decide
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
 from jcnn.lowering.machine import Machine, this_machine
 from jcnn.lowering.order import computed_anew, on_cpu_after
-from jcnn.lowering.policy import Policy, allow_winograd, forced, noted, on_machine
+from jcnn.lowering.policy import Policy, allow_native, allow_winograd, forced, noted, on_machine
 from jcnn.lowering.pools import (
     gather,
     max_pool,
@@ -24,6 +24,7 @@ __all__ = [
     "Machine",
     "Policy",
     "Problem",
+    "allow_native",
     "allow_winograd",
     "candidates",
     "channel_sum",

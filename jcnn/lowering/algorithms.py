@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import costs, depthwise
+from jcnn.lowering import costs, depthwise, native
 from jcnn.lowering import pool_algorithms as pool
 from jcnn.lowering.costs import Work
 from jcnn.lowering.fold import Fold
 from jcnn.lowering.machine import Machine
+from jcnn.lowering.native.building import WINDOWS
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import UNROLLED
@@ -96,6 +97,19 @@ def _filters(p: Problem) -> bool:
     g = p.geometry
     small = max(g.window) <= 5 and all(k % 2 for k in g.window)
     return max(g.dilation) == 1 and _is_unit(p) and small
+
+
+def _compiled(p: Problem, g: Geometry) -> bool:
+    """Whether the library of compiled loops is there, and has this window."""
+    return native.ready() and p.dtype == "float32" and g.window in [(k, k) for k in WINDOWS]
+
+
+def _filters_compiled(p: Problem) -> bool:
+    return _single(p) and _filters(p) and _compiled(p, p.geometry)
+
+
+def _folds_compiled(p: Problem) -> bool:
+    return _foldable(p) and not _is_unit(p) and _compiled(p, _strides_folded(p))
 
 
 def _xla_steady(p: Problem) -> bool:
@@ -193,6 +207,19 @@ ALGORITHMS = {
         local=lambda p: False,
         worthwhile=lambda p: p.geometry.rank == 2 and max(p.geometry.window) > 1,
     ),
+    "native_winograd": Algorithm(
+        "minimal filtering in compiled loops: blocks stay in a core's cache",
+        _filters_compiled,
+        costs.native_winograd,
+        local=lambda p: False,
+    ),
+    "fold_native_winograd": Algorithm(
+        "strides folded into channels, then minimal filtering in compiled loops",
+        _folds_compiled,
+        costs.fold(costs.native_winograd, odd=True),
+        local=lambda p: False,
+        worthwhile=_halves_products,
+    ),
 }
 
 # Of each pool, the first that serves where nothing is weighed: it has been there longest.
@@ -220,6 +247,11 @@ def serving(operation: str) -> dict[str, Algorithm]:
     return POOL_ALGORITHMS.get(operation, ALGORITHMS)
 
 
+def is_native(name: str) -> bool:
+    """Whether a lowering is compiled loops."""
+    return "native" in name
+
+
 def applicable(operation: str, g: Geometry) -> tuple[str, ...]:
     """The lowerings that can serve an operation."""
     problem = Problem(operation, g, 1, g.groups, g.groups)
@@ -235,6 +267,8 @@ def eligible(problem: Problem, policy: Policy) -> tuple[str, ...]:
         if not (a.serves(problem) and a.worthwhile(problem) and a.steady(problem)):
             return False
         if name.endswith("winograd") and (problem.dtype == "float64" or not policy.winograd):
+            return False
+        if is_native(name) and not policy.native:
             return False
         if a.operations(problem) > UNROLLED:
             return False

@@ -8,13 +8,15 @@ goes before what is predicted.
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import geometric_mean
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
-from jcnn.lowering.algorithms import applicable, eligible, serving
+from jcnn.lowering.algorithms import applicable, eligible, is_native, serving
+from jcnn.lowering.costs import knows_native
 from jcnn.lowering.nearby import seconds
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import POOLS, Problem
@@ -95,13 +97,25 @@ def candidates(problem: Problem, policy: Policy) -> tuple[Candidate, ...]:
     found = [
         Candidate(name, seconds(name, problem, policy), measured.get(name))
         for name in eligible(problem, policy)
+        if knows_native(machine) or not is_native(name)
     ]
     # Predictions are not compared with measurements, of which they may be off by a quarter.
-    if any(c.measured is not None for c in found):
-        found.sort(key=lambda c: (c.measured is None, c.seconds))
+    known = [c for c in found if c.measured is not None]
+    if known:
+        found = [_beside(known, c) if is_native(c.name) else c for c in found]
+        found.sort(key=lambda c: (c.measured is None and not is_native(c.name), c.seconds))
     else:
         found.sort(key=lambda c: c.seconds)
     return tuple(found)
+
+
+def _beside(known: list[Candidate], one: Candidate) -> Candidate:
+    """A lowering of which no table may know, predicted as far off as those that were measured.
+
+    Compiled loops are built by the user, and take half as long where they serve at all.
+    """
+    off = geometric_mean([c.seconds / c.predicted for c in known])
+    return one._replace(predicted=one.predicted * off)
 
 
 def _reason(operation: str, best: Candidate, others: list[Candidate]) -> str:

@@ -17,6 +17,7 @@ from jax import lax
 from jcnn.geometry import Geometry
 from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import decide
+from jcnn.lowering.native import correlations as native_winograd
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.policy import Policy, note
 from jcnn.lowering.problem import Problem
@@ -111,12 +112,14 @@ _MODULES = {
     "depthwise": depthwise,
     "direct": direct,
     "winograd": winograd,
+    "native_winograd": native_winograd,
 }
 _BASES = {
     "fold": patches,
     "fold_xla": xla,
     "fold_overlap_add": overlap_add,
     "fold_winograd": winograd,
+    "fold_native_winograd": native_winograd,
 }
 
 
@@ -131,6 +134,6 @@ def _lowering(operation: str, name: str) -> Callable[..., jax.Array]:
     if name in _BASES:
         base = _BASES[name]
         return partial(
-            getattr(fold, operation), base=getattr(base, operation), odd=base is winograd
+            getattr(fold, operation), base=getattr(base, operation), odd=name.endswith("winograd")
         )
     return getattr(_MODULES[name], operation)

@@ -36,6 +36,8 @@ KINDS = {
     "added": "an element added to overlapping ones",
     "reduced": "a multiply-add of a sum over all positions",
     "transformed": "an element of a tile that minimal filtering transforms, and axis",
+    "filtered": "a multiply-add of compiled loops, its columns rounded up to whole vectors",
+    "tiled": "an element of a tile that compiled loops transform",
     "viewed": "an element of a window that a pool looks at",
     "doubled": "an element of an array that is combined with its neighbours, and step",
     "asked": "an element of a pool's input, and window that may have chosen it",
@@ -199,9 +201,8 @@ def winograd(p: Problem, machine: Machine) -> Work:
     """Two transforms, a product for each element of a tile, and a transform back."""
     added = p.operation == "input_gradient" and filtering.by_tiles_of_outputs(p.geometry)
     q = p if added else _forward(p)
-    g = q.geometry
-    elements = prod(filtering.TILE + k - 1 for k in g.window)
-    per_image = prod(-(-m // filtering.TILE) for m in g.output)
+    g, elements = q.geometry, filtering.tile_elements(q.geometry)
+    per_image = prod(filtering.tile_counts(g))
     tiles, ends = q.batch * per_image, (q.channels // g.groups, q.features // g.groups)
     done = (
         product(ends[0], tiles, ends[1], machine, elements * g.groups)
@@ -217,6 +218,26 @@ def winograd(p: Problem, machine: Machine) -> Work:
     # About as many loops for the transforms, each over its own part of a block.
     started = {"transformed": moved, "started": 12 * blocks}
     return add(done, started, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def native_winograd(p: Problem, machine: Machine) -> Work:
+    """The same in blocks that a core's own cache holds: arrays are read and written once."""
+    q = _forward(p)
+    g, elements = q.geometry, filtering.tile_elements(q.geometry)
+    tiles = q.batch * prod(filtering.tile_counts(g))
+    whole = -(-q.features // machine.vector) * machine.vector
+    kernels = elements * q.channels * whole
+    done = {
+        "filtered": elements * tiles * q.channels * whole,
+        "tiled": elements * tiles * (q.channels + q.features) + kernels,
+        "started": 2,
+    }
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def knows_native(machine: Machine) -> bool:
+    """Whether a machine's table has what compiled loops cost."""
+    return dict(machine.costs).get("filtered", 0) > 0
 
 
 def direct(p: Problem, machine: Machine) -> Work:

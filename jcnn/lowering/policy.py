@@ -17,12 +17,14 @@ from typing import Any
 import jax
 
 from jcnn.geometry import Geometry
+from jcnn.lowering import native
 from jcnn.lowering.machine import Machine, this_machine
 from jcnn.lowering.problem import CORRELATIONS, POOLS
 
 NAMES = (
     "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
-    "fold_overlap_add", "fold_winograd", "winograd", "depthwise",
+    "fold_overlap_add", "fold_winograd", "winograd", "depthwise", "native_winograd",
+    "fold_native_winograd",
 )  # fmt: skip
 POOL_NAMES = ("views", "doubling", "spread", "overlap_add", "placed")
 
@@ -36,12 +38,14 @@ class Policy:
     Attributes:
         forced: Pairs of an operation and the lowering that it takes wherever that can serve.
         winograd: Whether Winograd's algorithm may be chosen; None: as JCNN_WINOGRAD says.
+        native: Whether compiled loops may be chosen; None: where they were built.
         precision: ``jax.default_matmul_precision``.
         machine: Whose rates predict what a lowering costs; None: those of this machine.
     """
 
     forced: tuple[tuple[str, str], ...] = ()
     winograd: bool | None = None
+    native: bool | None = None
     precision: str | None = None
     machine: Machine | None = None
 
@@ -53,6 +57,7 @@ class Policy:
         return replace(
             policy,
             winograd=winograd if policy.winograd is None else policy.winograd,
+            native=native.ready() if policy.native is None else policy.native,
             precision=jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]
         )
 
@@ -123,6 +128,13 @@ def _check(what: str, words: Any, names: tuple[str, ...]) -> None:
 def allow_winograd(on: bool) -> Iterator[None]:
     """Within the context, Winograd's algorithm may (or may not) be chosen."""
     with _context(replace(_asked(), winograd=on)):
+        yield
+
+
+@contextmanager
+def allow_native(on: bool) -> Iterator[None]:
+    """Within the context, compiled loops may (or may not) be chosen, where they were built."""
+    with _context(replace(_asked(), native=on and native.ready())):
         yield
 
 

@@ -68,7 +68,7 @@ def by_tiles_of_outputs(g: Geometry) -> bool:
 
     A tile whose results overlap its neighbours' takes a quarter longer.
     """
-    return 5 * prod(_tiles(g)) <= 4 * prod(_tiles(adjoint(g)))
+    return 5 * prod(tile_counts(g)) <= 4 * prod(tile_counts(adjoint(g)))
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
@@ -78,7 +78,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         return jnp.einsum("epc,epd->ecd", _inputs(g, x), _cotangents(g, dy))
 
     c, d = x.shape[-1] // g.groups, dy.shape[-1]
-    kernel, shape = (*g.window, c, d), (_elements(g) * g.groups, c, d // g.groups)
+    kernel, shape = (*g.window, c, d), (tile_elements(g) * g.groups, c, d // g.groups)
     products = sum_blocks(block, _images_a_block(g, x, kernel), shape, x, dy)
     return _transform(_matrix(g, 1).T, _side_by_side(g, products)).reshape(kernel)
 
@@ -88,10 +88,10 @@ def _images_a_block(g: Geometry, a: jax.Array, kernel: tuple[int, ...]) -> int:
 
     Whole batches took twice as long.
     """
-    elements = _elements(g) * a.dtype.itemsize
+    elements = tile_elements(g) * a.dtype.itemsize
     (channels, features), block = kernel[-2:], block_bytes(SHARE)
     kernels = elements * channels * features
-    images = elements * prod(_tiles(g)) * (channels * g.groups + features)
+    images = elements * prod(tile_counts(g)) * (channels * g.groups + features)
     return block_size(a.shape[0], images, max(block, min(4 * kernels, 4 * block)))
 
 
@@ -161,7 +161,7 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
 
     The tiles overlap; sums of views, axis by axis, avoid writing them out.
     """
-    tiles = _tiles(g)
+    tiles = tile_counts(g)
     edges = [
         (lo, (t + 1) * TILE - size - lo, 0)
         for (lo, _), t, size in zip(g.padding, tiles, g.size, strict=True)
@@ -173,7 +173,7 @@ def _inputs(g: Geometry, x: jax.Array) -> jax.Array:
         blocks = x.reshape(*x.shape[:place], t + 1, TILE, *x.shape[place + 1 :])
         combine = _sparsely if axis == 0 else _densely
         x = combine(_matrices(TILE, r)[2], blocks, place, axis)
-    return _by_group(g, x.reshape(_elements(g), -1, x.shape[-1]))
+    return _by_group(g, x.reshape(tile_elements(g), -1, x.shape[-1]))
 
 
 def _view(blocks: jax.Array, place: int, first: int, count: int) -> jax.Array:
@@ -219,7 +219,7 @@ def _sparsely(matrix: np.ndarray, blocks: jax.Array, place: int, axis: int) -> j
 
 def _add_tiles(g: Geometry, tiles: jax.Array, images: int) -> jax.Array:
     """Adjoint of _inputs: B times (a^2, tiles, C), added where tiles overlap, (N, *size, C)."""
-    x = tiles.reshape(*(TILE + r - 1 for r in g.window), images, *_tiles(g), -1)
+    x = tiles.reshape(*(TILE + r - 1 for r in g.window), images, *tile_counts(g), -1)
     for axis in reversed(range(g.rank)):
         # Each axis done has joined the elements of its tiles, which were in front.
         place = 2 * axis + 1
@@ -268,7 +268,7 @@ def _side_by_side(g: Geometry, a: jax.Array) -> jax.Array:
 
 def _to_tiles(g: Geometry, dy: jax.Array) -> jax.Array:
     """(N, *output, D) to (m^2, groups, tiles, D / groups)."""
-    tiles, rank = _tiles(g), g.rank
+    tiles, rank = tile_counts(g), g.rank
     edges = [(0, t * TILE - m, 0) for t, m in zip(tiles, g.output, strict=True)]
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
     dy = dy.reshape(dy.shape[0], *(n for t in tiles for n in (t, TILE)), g.groups, -1)
@@ -279,7 +279,7 @@ def _to_tiles(g: Geometry, dy: jax.Array) -> jax.Array:
 
 def _from_tiles(g: Geometry, y: jax.Array) -> jax.Array:
     """(m^2, groups, tiles, D / groups) to (N, *output, D)."""
-    tiles, rank = _tiles(g), g.rank
+    tiles, rank = tile_counts(g), g.rank
     y = y.reshape(*(TILE,) * rank, g.groups, -1, *tiles, y.shape[-1])
     axes = (n for i in range(rank) for n in (rank + 2 + i, i))
     y = lax.transpose(y, (rank + 1, *axes, rank, 2 * rank + 2))
@@ -287,10 +287,10 @@ def _from_tiles(g: Geometry, y: jax.Array) -> jax.Array:
     return y[(slice(None), *map(slice, g.output))]
 
 
-def _tiles(g: Geometry) -> tuple[int, ...]:
+def tile_counts(g: Geometry) -> tuple[int, ...]:
     return tuple(-(-m // TILE) for m in g.output)
 
 
-def _elements(g: Geometry) -> int:
+def tile_elements(g: Geometry) -> int:
     """a^2: elements of a whole tile."""
     return prod(TILE + r - 1 for r in g.window)

@@ -1,0 +1,132 @@
+"""The library of compiled loops: its sources, its compiler, its place."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import jax
+import jaxlib
+
+from jcnn import processor
+from jcnn.errors import UserError
+from jcnn.folders import cache_folder
+
+SOURCES = ("handlers.cc", "parallel.h", "product.h", "transforms.h", "winograd.h")
+# Windows that it is compiled for.
+WINDOWS = (3, 5)
+FLAGS = (
+    "-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-signed-zeros",
+    "-fno-trapping-math", "-fPIC", "-shared", "-w",
+)  # fmt: skip
+# Where XLA is held to less than the processor has, this is.
+LIMITS = {"AVX2": ("-mno-avx512f",)}
+COMPILERS = ("c++", "g++", "clang++")
+_FOLDER = Path(__file__).parent
+_SHOWN = 600  # characters of what a compiler says
+
+
+def library_path() -> Path:
+    """Return where the library for these sources, this JAX and this processor lies, or would."""
+    return cache_folder() / "native" / f"{digest()}.so"
+
+
+@cache
+def digest() -> str:
+    """What the library depends on: another of it is another library."""
+    parts = [text for _, text in _sources()]
+    parts += [*FLAGS, *_limits(), jaxlib.__version__, processor.name(), processor.instructions()]
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def build() -> Path:
+    """Compile the library, unless it is there, and return its path.
+
+    It is written whole or not at all; ``CXX`` names another compiler.
+
+    Raises:
+        UserError: There is no compiler, or it can't compile the library, or the folder can't be
+            written.
+    """
+    path, compiler = library_path(), _compiler()
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = _compiled(compiler, Path(folder))
+            made.chmod(0o644)
+            made.replace(path)
+    except OSError as error:
+        raise UserError(f"the compiled loops {path} can't be written: {error.strerror}") from error
+    return path
+
+
+def _compiled(compiler: Sequence[str], folder: Path) -> Path:
+    for name, text in _sources():
+        (folder / name).write_text(text, encoding="utf-8")
+    made = folder / "library.so"
+    include = f"-I{jax.ffi.include_dir()}"
+    command = [*compiler, *FLAGS, *_limits(), include, f"{folder / SOURCES[0]}", "-o", f"{made}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(
+            f"the compiled loops can't be built: `{' '.join(compiler)}` ended with "
+            f"{done.returncode}; CXX names another compiler. It said: {done.stderr[:_SHOWN]}"
+        )
+    return made
+
+
+def _compiler() -> tuple[str, ...]:
+    """The system's compiler, or the one that the package ziglang brings."""
+    if wanted := os.environ.get("CXX"):
+        words = tuple(wanted.split())
+        if shutil.which(words[0]) is None:
+            raise UserError(f"CXX names the compiler '{words[0]}', which there is not")
+        return words
+    for name in COMPILERS:
+        if found := shutil.which(name):
+            return (found,)
+    if importlib.util.find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "c++")
+    raise UserError(
+        f"a C++ compiler is needed: found none of {', '.join(COMPILERS)}; install your system's "
+        "(Debian: apt install g++; macOS: xcode-select --install), or pip install 'jcnn[native]'"
+    )
+
+
+def _limits() -> tuple[str, ...]:
+    return LIMITS.get(processor.instructions(), ())
+
+
+@cache
+def _sources() -> tuple[tuple[str, str], ...]:
+    """Names and texts of the sources: those that are written, and the matrices."""
+    written = ((name, (_FOLDER / name).read_text(encoding="utf-8")) for name in SOURCES)
+    return *written, ("matrices.h", _matrices())
+
+
+def _matrices() -> str:
+    """The matrices of :func:`jcnn.lowering.winograd.matrices`, as C++ has them."""
+    from jcnn.lowering.winograd import TILE, matrices
+
+    lines = ["#pragma once", "namespace jcnn {", "template <int R> struct Matrices;"]
+    for window in WINDOWS:
+        transposed, kernel, inputs = matrices(TILE, window)
+        powers = [list(column) for column in zip(*transposed, strict=True)]
+        lines.append(f"template <> struct Matrices<{window}> {{")
+        for name, m in (("kPowers", powers), ("kKernel", kernel), ("kInput", inputs)):
+            rows = ", ".join(
+                "{" + ", ".join(f"{float(entry)!r}f" for entry in row) + "}" for row in m
+            )
+            lines.append(f"  static constexpr float {name}[{len(m)}][{len(m[0])}] = {{{rows}}};")
+        lines.append("};")
+    return "\n".join([*lines, "}  // namespace jcnn", ""])
