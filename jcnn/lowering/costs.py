@@ -37,7 +37,7 @@ KINDS = {
     "reduced": "a multiply-add of a sum over all positions",
     "transformed": "an element of a tile that minimal filtering transforms, and axis",
     "filtered": "a multiply-add of compiled loops, its columns rounded up to whole vectors",
-    "tiled": "an element of a tile that compiled loops transform",
+    "tiled": "an element of a tile that compiled loops transform, channels up to whole vectors",
     "viewed": "an element of a window that a pool looks at",
     "doubled": "an element of an array that is combined with its neighbours, and step",
     "asked": "an element of a pool's input, and window that may have chosen it",
@@ -225,11 +225,11 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
     q = _forward(p)
     g, elements = q.geometry, filtering.tile_elements(q.geometry)
     tiles = q.batch * prod(filtering.tile_counts(g))
-    whole = -(-q.features // machine.vector) * machine.vector
+    deep, whole = (-(-n // machine.vector) * machine.vector for n in (q.channels, q.features))
     kernels = elements * q.channels * whole
     done = {
         "filtered": elements * tiles * q.channels * whole,
-        "tiled": elements * tiles * (q.channels + q.features) + kernels,
+        "tiled": elements * tiles * (deep + whole) + kernels,
         "started": 2,
     }
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
