@@ -99,17 +99,21 @@ def _filters(p: Problem) -> bool:
     return max(g.dilation) == 1 and _is_unit(p) and small
 
 
-def _compiled(p: Problem, g: Geometry) -> bool:
-    """Whether the library of compiled loops is there, and has this window."""
-    return native.ready() and p.dtype == "float32" and g.window in [(k, k) for k in WINDOWS]
+def _compiled(p: Problem) -> bool:
+    """Whether compiled loops are there, for images and lines of float32."""
+    return native.ready() and p.dtype == "float32" and p.geometry.rank <= 2
 
 
-def _filters_compiled(p: Problem) -> bool:
-    return _single(p) and _filters(p) and _compiled(p, p.geometry)
+def _compiled_window(g: Geometry) -> bool:
+    return g.window in [(k, k) for k in WINDOWS]
 
 
-def _folds_compiled(p: Problem) -> bool:
-    return _foldable(p) and not _is_unit(p) and _compiled(p, _strides_folded(p))
+def _adjoint_is_forward(p: Problem) -> bool:
+    return _is_unit(p) or not _backward(p)
+
+
+def _single_channels(p: Problem) -> bool:
+    return p.channels == p.features == p.geometry.groups
 
 
 def _xla_steady(p: Problem) -> bool:
@@ -142,7 +146,7 @@ ALGORITHMS = {
         lambda p: not _single(p) and p.operation != "kernel_gradient",
         costs.depthwise,
         worthwhile=lambda p: (
-            p.channels == p.features == p.geometry.groups and p.geometry.taps <= depthwise.TAPS
+            _single_channels(p) and p.geometry.taps <= depthwise.TAPS
         ),
     ),
     "grouped": Algorithm(
@@ -209,16 +213,32 @@ ALGORITHMS = {
     ),
     "native_winograd": Algorithm(
         "minimal filtering in compiled loops: blocks stay in a core's cache",
-        _filters_compiled,
+        lambda p: _compiled(p) and _single(p) and _filters(p) and _compiled_window(p.geometry),
         costs.native_winograd,
         local=lambda p: False,
     ),
     "fold_native_winograd": Algorithm(
         "strides folded into channels, then minimal filtering in compiled loops",
-        _folds_compiled,
+        lambda p: (
+            _compiled(p)
+            and _foldable(p)
+            and not _is_unit(p)
+            and _compiled_window(_strides_folded(p))
+        ),
         costs.fold(costs.native_winograd, odd=True),
         local=lambda p: False,
         worthwhile=_halves_products,
+    ),
+    "native_patches": Algorithm(
+        "patches in compiled loops: blocks stay in a core's cache",
+        lambda p: _compiled(p) and _single(p) and _adjoint_is_forward(p),
+        costs.native_patches,
+    ),
+    "native_depthwise": Algorithm(
+        "each channel by itself in compiled loops, a vector of channels at a time",
+        lambda p: _compiled(p) and not _single(p) and _adjoint_is_forward(p),
+        costs.native_depthwise,
+        worthwhile=_single_channels,
     ),
 }
 

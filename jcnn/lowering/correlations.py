@@ -17,7 +17,9 @@ from jax import lax
 from jcnn.geometry import Geometry
 from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
 from jcnn.lowering.choice import decide
-from jcnn.lowering.native import correlations as native_winograd
+from jcnn.lowering.native import depthwise as native_depthwise
+from jcnn.lowering.native import patches as native_patches
+from jcnn.lowering.native import winograd as native_winograd
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.policy import Policy, note
 from jcnn.lowering.problem import Problem
@@ -113,6 +115,8 @@ _MODULES = {
     "direct": direct,
     "winograd": winograd,
     "native_winograd": native_winograd,
+    "native_patches": native_patches,
+    "native_depthwise": native_depthwise,
 }
 _BASES = {
     "fold": patches,

@@ -38,6 +38,8 @@ KINDS = {
     "transformed": "an element of a tile that minimal filtering transforms, and axis",
     "filtered": "a multiply-add of compiled loops, its columns rounded up to whole vectors",
     "tiled": "an element of a tile that compiled loops transform, channels up to whole vectors",
+    "gathered": "an element of a patch that compiled loops copy",
+    "swept": "a multiply-add of compiled loops over channels, up to whole vectors",
     "viewed": "an element of a window that a pool looks at",
     "doubled": "an element of an array that is combined with its neighbours, and step",
     "asked": "an element of a pool's input, and window that may have chosen it",
@@ -232,6 +234,27 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
         "tiled": elements * tiles * (deep + whole) + kernels,
         "started": 2,
     }
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def native_patches(p: Problem, machine: Machine) -> Work:
+    """Patches that stay in a core's own cache, one matrix product a block."""
+    q = _forward(p)
+    whole = -(-q.features // machine.vector) * machine.vector
+    terms = q.geometry.taps * q.channels
+    done = {
+        "filtered": q.positions * terms * whole,
+        "gathered": q.positions * terms + terms * whole,
+        "started": 2,
+    }
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def native_depthwise(p: Problem, machine: Machine) -> Work:
+    """A loop over outputs and taps."""
+    q = _forward(p)
+    whole = -(-q.channels // machine.vector) * machine.vector
+    done = {"swept": q.positions * q.geometry.taps * whole, "started": 2}
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
 
 

@@ -20,8 +20,11 @@ from jcnn import processor
 from jcnn.errors import UserError
 from jcnn.folders import cache_folder
 
-SOURCES = ("handlers.cc", "parallel.h", "product.h", "transforms.h", "winograd.h")
-# Windows that it is compiled for.
+SOURCES = (
+    "handlers.cc", "depthwise.h", "images.h", "parallel.h", "patches.h", "product.h",
+    "transforms.h", "winograd.h",
+)  # fmt: skip
+# Windows that minimal filtering is compiled for.
 WINDOWS = (3, 5)
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-signed-zeros",

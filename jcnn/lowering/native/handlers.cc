@@ -1,4 +1,6 @@
 // What XLA calls: arrays in, arrays out, and room that XLA lends.
+#include "depthwise.h"
+#include "patches.h"
 #include "winograd.h"
 
 namespace jcnn {
@@ -9,32 +11,44 @@ using Array = ffi::Buffer<ffi::F32>;
 using Result = ffi::Result<Array>;
 using Integers = ffi::Span<const int64_t>;
 
-template <class In, class Out>
-Windows Between(const In& in, const Out& out, const Integers& before) {
-  const auto images = [](const auto& d) { return Images{d[0], d[1], d[2], d[3]}; };
-  return {images(in.dimensions()), images(out.dimensions()), before[0], before[1]};
+struct Places {
+  Integers window, strides, dilation, before;
+
+  Correlation Between(Integers in, Integers out) const {
+    const auto images = [](Integers d) { return Images{d[0], d[1], d[2], d[3]}; };
+    const auto pair = [](Integers values) { return Pair{values[0], values[1]}; };
+    return {images(in), images(out), pair(window), pair(strides), pair(dilation), pair(before)};
+  }
+};
+
+// Room is (workers, elements of each).
+Team TeamOf(ffi::ThreadPool& pool, Result& room) {
+  return {pool, static_cast<int>(room->dimensions()[0])};
 }
 
-// (workers, elements of each).
-Room RoomIn(Result room, int64_t tiles) {
+Room RoomOf(Result& room, int64_t tiles) {
   return {room->typed_data(), room->dimensions()[1], tiles};
 }
 
-template <int R>
+template <class Kind>
 ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result kernels, Result room,
-                     Integers before, int64_t tiles) {
-  const Team team = {pool, static_cast<int>(room->dimensions()[0])};
-  Filter<R>::Correlate(team, Between(x, *y, before), RoomIn(room, tiles), x.typed_data(),
-                       w.typed_data(), kernels->typed_data(), y->typed_data());
+                     Integers window, Integers strides, Integers dilation, Integers before,
+                     int64_t tiles) {
+  const Places places = {window, strides, dilation, before};
+  Kind::Correlate(TeamOf(pool, room), places.Between(x.dimensions(), y->dimensions()),
+                  RoomOf(room, tiles), x.typed_data(), w.typed_data(), kernels->typed_data(),
+                  y->typed_data());
   return ffi::Error::Success();
 }
 
-template <int R>
+template <class Kind>
 ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array dy, Result dw, Result sums,
-                          Result room, Integers before, int64_t tiles) {
-  const Team team = {pool, static_cast<int>(room->dimensions()[0])};
-  Filter<R>::KernelGradient(team, Between(x, dy, before), RoomIn(room, tiles), x.typed_data(),
-                            dy.typed_data(), sums->typed_data(), dw->typed_data());
+                          Result room, Integers window, Integers strides, Integers dilation,
+                          Integers before, int64_t tiles) {
+  const Places places = {window, strides, dilation, before};
+  Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions()),
+                       RoomOf(room, tiles), x.typed_data(), dy.typed_data(), sums->typed_data(),
+                       dw->typed_data());
   return ffi::Error::Success();
 }
 
@@ -46,16 +60,23 @@ auto Bound() {
       .Ret<Array>()
       .Ret<Array>()
       .Ret<Array>()
+      .Attr<Integers>("window")
+      .Attr<Integers>("strides")
+      .Attr<Integers>("dilation")
       .Attr<Integers>("before")
       .Attr<int64_t>("tiles");
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(correlate_3, Correlate<3>, Bound());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(correlate_5, Correlate<5>, Bound());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(kernel_gradient_3, KernelGradient<3>, Bound());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(kernel_gradient_5, KernelGradient<5>, Bound());
+#define JCNN_HANDLERS(name, Kind)                                                  \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_correlate, Correlate<Kind>, Bound());       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_kernel_gradient, KernelGradient<Kind>, Bound())
+
+JCNN_HANDLERS(winograd_3, Filter<3>);
+JCNN_HANDLERS(winograd_5, Filter<5>);
+JCNN_HANDLERS(patches, Patches);
+JCNN_HANDLERS(depthwise, Depthwise);
 
 }  // namespace jcnn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -12,6 +13,8 @@ import jax
 from jcnn.lowering.native.building import WINDOWS, digest, library_path
 
 SWITCH = "JCNN_NATIVE"
+# Each has a correlation and a kernel gradient.
+KINDS = (*(f"winograd_{window}" for window in WINDOWS), "patches", "depthwise")
 OPERATIONS = ("correlate", "kernel_gradient")
 
 
@@ -23,9 +26,9 @@ def ready() -> bool:
     return _trusted(path) and loaded(path) is not None
 
 
-def target(operation: str, window: int) -> str:
+def target(kind: str, operation: str) -> str:
     """What XLA knows an operation by: a program compiled for another library is another."""
-    return f"jcnn_{digest()}_{operation}_{window}"
+    return f"jcnn_{digest()}_{kind}_{operation}"
 
 
 def lanes() -> int:
@@ -42,10 +45,9 @@ def rows() -> int:
 def loaded(path: Path) -> ctypes.CDLL:
     """Load the library; XLA calls it by the names of its targets from then on."""
     library = ctypes.CDLL(str(path))
-    for operation in OPERATIONS:
-        for window in WINDOWS:
-            handler = jax.ffi.pycapsule(getattr(library, f"{operation}_{window}"))
-            jax.ffi.register_ffi_target(target(operation, window), handler, platform="cpu")
+    for kind, operation in product(KINDS, OPERATIONS):
+        handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
+        jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")
     return library
 
 

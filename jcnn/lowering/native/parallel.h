@@ -17,6 +17,12 @@ struct Team {
   int workers;
 };
 
+// Room that each worker has, for a block of so many tiles or positions.
+struct Room {
+  float* at;
+  int64_t each, tiles;
+};
+
 // Calls task(worker, i) for every i below count, each once; worker is below team.workers.
 //
 // The caller takes part, so that it ends even where all threads of the pool are busy. A thread that

@@ -94,16 +94,18 @@ struct Columns {
 };
 
 // to (rows, columns) = a (rows, terms) b (terms, columns), or added to what is there.
+//
+// The rows in registers meet all columns before the next: where rows lie apart in memory, as those
+// of a transposed factor do, each is brought into the cache once.
 template <bool ADD>
 inline void Product(int64_t rows, int64_t terms, int64_t columns, const float* a, Strides of_a,
                     Columns b, float* to) {
-  for (int64_t d = 0; d < columns; d += kPanel) {
-    const bool two = d + kLanes < columns;
-    const int64_t b_term = !b.panels ? columns : two ? kPanel : kLanes;
-    const float* panel = b.at + (b.panels ? d * terms : d);
-    for (int64_t i = 0; i < rows; i += kRows) {
-      SomeRows<ADD>(rows - i, a + i * of_a.row, of_a, panel, b_term, terms, to + i * columns + d,
-                    columns, two);
+  for (int64_t i = 0; i < rows; i += kRows) {
+    for (int64_t d = 0; d < columns; d += kPanel) {
+      const bool two = d + kLanes < columns;
+      const int64_t b_term = !b.panels ? columns : two ? kPanel : kLanes;
+      SomeRows<ADD>(rows - i, a + i * of_a.row, of_a, b.at + (b.panels ? d * terms : d), b_term,
+                    terms, to + i * columns + d, columns, two);
     }
   }
 }

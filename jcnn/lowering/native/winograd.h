@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "images.h"
 #include "matrices.h"
 #include "parallel.h"
 #include "product.h"
@@ -18,19 +19,10 @@ namespace jcnn {
 
 constexpr int kTile = 4;
 
-struct Images {
-  int64_t count, height, width, channels;
-};
-
-// Where tiles of outputs stand: the first window begins at -top, -left.
-struct Windows {
-  Images in, out;
-  int64_t top, left;
-
-  int64_t wide() const { return (out.width + kTile - 1) / kTile; }
-  int64_t tall() const { return (out.height + kTile - 1) / kTile; }
-  int64_t tiles() const { return out.count * tall() * wide(); }
-};
+// Tiles of outputs, in a row, in a column, and in all.
+inline int64_t Wide(const Correlation& s) { return (s.out.width + kTile - 1) / kTile; }
+inline int64_t Tall(const Correlation& s) { return (s.out.height + kTile - 1) / kTile; }
+inline int64_t Tiles(const Correlation& s) { return s.out.count * Tall(s) * Wide(s); }
 
 // Tiles first to last - 1, and room for a block's two transforms.
 struct Block {
@@ -38,12 +30,6 @@ struct Block {
   float *in, *out;
 
   int64_t tiles() const { return last - first; }
-};
-
-// Room of each worker for blocks of so many tiles.
-struct Room {
-  float* at;
-  int64_t each, tiles;
 };
 
 template <int R>
@@ -56,13 +42,13 @@ struct Filter {
     int64_t image, row, column;
   };
 
-  static Corner CornerOf(const Windows& w, int64_t tile) {
-    const int64_t row = tile / w.wide();
-    return {row / w.tall(), row % w.tall() * kTile, tile % w.wide() * kTile};
+  static Corner CornerOf(const Correlation& s, int64_t tile) {
+    const int64_t row = tile / Wide(s);
+    return {row / Tall(s), row % Tall(s) * kTile, tile % Wide(s) * kTile};
   }
 
   // G w: (E, panels of channels x kPanel features).
-  static void Kernels(const Team& team, const Windows& s, const float* w, float* to) {
+  static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t channels = s.in.channels, features = s.out.channels;
     const int64_t depth = WholeVectors(features);
     Parallel(team, channels, [&](int, int64_t c) {
@@ -81,12 +67,12 @@ struct Filter {
   }
 
   // B' x of a block's tiles: (E, tiles, C), C up to whole vectors.
-  static void Inputs(const Windows& s, const float* x, const Block& block) {
+  static void Inputs(const Correlation& s, const float* x, const Block& block) {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
     const int64_t row = s.in.width * channels, one = block.tiles() * deep;
     for (int64_t t = block.first; t < block.last; ++t) {
       const Corner at = CornerOf(s, t);
-      const int64_t top = at.row - s.top, left = at.column - s.left;
+      const int64_t top = at.row - s.before.down, left = at.column - s.before.right;
       const bool inside =
           top >= 0 && left >= 0 && top + A <= s.in.height && left + A <= s.in.width;
       const float* corner = x + at.image * s.in.height * row + top * row + left * channels;
@@ -121,7 +107,7 @@ struct Filter {
   }
 
   // A dy of a block's tiles: (E, tiles, D), D up to whole vectors.
-  static void Cotangents(const Windows& s, const float* dy, const Block& block) {
+  static void Cotangents(const Correlation& s, const float* dy, const Block& block) {
     const int64_t features = s.out.channels, depth = WholeVectors(features);
     const int64_t row = s.out.width * features, one = block.tiles() * depth;
     for (int64_t t = block.first; t < block.last; ++t) {
@@ -152,7 +138,7 @@ struct Filter {
   }
 
   // y of a block's tiles: A' times (E, tiles, D).
-  static void Outputs(const Windows& s, const Block& block, float* y) {
+  static void Outputs(const Correlation& s, const Block& block, float* y) {
     const int64_t features = s.out.channels, depth = WholeVectors(features);
     const int64_t row = s.out.width * features, one = block.tiles() * depth;
     for (int64_t t = block.first; t < block.last; ++t) {
@@ -178,18 +164,18 @@ struct Filter {
     }
   }
 
-  static Block BlockOf(const Windows& s, const Room& room, int worker, int64_t number) {
-    const int64_t first = number * room.tiles, last = std::min(first + room.tiles, s.tiles());
+  static Block BlockOf(const Correlation& s, const Room& room, int worker, int64_t number) {
+    const int64_t first = number * room.tiles, last = std::min(first + room.tiles, Tiles(s));
     float* in = room.at + worker * room.each;
     return {first, last, in, in + E * room.tiles * WholeVectors(s.in.channels)};
   }
 
-  static void Correlate(const Team& team, const Windows& s, const Room& room, const float* x,
+  static void Correlate(const Team& team, const Correlation& s, const Room& room, const float* x,
                         const float* w, float* kernels, float* y) {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
     const int64_t depth = WholeVectors(s.out.channels);
     Kernels(team, s, w, kernels);
-    Parallel(team, (s.tiles() + room.tiles - 1) / room.tiles, [&](int worker, int64_t number) {
+    Parallel(team, (Tiles(s) + room.tiles - 1) / room.tiles, [&](int worker, int64_t number) {
       const Block block = BlockOf(s, room, worker, number);
       Inputs(s, x, block);
       for (int e = 0; e < E; ++e)
@@ -202,11 +188,11 @@ struct Filter {
 
   // Each part of the blocks has sums of its own, (parts, E, C, D), which are added in one order:
   // the result does not depend on which thread was the faster.
-  static void KernelGradient(const Team& team, const Windows& s, const Room& room, const float* x,
+  static void KernelGradient(const Team& team, const Correlation& s, const Room& room, const float* x,
                              const float* dy, float* sums, float* dw) {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
     const int64_t depth = WholeVectors(s.out.channels), whole = E * channels * depth;
-    const int64_t blocks = (s.tiles() + room.tiles - 1) / room.tiles;
+    const int64_t blocks = (Tiles(s) + room.tiles - 1) / room.tiles;
     const int64_t parts = std::min<int64_t>(team.workers, blocks);
     Parallel(team, parts, [&](int worker, int64_t part) {
       const int64_t from = part * blocks / parts, to = (part + 1) * blocks / parts;
@@ -225,7 +211,7 @@ struct Filter {
   }
 
   // dw of a channel: G' times the sum over parts.
-  static void FromSums(const Windows& s, int64_t c, int64_t parts, const float* sums, float* dw) {
+  static void FromSums(const Correlation& s, int64_t c, int64_t parts, const float* sums, float* dw) {
     const int64_t channels = s.in.channels, features = s.out.channels;
     const int64_t depth = WholeVectors(features), one = channels * depth;
     for (int64_t d = 0; d < features; d += kLanes) {

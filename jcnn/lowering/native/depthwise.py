@@ -1,0 +1,33 @@
+"""Each channel with a window of its own, by compiled loops: a vector of channels at a time."""
+
+from __future__ import annotations
+
+import jax
+
+from jcnn.geometry import Geometry
+from jcnn.lowering import direct
+from jcnn.lowering.native.calls import call, positions, serves, whole, workers
+from jcnn.lowering.windows import adjoint, flipped
+
+
+def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """y[m, c] = sum_k w[k, c] x[s m + d k - lo, c]."""
+    if not serves(x):
+        return direct.correlate(g, x, w)
+    result = (x.shape[0], *g.output, x.shape[-1])
+    return call("depthwise", "correlate", g, x, w, result, (1,), 1, positions(g, len(x)))
+
+
+def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """At stride 1: dy correlated with the flipped kernel."""
+    return correlate(adjoint(g), dy, flipped(g, w))
+
+
+def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """dw[k, c] = sum_m dy[m, c] x[s m + d k - lo, c]."""
+    if not serves(x):
+        return direct.kernel_gradient(g, x, dy)
+    c = x.shape[-1]
+    sums = (workers(), g.taps, whole(c))
+    result = (*g.window, 1, c)
+    return call("depthwise", "kernel_gradient", g, x, dy, result, sums, 1, positions(g, len(x)))
