@@ -10,6 +10,7 @@ import pytest
 from tests.optimisations import few_optimisations
 
 os.environ.setdefault("JCNN_MACHINE", "avx2")  # the same choices on every machine
+os.environ.setdefault("JCNN_NATIVE", "0")  # whatever this user has built
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.devices()  # JAX starts: no test that asks for more devices gives them to the others

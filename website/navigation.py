@@ -11,7 +11,7 @@ TREE: dict[str, list[str]] = {
               "learn/whole_idea.md", "learn/history.md", "learn/exercises.md"],
     "Guides": ["guides/own_data.md", "guides/arrays.md", "training.md", "guides/runs.md", "guides/own_rule.md",
                "guides/own_schedule.md", "guides/flax_and_equinox.md", "guides/per_example_gradients.md",
-               "guides/any_shape.md", "guides/forward_mode.md", "guides/numbers.md", "guides/scan.md", "guides/check.md", "guides/alexnet.md", "guides/scaling.md",
+               "guides/any_shape.md", "guides/forward_mode.md", "guides/numbers.md", "guides/scan.md", "guides/check.md", "guides/alexnet.md", "guides/scaling.md", "guides/compiled_loops.md",
                "guides/troubleshooting.md"],
     "Reference": ["reference/ops.md", "reference/config/index.md", "reference/config/layers.md",
                   "reference/config/initializers.md", "reference/config/losses.md", "reference/config/augmentations.md",

@@ -36,7 +36,8 @@ def markdown(benchmark: Benchmark) -> str:
     where = f"{found['cores']} cores of {found['processor']} ({found['instructions']})"
     lines = [
         f"{where}, {found['device']}; {versions}; "
-        f"allocator {document['allocator']}; {document['date']}.",
+        f"allocator {document['allocator']}; {'compiled loops; ' if found['native'] else ''}"
+        f"{document['date']}.",
         "",
         f"| {' | '.join(headings)} |",
         f"|---|{'---:|' * (len(headings) - 1)}",

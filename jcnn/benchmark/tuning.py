@@ -14,7 +14,7 @@ import numpy as np
 from jcnn import lowering, processor
 from jcnn.benchmark.problems import arrays, subject
 from jcnn.benchmark.timing import Effort, measure
-from jcnn.lowering import Machine, Policy, Problem
+from jcnn.lowering import Machine, Policy, Problem, native
 from jcnn.lowering.algorithms import eligible, serving, work
 from jcnn.lowering.costs import KINDS, NANOSECONDS
 from jcnn.lowering.machine import FORMAT
@@ -119,10 +119,12 @@ def judged(rows: Rows, machine: Machine) -> list[Judged]:
     """Hold the choice against what was measured, without what is known of the problem itself."""
     others = {problem: row for problem, row in machine.measured.items() if problem not in rows}
     digest = f"{machine.digest} without {hash(frozenset(rows))}"
-    policy = Policy(winograd=True, machine=replace(machine, measured=others, digest=digest))
+    one = replace(machine, measured=others, digest=digest)
+    policy = Policy(winograd=True, native=native.ready(), machine=one)
     found = []
-    for problem, seconds in rows.items():
-        chosen = next(c.name for c in lowering.candidates(problem, policy) if c.name in seconds)
+    for problem, row in rows.items():
+        names = [c.name for c in lowering.candidates(problem, policy) if c.name in row]
+        chosen, seconds = names[0], {name: row[name] for name in names}
         best = min(seconds, key=lambda name: seconds[name])
         found.append(Judged(problem, chosen, best, seconds[chosen] / seconds[best]))
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import costs, depthwise, native
+from jcnn.lowering import costs, depthwise, native, native_costs
 from jcnn.lowering import pool_algorithms as pool
 from jcnn.lowering.costs import Work
 from jcnn.lowering.fold import Fold
@@ -145,9 +145,7 @@ ALGORITHMS = {
         "a convolution that XLA leaves as a plain loop over all channels",
         lambda p: not _single(p) and p.operation != "kernel_gradient",
         costs.depthwise,
-        worthwhile=lambda p: (
-            _single_channels(p) and p.geometry.taps <= depthwise.TAPS
-        ),
+        worthwhile=lambda p: _single_channels(p) and p.geometry.taps <= depthwise.TAPS,
     ),
     "grouped": Algorithm(
         "each group is a correlation of its own",
@@ -214,7 +212,7 @@ ALGORITHMS = {
     "native_winograd": Algorithm(
         "minimal filtering in compiled loops: blocks stay in a core's cache",
         lambda p: _compiled(p) and _single(p) and _filters(p) and _compiled_window(p.geometry),
-        costs.native_winograd,
+        native_costs.native_winograd,
         local=lambda p: False,
     ),
     "fold_native_winograd": Algorithm(
@@ -225,19 +223,19 @@ ALGORITHMS = {
             and not _is_unit(p)
             and _compiled_window(_strides_folded(p))
         ),
-        costs.fold(costs.native_winograd, odd=True),
+        costs.fold(native_costs.native_winograd, odd=True),
         local=lambda p: False,
         worthwhile=_halves_products,
     ),
     "native_patches": Algorithm(
         "patches in compiled loops: blocks stay in a core's cache",
         lambda p: _compiled(p) and _single(p) and _adjoint_is_forward(p),
-        costs.native_patches,
+        native_costs.native_patches,
     ),
     "native_depthwise": Algorithm(
         "each channel by itself in compiled loops, a vector of channels at a time",
         lambda p: _compiled(p) and not _single(p) and _adjoint_is_forward(p),
-        costs.native_depthwise,
+        native_costs.native_depthwise,
         worthwhile=_single_channels,
     ),
 }

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jcnn.axes import known
 from jcnn.geometry import Geometry
 from jcnn.lowering.algorithms import applicable, eligible, is_native, serving
-from jcnn.lowering.costs import knows_native
+from jcnn.lowering.native_costs import knows_native
 from jcnn.lowering.nearby import seconds
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import POOLS, Problem

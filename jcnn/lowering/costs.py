@@ -40,6 +40,7 @@ KINDS = {
     "tiled": "an element of a tile that compiled loops transform, channels up to whole vectors",
     "gathered": "an element of a patch that compiled loops copy",
     "swept": "a multiply-add of compiled loops over channels, up to whole vectors",
+    "woken": "a call of compiled loops, which wakes all cores",
     "viewed": "an element of a window that a pool looks at",
     "doubled": "an element of an array that is combined with its neighbours, and step",
     "asked": "an element of a pool's input, and window that may have chosen it",
@@ -61,7 +62,7 @@ def seconds(work: Work, machine: Machine) -> float:
     """What a machine takes for this work: all cores share it, but for starting and moving."""
     per_unit = dict(machine.costs)
     shared = machine.costs_cores / machine.cores
-    alone = ("moved", "started")
+    alone = ("moved", "started", "woken")
     total = sum(
         count * per_unit.get(kind, 0.0) * (1 if kind in alone else shared)
         for kind, count in work.items()
@@ -99,7 +100,7 @@ def memory(machine: Machine, size: int, *elements: int) -> Work:
     return {"moved": total} if total > machine.cache_bytes / 2 else {}
 
 
-def _forward(p: Problem) -> Problem:
+def forward(p: Problem) -> Problem:
     """At stride 1 an input gradient is a correlation of the outputs."""
     if p.operation != "input_gradient":
         return p
@@ -123,7 +124,7 @@ def _blocks(batch: int, image_bytes: int, share: float, machine: Machine) -> int
 def patches(p: Problem, machine: Machine) -> Work:
     """Patches axis by axis, one matrix product a block."""
     kernel = p.operation == "kernel_gradient"
-    q = _forward(p)
+    q = forward(p)
     g, n, columns = q.geometry, q.batch, q.geometry.taps * q.channels
     ends = (min(columns, q.features), max(columns, q.features))
     done = (
@@ -202,7 +203,7 @@ def overlap_add(p: Problem, machine: Machine) -> Work:
 def winograd(p: Problem, machine: Machine) -> Work:
     """Two transforms, a product for each element of a tile, and a transform back."""
     added = p.operation == "input_gradient" and filtering.by_tiles_of_outputs(p.geometry)
-    q = p if added else _forward(p)
+    q = p if added else forward(p)
     g, elements = q.geometry, filtering.tile_elements(q.geometry)
     per_image = prod(filtering.tile_counts(g))
     tiles, ends = q.batch * per_image, (q.channels // g.groups, q.features // g.groups)
@@ -220,47 +221,6 @@ def winograd(p: Problem, machine: Machine) -> Work:
     # About as many loops for the transforms, each over its own part of a block.
     started = {"transformed": moved, "started": 12 * blocks}
     return add(done, started, memory(machine, p.bytes, p.inputs, p.outputs))
-
-
-def native_winograd(p: Problem, machine: Machine) -> Work:
-    """The same in blocks that a core's own cache holds: arrays are read and written once."""
-    q = _forward(p)
-    g, elements = q.geometry, filtering.tile_elements(q.geometry)
-    tiles = q.batch * prod(filtering.tile_counts(g))
-    deep, whole = (-(-n // machine.vector) * machine.vector for n in (q.channels, q.features))
-    kernels = elements * q.channels * whole
-    done = {
-        "filtered": elements * tiles * q.channels * whole,
-        "tiled": elements * tiles * (deep + whole) + kernels,
-        "started": 2,
-    }
-    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
-
-
-def native_patches(p: Problem, machine: Machine) -> Work:
-    """Patches that stay in a core's own cache, one matrix product a block."""
-    q = _forward(p)
-    whole = -(-q.features // machine.vector) * machine.vector
-    terms = q.geometry.taps * q.channels
-    done = {
-        "filtered": q.positions * terms * whole,
-        "gathered": q.positions * terms + terms * whole,
-        "started": 2,
-    }
-    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
-
-
-def native_depthwise(p: Problem, machine: Machine) -> Work:
-    """A loop over outputs and taps."""
-    q = _forward(p)
-    whole = -(-q.channels // machine.vector) * machine.vector
-    done = {"swept": q.positions * q.geometry.taps * whole, "started": 2}
-    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
-
-
-def knows_native(machine: Machine) -> bool:
-    """Whether a machine's table has what compiled loops cost."""
-    return dict(machine.costs).get("filtered", 0) > 0
 
 
 def direct(p: Problem, machine: Machine) -> Work:

@@ -288,6 +288,7 @@ def _from_tiles(g: Geometry, y: jax.Array) -> jax.Array:
 
 
 def tile_counts(g: Geometry) -> tuple[int, ...]:
+    """Tiles along each axis."""
     return tuple(-(-m // TILE) for m in g.output)
 
 

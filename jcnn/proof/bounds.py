@@ -73,12 +73,19 @@ def winograd_bound(operation: str, g: Geometry, a: np.ndarray, b: np.ndarray) ->
     a, b = (np.abs(array).astype(np.float64) for array in (a, b))
     if operation == "kernel_gradient":
         return _kernel_gradient(g, a, b) + _flushed(g, (0, 2, 1), b, a, len(a) * _count(g))
-    if operation == "input_gradient" and by_tiles_of_outputs(g):
-        return _added(g, a, b) + 2**g.rank * _flushed(g, (1, 0, 2), b, a, a.shape[-1])
-    if operation == "input_gradient":
-        pads = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.window, g.padding, strict=True)]
-        g = Geometry(g.output, g.window, g.strides, tuple(pads), g.dilation)
-        b = np.swapaxes(np.flip(b, tuple(range(g.rank))), -1, -2)
+    if operation == "correlate":
+        return _correlated(g, a, b)
+    pads = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.window, g.padding, strict=True)]
+    turned = Geometry(g.output, g.window, g.strides, tuple(pads), g.dilation)
+    bound = _correlated(turned, a, np.swapaxes(np.flip(b, tuple(range(g.rank))), -1, -2))
+    if not by_tiles_of_outputs(g):
+        return bound
+    # Compiled loops correlate there as well: one bound for both.
+    added = _added(g, a, b) + 2**g.rank * _flushed(g, (1, 0, 2), b, a, a.shape[-1])
+    return np.maximum(bound, added)
+
+
+def _correlated(g: Geometry, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _correlate(g, a, b) + _flushed(g, (1, 2, 0), b, a, a.shape[-1])
 
 

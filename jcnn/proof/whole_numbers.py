@@ -24,7 +24,7 @@ REPRESENTABLE = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64"
 FEW = 3
 NEAREST = 0.499
 # The lowerings that round whole numbers: minimal filtering.
-FILTERING = ("winograd", "fold_winograd")
+FILTERING = ("winograd", "fold_winograd", "native_winograd", "fold_native_winograd")
 
 # The member of the triple that gives y, dx and dw.
 _TRIPLE = {

@@ -9,6 +9,7 @@ import jax
 
 import jcnn
 from jcnn import processor
+from jcnn.lowering import native
 
 _PACKAGES = ("jax", "jaxlib", "optax", "numpy")
 
@@ -20,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, str | int]:
-    """Return what JAX computes on, and the processor."""
+    """Return what JAX computes on, the processor, and whether compiled loops are used."""
     devices = jax.devices()
     return {
         "platform": devices[0].platform,
@@ -29,5 +30,6 @@ def hardware() -> dict[str, str | int]:
         "processor": processor.name(),
         "instructions": processor.instructions(),
         "cores": processor.cores(),
+        "native": native.ready(),
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -138,7 +138,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/winograd.py: kernel_gradient: g.window → g.span",
         "lowering/winograd.py: _add_tiles: g.window → g.span",
         "lowering/winograd.py: _matrix: g.window → g.span",
-        "lowering/winograd.py: _elements: g.window → g.span",
+        "lowering/winograd.py: tile_elements: g.window → g.span",
         "lowering/xla_pools.py: _windows: g.window → g.span",
         "lowering/large_windows.py: _sum_along: g.window → g.span",
         "lowering/large_windows.py: _spread_along: g.window → g.span",

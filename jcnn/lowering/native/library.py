@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 
+from jcnn.errors import UserError
 from jcnn.lowering.native.building import WINDOWS, digest, library_path
 
 SWITCH = "JCNN_NATIVE"
@@ -20,10 +21,9 @@ OPERATIONS = ("correlate", "kernel_gradient")
 
 def ready() -> bool:
     """Whether the library was built for this machine, and JCNN_NATIVE is not 0."""
-    if os.environ.get(SWITCH, "1") == "0":
+    if os.environ.get(SWITCH, "1") == "0" or not _trusted(library_path()):
         return False
-    path = library_path()
-    return _trusted(path) and loaded(path) is not None
+    return _loaded(digest()) is not None
 
 
 def target(kind: str, operation: str) -> str:
@@ -33,18 +33,24 @@ def target(kind: str, operation: str) -> str:
 
 def lanes() -> int:
     """Elements of a vector."""
-    return loaded(library_path()).lanes()
+    return _loaded(digest()).lanes()
 
 
 def rows() -> int:
     """Tiles that a matrix product computes together."""
-    return loaded(library_path()).rows()
+    return _loaded(digest()).rows()
 
 
 @cache
-def loaded(path: Path) -> ctypes.CDLL:
+def _loaded(digest: str) -> ctypes.CDLL:
     """Load the library; XLA calls it by the names of its targets from then on."""
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(library_path()))
+    except OSError as error:
+        raise UserError(
+            f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "
+            f"and {SWITCH}=0 does without"
+        ) from error
     for kind, operation in product(KINDS, OPERATIONS):
         handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
         jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")

@@ -15,7 +15,7 @@ from jcnn.lowering.windows import adjoint, flipped
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    """y = patches(x) w."""
+    """Y = patches(x) w."""
     if not serves(x):
         return patches.correlate(g, x, w)
     c, d = w.shape[-2:]
@@ -30,7 +30,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
-    """dw = patches(x)' dy."""
+    """Dw = patches(x)' dy."""
     if not serves(x):
         return patches.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]

@@ -13,7 +13,7 @@ from jcnn.lowering.windows import adjoint, flipped
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-    """y = A' [(G w) * (B' x)]."""
+    """Y = A' [(G w) * (B' x)]."""
     if not serves(x):
         return winograd.correlate(g, x, w)
     c, d = w.shape[-2:]
@@ -22,12 +22,12 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
-    """dy correlated with the flipped kernel."""
+    """Dy correlated with the flipped kernel."""
     return correlate(adjoint(g), dy, flipped(g, w))
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
-    """dw = G' [(A dy) * (B' x)]."""
+    """Dw = G' [(A dy) * (B' x)]."""
     if not serves(x):
         return winograd.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]

@@ -1,0 +1,87 @@
+"""Build the compiled loops for this machine."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jcnn.cli.options import Json, print_json, say
+from jcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What no lowering differs by from XLA's convolution, but one that was compiled wrongly.
+LIMIT = 1e-4
+
+
+def native(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove what was built, for any processor.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Build compiled loops for this machine's processor: the same gradients, sooner.
+
+    They need a C++ compiler, once; from then on they are chosen where they cost least.
+    """
+    from jcnn.lowering.native import build, library_path
+    from jcnn.lowering.native.library import SWITCH, ready
+
+    path = library_path()
+    if remove:
+        return _remove(path.parent, as_json)
+    if path.is_file():
+        say(f"{path} was built before", error=True)
+    else:
+        say("compiling, for some ten seconds…", error=True)
+    start = perf_counter()
+    build()
+    taken = perf_counter() - start
+    if not ready():
+        raise UserError(
+            f"{path} was built but may not be used: expected {SWITCH} not to be 0, and a file that "
+            "nobody but you can write"
+        )
+    found = _checked(path)
+    if as_json:
+        return print_json({"library": str(path), "seconds": taken, "differences": found})
+    for name, difference in found.items():
+        say(f"{name}: differs from XLA's convolution by {difference:.1e} of the largest result")
+    say(f"{path}: chosen from now on where it costs least; {SWITCH}=0 does without")
+    _say_untuned()
+
+
+def _checked(path: Path) -> dict[str, float]:
+    """Hold each loop against XLA's convolution; what computes something else is not kept."""
+    from jcnn.lowering.native.checking import differences
+
+    found = differences()
+    wrong = [name for name, difference in found.items() if not difference < LIMIT]
+    if wrong:
+        path.unlink()
+        raise UserError(
+            f"the compiled loops were built and removed again: expected XLA's results within "
+            f"{LIMIT:g}, found {', '.join(f'{n} off by {found[n]:.1e}' for n in wrong)}; CXX names "
+            "another compiler"
+        )
+    return found
+
+
+def _say_untuned() -> None:
+    from jcnn.lowering import this_machine
+    from jcnn.lowering.native_costs import knows_native
+
+    if not knows_native(machine := this_machine()):
+        say(f"the table of {machine.name} does not say what they cost: `jcnn tune` measures it")
+
+
+def _remove(folder: Path, as_json: bool) -> None:
+    found = sorted(folder.glob("*.so"))
+    for path in found:
+        path.unlink()
+    if as_json:
+        return print_json({"removed": [str(path) for path in found]})
+    say("\n".join(f"{path} removed" for path in found) or f"{folder} holds nothing to remove")

@@ -1,0 +1,53 @@
+"""The compiled loops against XLA's own convolution: how far apart on small arrays."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcnn.geometry import Geometry
+from jcnn.lowering.problem import CORRELATIONS
+
+_EDGES, _ONE = ((1, 2), (0, 1)), (1, 1)
+# Of each lowering a geometry with edges that no tile and no vector fills, with its groups.
+CASES = {
+    "native_winograd": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE),
+    "fold_native_winograd": Geometry((23, 29), (7, 7), (2, 2), _EDGES, _ONE),
+    "native_patches": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2)),
+    "native_depthwise": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2), groups=19),
+}
+IMAGES, CHANNELS, FEATURES = 5, 19, 37
+
+
+def differences() -> dict[str, float]:
+    """Return for each lowering the largest difference, over the largest value of the result.
+
+    Minimal filtering rounds to some 1e-5, the others to 1e-6.
+    """
+    return {name: max(_difference(name, g, o) for o in CORRELATIONS) for name, g in CASES.items()}
+
+
+def _difference(name: str, g: Geometry, operation: str) -> float:
+    from jcnn import lowering
+
+    given = _arrays(g)[operation]
+    run = getattr(lowering, operation)
+    with lowering.allow_native(True), lowering.forced(name):
+        got = jax.jit(run, static_argnums=0)(g, *given)
+    with lowering.forced("xla"):
+        expected = jax.jit(run, static_argnums=0)(g, *given)
+    return float(jnp.abs(got - expected).max() / jnp.abs(expected).max())
+
+
+def _arrays(g: Geometry) -> dict[str, tuple[jax.Array, jax.Array]]:
+    rng = np.random.default_rng(0)
+    features = CHANNELS if g.groups > 1 else FEATURES
+    shapes = {
+        "x": (IMAGES, *g.size, CHANNELS),
+        "w": (*g.window, CHANNELS // g.groups, features),
+        "dy": (IMAGES, *g.output, features),
+    }
+    a = {k: jnp.asarray(rng.standard_normal(s), jnp.float32) for k, s in shapes.items()}
+    pairs = zip(CORRELATIONS, ("xw", ("dy", "w"), ("x", "dy")), strict=True)
+    return {operation: (a[one], a[other]) for operation, (one, other) in pairs}

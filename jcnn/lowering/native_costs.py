@@ -1,0 +1,51 @@
+"""What compiled loops do for a problem, counted: see :mod:`jcnn.lowering.costs`."""
+
+from __future__ import annotations
+
+from math import prod
+
+from jcnn.lowering import winograd as filtering
+from jcnn.lowering.costs import Work, add, forward, memory
+from jcnn.lowering.machine import Machine
+from jcnn.lowering.problem import Problem
+
+
+def native_winograd(p: Problem, machine: Machine) -> Work:
+    """Transforms and products of blocks that stay in a core's own cache."""
+    q = forward(p)
+    g, elements = q.geometry, filtering.tile_elements(q.geometry)
+    tiles = q.batch * prod(filtering.tile_counts(g))
+    deep, whole = (-(-n // machine.vector) * machine.vector for n in (q.channels, q.features))
+    kernels = elements * q.channels * whole
+    done = {
+        "filtered": elements * tiles * q.channels * whole,
+        "tiled": elements * tiles * (deep + whole) + kernels,
+        "woken": 1,
+    }
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def native_patches(p: Problem, machine: Machine) -> Work:
+    """Patches that stay in a core's own cache, one matrix product a block."""
+    q = forward(p)
+    whole = -(-q.features // machine.vector) * machine.vector
+    terms = q.geometry.taps * q.channels
+    done = {
+        "filtered": q.positions * terms * whole,
+        "gathered": q.positions * terms + terms * whole,
+        "woken": 1,
+    }
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def native_depthwise(p: Problem, machine: Machine) -> Work:
+    """A loop over outputs and taps."""
+    q = forward(p)
+    whole = -(-q.channels // machine.vector) * machine.vector
+    done = {"swept": q.positions * q.geometry.taps * whole, "woken": 1}
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def knows_native(machine: Machine) -> bool:
+    """Whether a machine's table has what compiled loops cost."""
+    return dict(machine.costs).get("filtered", 0) > 0

@@ -1,0 +1,55 @@
+"""``jcnn native``: compiled loops, built, checked, removed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from jcnn.cli.app import main
+from jcnn.lowering.native import building, checking
+
+pytestmark = pytest.mark.slow  # a compiler takes ten seconds
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache folder of its own, where nothing is built."""
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("JCNN_NATIVE", "1")
+    return tmp_path / "native"
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, building.COMPILERS)), reason="there is no C++ compiler"
+)
+def test_it_builds_checks_and_removes(folder, capsys, monkeypatch):
+    assert main(["native", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [found["library"]] == [str(path) for path in folder.iterdir()]
+    assert set(found["differences"]) == set(checking.CASES)
+    assert main(["native"]) == 0
+    output = capsys.readouterr()
+    assert "built before" in output.err
+    assert "chosen from now on where it costs least" in output.out
+    monkeypatch.setattr(checking, "differences", lambda: {"native_patches": float("nan")})
+    assert main(["native"]) == 2
+    assert "native_patches off by nan" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+    assert main(["native", "--remove"]) == 0
+    assert "holds nothing to remove" in capsys.readouterr().out
+
+
+def test_what_may_not_be_used_is_said(folder, capsys, monkeypatch):
+    folder.mkdir()
+    building.library_path().write_bytes(b"")
+    monkeypatch.setenv("JCNN_NATIVE", "0")
+    assert main(["native"]) == 2
+    assert "expected JCNN_NATIVE not to be 0" in capsys.readouterr().err
+
+
+def test_a_compiler_that_there_is_not_is_one_sentence(folder, capsys, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert main(["native"]) == 2
+    assert "CXX names the compiler 'no-such-compiler', which there is not" in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""Compiled loops: the same results, bits that repeat, chosen where they are there and allowed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jcnn import lowering, ops
+from jcnn.errors import UserError
+from jcnn.geometry import Geometry
+from jcnn.lowering import allow_native, forced, native, noted, on_machine
+from jcnn.lowering.algorithms import applicable, is_native
+from jcnn.lowering.machine import named
+from jcnn.lowering.native import building, library
+from jcnn.lowering.native.checking import differences
+from jcnn.lowering.problem import CORRELATIONS
+from jcnn.proof.bounds import winograd_bound
+
+# A compiler takes ten seconds.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not any(map(shutil.which, building.COMPILERS)), reason="there is no C++ compiler"
+    ),
+]
+LAYER = Geometry((12, 12), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The library in a folder of its own, for this module; jcnn's own folder is left alone."""
+    folder = tmp_path_factory.mktemp("native")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "cache_folder", lambda: folder)
+        patch.setenv("JCNN_NATIVE", "1")
+        yield native.build()
+
+
+def arrays(operation, g, images=3, channels=19, features=37):
+    rng = np.random.default_rng(0)
+    features = channels if g.groups > 1 else features
+    x = rng.standard_normal((images, *g.size, channels))
+    w = rng.standard_normal((*g.window, channels // g.groups, features))
+    dy = rng.standard_normal((images, *g.output, features))
+    pairs = {"correlate": (x, w), "input_gradient": (dy, w), "kernel_gradient": (x, dy)}
+    return [jnp.asarray(a, jnp.float32) for a in pairs[operation]]
+
+
+def by(name, operation, g, *given):
+    with forced(name):
+        return jax.jit(partial(getattr(lowering, operation), g))(*given)
+
+
+def assert_near(got, expected, error=3e-5):
+    """Within the rounding of minimal filtering, as a share of the largest value."""
+    scale = np.abs(expected).max() + 1e-30
+    np.testing.assert_allclose(got, expected, atol=error * scale, rtol=0)
+
+
+@st.composite
+def problems(draw):
+    """Any geometry of a line or an image, with channels that fill no vector."""
+    rank = draw(st.integers(1, 2))
+
+    def each(least, most):
+        return tuple(draw(st.integers(least, most)) for _ in range(rank))
+
+    square = (draw(st.sampled_from((3, 5))),) * rank
+    window = square if draw(st.booleans()) else each(1, 6)
+    strides = draw(st.sampled_from(((1,) * rank, each(1, 3))))
+    dilation = draw(st.sampled_from(((1,) * rank, each(1, 2))))
+    size = tuple(d * (k - 1) + 1 + n for d, k, n in zip(dilation, window, each(0, 12), strict=True))
+    padding = tuple(zip(each(0, 3), each(0, 3), strict=True))
+    channels = draw(st.integers(1, 40))
+    groups = channels if channels > 1 and draw(st.booleans()) else 1
+    g = Geometry(size, window, strides, padding, dilation, groups)
+    return g, draw(st.integers(1, 4)), channels, draw(st.integers(1, 70))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(problems())
+def test_every_loop_computes_what_xla_does(built, problem):
+    g, images, channels, features = problem
+    for operation in CORRELATIONS:
+        given = arrays(operation, g, images, channels, features)
+        expected = by("xla", operation, g, *given)
+        for name in filter(is_native, applicable(operation, g)):
+            assert_near(by(name, operation, g, *given), expected)
+
+
+def test_each_loop_is_held_against_xla_when_it_is_built(built):
+    found = differences()
+    assert set(found) == set(filter(is_native, lowering.algorithms.ALGORITHMS))
+    assert all(0 < difference < 2e-5 for difference in found.values()), found
+
+
+@pytest.mark.parametrize("operation", CORRELATIONS)
+@pytest.mark.parametrize("window", building.WINDOWS)
+def test_minimal_filtering_stays_within_its_bound(built, window, operation):
+    g = Geometry((14, 13), (window, window), (1, 1), ((1, 2), (0, 1)), (1, 1))
+    a, b = (np.asarray(m, np.float64) for m in arrays(operation, g, channels=40))
+    with jax.enable_x64(True):
+        exact = by("xla", operation, g, jnp.asarray(a), jnp.asarray(b))
+    got = by(
+        "native_winograd", operation, g, jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
+    )
+    assert np.all(np.abs(got - np.asarray(exact)) <= winograd_bound(operation, g, a, b))
+
+
+@pytest.mark.parametrize("name", ["native_winograd", "native_patches"])
+@pytest.mark.parametrize("operation", CORRELATIONS)
+def test_the_same_bits_whichever_thread_is_first(built, operation, name):
+    given = arrays(operation, LAYER, images=16, channels=32, features=48)
+    first, *others = (np.asarray(by(name, operation, LAYER, *given)) for _ in range(20))
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+
+
+def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):
+    given = arrays("correlate", LAYER, images=16)
+    results = []
+    for cores in (1, 2, 5):
+        with on_machine(replace(named("avx512"), cores=cores)):
+            results.append(np.asarray(by("native_winograd", "correlate", LAYER, *given)))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_it_is_chosen_where_it_is_allowed_and_compiled_anew_where_it_is_not(built):
+    call = jax.jit(lambda x, w: ops.correlate(x, w, padding=1))
+    x, w = jnp.ones((64, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
+
+    def chosen():
+        with noted() as notes:
+            jax.block_until_ready(call.lower(x, w).compile())
+        return [name for _, _, name in notes]
+
+    with on_machine(named("avx512")):
+        assert chosen() == ["native_winograd"]
+        with allow_native(False):
+            assert not any(map(is_native, chosen()))
+        with jax.default_matmul_precision("highest"):
+            assert chosen() != ["native_winograd"]
+        with lowering.allow_winograd(False):
+            assert chosen() == ["native_patches"]
+    unknown = {"filtered": 0.0, "gathered": 0.0, "swept": 0.0, "tiled": 0.0}
+    costs = dict(named("plain").costs) | unknown
+    with on_machine(replace(named("plain"), costs=tuple(costs.items()))):  # of an older table
+        assert not any(map(is_native, chosen()))
+
+
+def test_jcnn_native_0_does_without(built, monkeypatch):
+    assert native.ready()
+    monkeypatch.setenv("JCNN_NATIVE", "0")
+    assert not native.ready()
+    with allow_native(True):
+        assert not lowering.Policy.current().native
+
+
+def test_gradients_under_vmap_scan_and_remat_are_the_same(built):
+    x, w = arrays("correlate", LAYER, images=4)
+
+    def loss(x, w):
+        return (ops.correlate(x, w, padding=1) ** 2).sum()
+
+    with allow_native(False):
+        expected = jax.grad(loss, (0, 1))(x, w)
+    with forced("native_winograd"):
+        whole = jax.jit(jax.grad(jax.checkpoint(loss), (0, 1)))(x, w)
+        each = jax.jit(jax.vmap(jax.grad(loss, (0, 1)), (0, None)))(x[:, None], w)
+        _, scanned = jax.lax.scan(lambda c, x: (c, jax.grad(loss, (0, 1))(x, w)), 0, x[:, None])
+    for dx, dw in (whole, (each[0][:, 0], each[1].sum(0)), (scanned[0][:, 0], scanned[1].sum(0))):
+        assert_near(dx, expected[0])
+        assert_near(dw, expected[1])
+
+
+def test_other_dtypes_take_the_lowering_that_it_stands_for(built):
+    for dtype in (jnp.bfloat16, jnp.float64):
+        with jax.enable_x64(dtype == jnp.float64):
+            x, w = (a.astype(dtype) for a in arrays("correlate", LAYER))
+            got = by("native_winograd", "correlate", LAYER, x, w)
+            expected = by("winograd", "correlate", LAYER, x, w)
+        assert got.dtype == dtype
+        assert_near(got.astype(float), expected.astype(float), error=1e-2)
+
+
+def test_devices_of_a_mesh_each_compute_their_part(built):
+    x, w = arrays("correlate", LAYER, images=8)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.P("data")))
+
+    def gradients(x, w):
+        return jax.grad(lambda x, w: (ops.correlate(x, w, padding=1) ** 2).sum(), (0, 1))(x, w)
+
+    with forced("native_winograd"):
+        expected, got = jax.jit(gradients)(x, w), jax.jit(gradients)(split, w)
+    for one, other in zip(got, expected, strict=True):
+        assert_near(one, other)
+
+
+def test_what_others_may_write_is_not_loaded(built):
+    if not hasattr(os, "getuid"):
+        pytest.skip("this system has no owners of files")
+    built.chmod(0o666)
+    assert not native.ready()
+    built.chmod(0o644)
+    assert native.ready()
+
+
+def test_a_library_is_of_its_sources_and_its_processor(monkeypatch):
+    monkeypatch.setattr(building, "digest", building.digest.__wrapped__)
+    first = building.digest()
+    assert building.digest() == first
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2")
+    monkeypatch.setattr(building.processor, "instructions", lambda: "SSE")
+    assert building.digest() != first
+
+
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [("no-such-compiler", "which there is not"), ("false", "can't be built: `false` ended with 1")],
+)
+def test_what_cannot_be_built_is_said_and_leaves_nothing(tmp_path, monkeypatch, compiler, words):
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(UserError, match=words):
+        native.build()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not library.ready()
+
+
+def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(building.shutil, "which", lambda name: None)
+    monkeypatch.setattr(building.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="install your system's"):
+        native.build()
