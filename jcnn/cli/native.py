@@ -36,7 +36,7 @@ def native(
     if path.is_file():
         say(f"{path} was built before", error=True)
     else:
-        say("compiling, for some ten seconds…", error=True)
+        say("compiling, for ten seconds, or two minutes by Zig…", error=True)
     start = perf_counter()
     build()
     taken = perf_counter() - start
