@@ -52,4 +52,6 @@ def test_what_may_not_be_used_is_said(folder, capsys, monkeypatch):
 def test_a_compiler_that_there_is_not_is_one_sentence(folder, capsys, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert main(["native"]) == 2
-    assert "CXX names the compiler 'no-such-compiler', which there is not" in capsys.readouterr().err
+    assert (
+        "CXX names the compiler 'no-such-compiler', which there is not" in capsys.readouterr().err
+    )
