@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 
 import jax
-import jaxlib
 
 from jcnn import processor
 from jcnn.errors import UserError
@@ -46,7 +46,13 @@ def library_path() -> Path:
 def digest() -> str:
     """What the library depends on: another of it is another library."""
     parts = [text for _, text in _sources()]
-    parts += [*FLAGS, *_limits(), jaxlib.__version__, processor.name(), processor.instructions()]
+    parts += [
+        *FLAGS,
+        *_limits(),
+        metadata.version("jaxlib"),
+        processor.name(),
+        processor.instructions(),
+    ]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
