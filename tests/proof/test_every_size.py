@@ -23,7 +23,7 @@ from jcnn.lowering import xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.fold import Fold
 from jcnn.lowering.windows import adjoint
-from jcnn.lowering.winograd import TILE, _tiles
+from jcnn.lowering.winograd import TILE, tile_counts
 from tests.proof.symbols import at_least, equal, prove
 
 STRIDES, DILATIONS, OUTPUTS = 8, 4, 4
@@ -251,7 +251,7 @@ def test_a_fold_holds_all_that_windows_touch_and_crops_what_it_added(s, t):
 def test_tiles_cover_the_output_and_find_their_inputs(r):
     def claim(n, lo, hi):
         g = Geometry((n,), (r,), (1,), ((lo, hi),), (1,))
-        (m,), (t,) = g.output, _tiles(g)
+        (m,), (t,) = g.output, tile_counts(g)
         valid = [at_least(n, 1), at_least(lo, 0), at_least(hi, 0), at_least(m, 1)]
         return valid, [
             at_least(TILE * t, m),
