@@ -20,7 +20,7 @@ from jcnn.geometry import Geometry
 from jcnn.lowering import allow_native, forced, native, noted, on_machine
 from jcnn.lowering.algorithms import applicable, is_native
 from jcnn.lowering.machine import named
-from jcnn.lowering.native import building, library
+from jcnn.lowering.native import building, calls, library
 from jcnn.lowering.native.checking import differences
 from jcnn.lowering.problem import CORRELATIONS
 from jcnn.proof.bounds import winograd_bound
@@ -133,6 +133,20 @@ def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):
             results.append(np.asarray(by("native_winograd", "correlate", LAYER, *given)))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("sums", [1, 2_000_000])
+@pytest.mark.parametrize("name", ["native_winograd", "native_patches"])
+def test_many_cores_share_sums_that_are_too_large_for_each(built, monkeypatch, name, sums):
+    monkeypatch.setattr(calls, "SUMS_BYTES", sums)
+    given = arrays("kernel_gradient", LAYER, images=16, channels=40)
+    expected = by("xla", "kernel_gradient", LAYER, *given)
+    for cores in (1, 2, 3, 7, 40):
+        with on_machine(replace(named("avx512"), cores=cores)):
+            got = [by(name, "kernel_gradient", LAYER, *given) for _ in range(3)]
+        assert_near(got[0], expected)
+        np.testing.assert_array_equal(got[0], got[1])
+        np.testing.assert_array_equal(got[0], got[2])
 
 
 def test_it_is_chosen_where_it_is_allowed_and_compiled_anew_where_it_is_not(built):

@@ -19,6 +19,11 @@ ROOM_BYTES = 2 << 20
 GROUPS, TRANSPOSED = 3, 8
 
 
+# Of the sums that a kernel gradient takes, each of a part of the blocks: with fewer parts than
+# cores, several cores share the rows of one.
+SUMS_BYTES = 64 << 20
+
+
 def call(
     kind: str, operation: str, g: Geometry, a: jax.Array, b: jax.Array,
     result: tuple[int, ...], kept: tuple[int, ...], each: int, count: int,
@@ -32,7 +37,8 @@ def call(
         a: The images.
         b: The kernel, or the cotangents.
         result: The result's shape.
-        kept: Of an array that is written and read again: kernels as products read them, or sums.
+        kept: Of an array that is written and read again: kernels as products read them, or the
+            parts' sums, (parts, …).
         each: Elements of room per tile or position.
         count: How many of these there are.
     """
@@ -47,7 +53,8 @@ def call(
     pairs = {"window": g.window, "strides": g.strides, "dilation": g.dilation}
     places = {n: np.array((1,) * lines + pair, np.int64) for n, pair in pairs.items()}
     before = np.array([0] * lines + [lo for lo, _ in g.padding], np.int64)
-    return run(a, b, **places, before=before, tiles=np.int64(block))[0].reshape(result)
+    counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
+    return run(a, b, **places, before=before, **counts)[0].reshape(result)
 
 
 def serves(x: jax.Array) -> bool:
@@ -58,6 +65,11 @@ def serves(x: jax.Array) -> bool:
 def workers() -> int:
     """Threads that share the work: the cores of the policy's machine."""
     return Policy.current().on.cores
+
+
+def parts(elements: int) -> int:
+    """Parts of a sum of so many elements: one per core, fewer of a large one."""
+    return max(1, min(workers(), SUMS_BYTES // (4 * elements)))
 
 
 def whole(channels: int) -> int:

@@ -96,11 +96,11 @@ struct Depthwise {
 
   // dw[k, c] = sum_m dy[m, c] x[strides m + dilation k - before, c]: each part of the images has
   // sums of its own, (parts, taps, channels up to whole vectors), added in one order.
-  static void KernelGradient(const Team& team, const Correlation& s, const Room&, const float* x,
-                             const float* dy, float* sums, float* dw) {
+  static void KernelGradient(const Team& team, const Correlation& s, const Room& room,
+                             const float* x, const float* dy, float* sums, float* dw) {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
     const int64_t lines = s.out.count * s.out.height, whole = s.taps() * deep;
-    const int64_t parts = std::min<int64_t>(team.workers, lines);
+    const int64_t parts = std::min(room.parts, lines);
     Parallel(team, parts, [&](int, int64_t part) {
       float* sum = sums + part * whole;
       std::fill_n(sum, whole, 0.0f);

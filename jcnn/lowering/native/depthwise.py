@@ -6,7 +6,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import direct
-from jcnn.lowering.native.calls import call, positions, serves, whole, workers
+from jcnn.lowering.native.calls import call, parts, positions, serves, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -28,6 +28,6 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     if not serves(x):
         return direct.kernel_gradient(g, x, dy)
     c = x.shape[-1]
-    sums = (workers(), g.taps, whole(c))
+    sums = (parts(g.taps * whole(c)), g.taps, whole(c))
     result = (*g.window, 1, c)
     return call("depthwise", "kernel_gradient", g, x, dy, result, sums, 1, positions(g, len(x)))

@@ -26,17 +26,17 @@ Team TeamOf(ffi::ThreadPool& pool, Result& room) {
   return {pool, static_cast<int>(room->dimensions()[0])};
 }
 
-Room RoomOf(Result& room, int64_t tiles) {
-  return {room->typed_data(), room->dimensions()[1], tiles};
+Room RoomOf(Result& room, int64_t tiles, int64_t parts) {
+  return {room->typed_data(), room->dimensions()[1], tiles, parts};
 }
 
 template <class Kind>
 ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result kernels, Result room,
                      Integers window, Integers strides, Integers dilation, Integers before,
-                     int64_t tiles) {
+                     int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
   Kind::Correlate(TeamOf(pool, room), places.Between(x.dimensions(), y->dimensions()),
-                  RoomOf(room, tiles), x.typed_data(), w.typed_data(), kernels->typed_data(),
+                  RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(), kernels->typed_data(),
                   y->typed_data());
   return ffi::Error::Success();
 }
@@ -44,10 +44,10 @@ ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result ke
 template <class Kind>
 ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array dy, Result dw, Result sums,
                           Result room, Integers window, Integers strides, Integers dilation,
-                          Integers before, int64_t tiles) {
+                          Integers before, int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
   Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions()),
-                       RoomOf(room, tiles), x.typed_data(), dy.typed_data(), sums->typed_data(),
+                       RoomOf(room, tiles, parts), x.typed_data(), dy.typed_data(), sums->typed_data(),
                        dw->typed_data());
   return ffi::Error::Success();
 }
@@ -64,7 +64,8 @@ auto Bound() {
       .Attr<Integers>("strides")
       .Attr<Integers>("dilation")
       .Attr<Integers>("before")
-      .Attr<int64_t>("tiles");
+      .Attr<int64_t>("tiles")
+      .Attr<int64_t>("parts");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Work shared among the threads of XLA's pool.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -17,10 +18,11 @@ struct Team {
   int workers;
 };
 
-// Room that each worker has, for a block of so many tiles or positions.
+// Room that each worker has, for a block of so many tiles or positions, and in how many parts of
+// the blocks a sum over all of them is taken.
 struct Room {
   float* at;
-  int64_t each, tiles;
+  int64_t each, tiles, parts;
 };
 
 // Calls task(worker, i) for every i below count, each once; worker is below team.workers.
@@ -53,6 +55,26 @@ void Parallel(const Team& team, int64_t count, const Task& task) {
   work();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == count; });
+}
+
+// A part of a sum's blocks, and of its rows.
+struct Share {
+  int64_t part, first_block, last_block, first_row, last_row;
+};
+
+// Calls task(worker, share) for shares of a sum over blocks: a part of the blocks each, and where
+// memory allows for fewer parts than there are workers, some of the rows.
+template <class Task>
+void ParallelSum(const Team& team, int64_t parts, int64_t blocks, int64_t rows, int64_t together,
+                 const Task& task) {
+  const int64_t groups = (rows + together - 1) / together;
+  const int64_t slices = std::min((team.workers + parts - 1) / parts, groups);
+  Parallel(team, parts * slices, [&](int worker, int64_t i) {
+    const int64_t part = i / slices, slice = i % slices;
+    const auto row = [&](int64_t n) { return std::min(n * groups / slices * together, rows); };
+    task(worker, Share{part, part * blocks / parts, (part + 1) * blocks / parts, row(slice),
+                       row(slice + 1)});
+  });
 }
 
 }  // namespace jcnn

@@ -103,20 +103,21 @@ struct Patches {
   static void KernelGradient(const Team& team, const Correlation& s, const Room& room,
                              const float* x, const float* dy, float* sums, float* dw) {
     const int64_t features = s.out.channels, depth = WholeVectors(features), terms = s.terms();
-    const int64_t blocks = Blocks(s, room), parts = std::min<int64_t>(team.workers, blocks);
-    Parallel(team, parts, [&](int worker, int64_t part) {
-      const int64_t from = part * blocks / parts, to = (part + 1) * blocks / parts;
+    const int64_t blocks = Blocks(s, room), parts = std::min(room.parts, blocks);
+    ParallelSum(team, parts, blocks, terms, kRows, [&](int worker, const Share& share) {
       float* patches = room.at + worker * room.each;
       float* wide = patches + room.tiles * terms;
-      for (int64_t number = from; number < to; ++number) {
+      for (int64_t number = share.first_block; number < share.last_block; ++number) {
         const int64_t first = number * room.tiles;
         const int64_t last = std::min(first + room.tiles, s.positions());
         const float* cotangents = dy + first * features;
         if (!InPlace(s)) Gather(s, x, first, last, patches);
         if (depth != features) Widen(cotangents, last - first, features, depth, wide);
-        const auto product = number == from ? Product<false> : Product<true>;
-        product(terms, last - first, depth, InPlace(s) ? x + first * terms : patches, {1, terms},
-                {depth == features ? cotangents : wide, false}, sums + part * terms * depth);
+        const float* rows = (InPlace(s) ? x + first * terms : patches) + share.first_row;
+        const auto product = number == share.first_block ? Product<false> : Product<true>;
+        product(share.last_row - share.first_row, last - first, depth, rows, {1, terms},
+                {depth == features ? cotangents : wide, false},
+                sums + (share.part * terms + share.first_row) * depth);
       }
     });
     Parallel(team, terms, [&](int, int64_t k) {

@@ -10,7 +10,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import patches
-from jcnn.lowering.native.calls import call, positions, serves, whole, workers
+from jcnn.lowering.native.calls import call, parts, positions, serves, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -35,5 +35,6 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
         return patches.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]
     terms, result = g.taps * c, (*g.window, c, d)
-    each, count, sums = terms + whole(d), positions(g, len(x)), (workers(), terms, whole(d))
+    each, count = terms + whole(d), positions(g, len(x))
+    sums = (parts(terms * whole(d)), terms, whole(d))
     return call("patches", "kernel_gradient", g, x, dy, result, sums, each, count)

@@ -193,18 +193,19 @@ struct Filter {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
     const int64_t depth = WholeVectors(s.out.channels), whole = E * channels * depth;
     const int64_t blocks = (Tiles(s) + room.tiles - 1) / room.tiles;
-    const int64_t parts = std::min<int64_t>(team.workers, blocks);
-    Parallel(team, parts, [&](int worker, int64_t part) {
-      const int64_t from = part * blocks / parts, to = (part + 1) * blocks / parts;
-      for (int64_t number = from; number < to; ++number) {
+    const int64_t parts = std::min(room.parts, blocks);
+    ParallelSum(team, parts, blocks, channels, kRows, [&](int worker, const Share& share) {
+      for (int64_t number = share.first_block; number < share.last_block; ++number) {
         const Block block = BlockOf(s, room, worker, number);
         Inputs(s, x, block);
         Cotangents(s, dy, block);
-        const auto product = number == from ? Product<false> : Product<true>;
+        const auto product = number == share.first_block ? Product<false> : Product<true>;
+        const float* in = block.in + share.first_row;
+        float* to = sums + share.part * whole + share.first_row * depth;
         for (int e = 0; e < E; ++e)
-          product(channels, block.tiles(), depth, block.in + e * block.tiles() * deep, {1, deep},
-                  {block.out + e * block.tiles() * depth, false},
-                  sums + part * whole + e * channels * depth);
+          product(share.last_row - share.first_row, block.tiles(), depth,
+                  in + e * block.tiles() * deep, {1, deep},
+                  {block.out + e * block.tiles() * depth, false}, to + e * channels * depth);
       }
     });
     Parallel(team, channels, [&](int, int64_t c) { FromSums(s, c, parts, sums, dw); });

@@ -8,7 +8,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import winograd
-from jcnn.lowering.native.calls import call, serves, whole, workers
+from jcnn.lowering.native.calls import call, parts, serves, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -31,7 +31,8 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     if not serves(x):
         return winograd.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]
-    sums = (workers(), winograd.tile_elements(g), c, whole(d))
+    elements = winograd.tile_elements(g)
+    sums = (parts(elements * c * whole(d)), elements, c, whole(d))
     return _call("kernel_gradient", g, x, dy, (*g.window, c, d), sums)
 
 
