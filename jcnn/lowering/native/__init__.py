@@ -1,9 +1,10 @@
-"""Minimal filtering in compiled loops: an extra that the system's compiler builds.
+"""Correlations in compiled loops: an extra that the system's compiler builds.
 
-XLA runs the transforms and the products of :mod:`jcnn.lowering.winograd` one after another, through
-memory. Here a block of tiles stays in a core's cache from the input to the output; the formulas,
-and the matrices, are the same. ``jcnn native`` builds it once for a machine; from then on it is a
-lowering among others, chosen where it costs least. Without it nothing is missing but the time.
+XLA runs the patches, the transforms and the products of a correlation one after another, through
+memory. Here a block stays in a core's cache from the input to the output; the formulas, and the
+matrices of minimal filtering, are those of :mod:`jcnn.lowering`. ``jcnn native`` builds the library
+once for a machine; from then on its loops are lowerings among others, chosen where they cost least.
+Without it nothing is missing but the time.
 
 JCNN_NATIVE=0 leaves it out, :func:`jcnn.lowering.allow_native` within a program. Programs that use
 it run on this machine alone: ``jcnn export`` leaves it out.

@@ -76,9 +76,10 @@ def build() -> Path:
         UserError: There is no compiler, or it can't compile the library, or the folder can't be
             written.
     """
-    path, compiler = library_path(), _compiler()
+    path = library_path()
     if path.is_file():
         return path
+    compiler = _compiler()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

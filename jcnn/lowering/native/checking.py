@@ -10,10 +10,11 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.problem import CORRELATIONS
 
 _EDGES, _ONE = ((1, 2), (0, 1)), (1, 1)
-# Of each lowering a geometry with edges that no tile and no vector fills, with its groups.
+# Of each lowering a geometry with edges that no tile and no vector fills. The folded windows are
+# 5x5, so that minimal filtering of both sizes is met.
 CASES = {
     "native_winograd": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE),
-    "fold_native_winograd": Geometry((23, 29), (7, 7), (2, 2), _EDGES, _ONE),
+    "fold_native_winograd": Geometry((23, 29), (9, 9), (2, 2), _EDGES, _ONE),
     "native_patches": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2)),
     "native_depthwise": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2), groups=19),
 }
