@@ -13,7 +13,7 @@ from jcnn.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What no lowering differs by from XLA's convolution, but one that was compiled wrongly.
+# What no lowering differs by from XLA's operations, but one that was compiled wrongly.
 LIMIT = 1e-4
 
 
@@ -49,13 +49,13 @@ def native(
     if as_json:
         return print_json({"library": str(path), "seconds": taken, "differences": found})
     for name, difference in found.items():
-        say(f"{name}: differs from XLA's convolution by {difference:.1e} of the largest result")
+        say(f"{name}: differs from XLA's operations by {difference:.1e} of the largest result")
     say(f"{path}: chosen from now on where it costs least; {SWITCH}=0 does without")
     _say_untuned()
 
 
 def _checked(path: Path) -> dict[str, float]:
-    """Hold each loop against XLA's convolution; what computes something else is not kept."""
+    """Hold each loop against XLA's operations; what computes something else is not kept."""
     from jcnn.lowering.native.checking import differences
 
     found = differences()

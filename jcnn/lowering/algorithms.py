@@ -100,8 +100,8 @@ def _filters(p: Problem) -> bool:
 
 
 def _compiled(p: Problem) -> bool:
-    """Whether compiled loops are there, for images and lines of float32."""
-    return native.ready() and p.dtype == "float32" and p.geometry.rank <= 2
+    """Whether compiled loops are there, for images and lines of float32 and of a size."""
+    return native.ready() and p.known and p.dtype == "float32" and p.geometry.rank <= 2
 
 
 def _compiled_window(g: Geometry) -> bool:
@@ -228,15 +228,16 @@ ALGORITHMS = {
         worthwhile=_halves_products,
     ),
     "native_patches": Algorithm(
-        "patches in compiled loops: blocks stay in a core's cache",
-        lambda p: _compiled(p) and _single(p) and _adjoint_is_forward(p),
+        "patches read where they lie, in compiled loops: blocks stay in a core's cache",
+        lambda p: _compiled(p) and _adjoint_is_forward(p),
         native_costs.native_patches,
+        worthwhile=lambda p: not _single_channels(p),
     ),
     "native_depthwise": Algorithm(
         "each channel by itself in compiled loops, a vector of channels at a time",
-        lambda p: _compiled(p) and not _single(p) and _adjoint_is_forward(p),
+        lambda p: _compiled(p) and _single_channels(p) and _adjoint_is_forward(p),
         native_costs.native_depthwise,
-        worthwhile=_single_channels,
+        worthwhile=lambda p: not _single(p),
     ),
 }
 
@@ -247,11 +248,12 @@ _PLACED = Algorithm("each output at its place, one after another", lambda p: Tru
 _ADDED = Algorithm("an array per element of the window, added", pool.small, pool.overlap_add)
 _ANY_VIEWS = replace(_VIEWS, serves=lambda p: pool.small(p) or not pool.undilated(p))
 _SPREAD = Algorithm("one loop that asks the windows in reach", pool.spreads, pool.spread)
+_NATIVE = Algorithm("compiled loops, a vector of channels at a time", _compiled, native_costs.pool)
 POOL_ALGORITHMS = {
-    "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
+    "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING, "native": _NATIVE},
     "window_sum": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
     "gather": {"views": _VIEWS, "placed": _PLACED},
-    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED},
+    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED, "native": _NATIVE},
     "window_spread": {
         "spread": replace(_SPREAD, serves=lambda p: pool.undilated(p) and pool.spreads_sums(p)),
         "overlap_add": replace(_ADDED, serves=lambda p: pool.small(p) or not pool.undilated(p)),

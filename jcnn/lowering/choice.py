@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
-from jcnn.lowering.algorithms import applicable, eligible, is_native, serving
+from jcnn.lowering.algorithms import eligible, is_native, serving
 from jcnn.lowering.native_costs import knows_native
 from jcnn.lowering.nearby import seconds
 from jcnn.lowering.policy import Policy
@@ -75,7 +75,7 @@ def decide(problem: Problem, policy: Policy, platform: str = "cpu") -> Choice:
     folds are never chosen: a NaN would reach outputs before it.
     """
     wanted = policy.wanted(problem.operation)
-    if wanted in applicable(problem.operation, problem.geometry):
+    if wanted in (known := serving(problem.operation)) and known[wanted].serves(problem):
         return Choice(wanted, "forced")
     if problem.operation in POOLS and (platform != "cpu" or not problem.known):
         return Choice(eligible(problem, policy)[0], "off the CPU, and of any size, the first")

@@ -46,6 +46,14 @@ def native_depthwise(p: Problem, machine: Machine) -> Work:
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
 
 
+def pool(p: Problem, machine: Machine) -> Work:
+    """A loop over outputs and elements, each looked at by two comparisons; x, written out before."""
+    whole = -(-p.channels // machine.vector) * machine.vector
+    outputs = p.batch * prod(p.geometry.output)
+    done = {"swept": 2 * outputs * p.geometry.taps * whole, "woken": 1}
+    return add(done, memory(machine, p.bytes, 2 * p.inputs, p.outputs))
+
+
 def knows_native(machine: Machine) -> bool:
     """Whether a machine's table has what compiled loops cost."""
     return dict(machine.costs).get("filtered", 0) > 0

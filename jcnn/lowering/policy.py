@@ -26,7 +26,7 @@ NAMES = (
     "fold_overlap_add", "fold_winograd", "winograd", "depthwise", "native_winograd",
     "fold_native_winograd", "native_patches", "native_depthwise",
 )  # fmt: skip
-POOL_NAMES = ("views", "doubling", "spread", "overlap_add", "placed")
+POOL_NAMES = ("views", "doubling", "spread", "overlap_add", "placed", "native")
 
 _notes: ContextVar[list[tuple[str, Geometry, str]] | None] = ContextVar("notes", default=None)
 

@@ -14,6 +14,7 @@ from jax import lax
 from jcnn.geometry import Geometry
 from jcnn.lowering import large_windows, xla_pools
 from jcnn.lowering.choice import decide
+from jcnn.lowering.native import pools as native_pools
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import Problem
@@ -21,6 +22,7 @@ from jcnn.lowering.windows import overlap_add, pad, views
 from jcnn.precision import dtype_within, in_float32
 
 Pair = tuple[jax.Array, jax.Array]
+NATIVE = "native"
 
 
 def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
@@ -32,6 +34,9 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     """
     # The results go through the call and x does not, so that XLA computes what comes before, such
     # as the sum with a bias, within the pool's own loops and doesn't store it.
+    if _chosen("max_pool", g, x) == NATIVE:
+        run = partial(native_pools.max_pool, g, winner_dtype(g), floor)
+        return lax.platform_dependent(x, cpu=run, default=partial(_max_pool, g, floor))
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
 
 
@@ -86,6 +91,10 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
     name = _chosen("scatter", g, dy)
+    if name == NATIVE:
+        run = partial(native_pools.scatter, g)
+        placed = partial(large_windows.scatter, g)
+        return lax.platform_dependent(dy, winner, cpu=run, default=placed)
     if name == "placed":
         return large_windows.scatter(g, dy, winner)
     if name == "spread":

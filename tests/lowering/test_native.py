@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jcnn import lowering, ops
 from jcnn.errors import UserError
 from jcnn.geometry import Geometry
-from jcnn.lowering import allow_native, forced, native, noted, on_machine
+from jcnn.lowering import allow_native, forced, native, noted, on_machine, pools
 from jcnn.lowering.algorithms import applicable, is_native
 from jcnn.lowering.machine import named
 from jcnn.lowering.native import building, calls, library
@@ -47,7 +47,6 @@ def built(tmp_path_factory):
 
 def arrays(operation, g, images=3, channels=19, features=37):
     rng = np.random.default_rng(0)
-    features = channels if g.groups > 1 else features
     x = rng.standard_normal((images, *g.size, channels))
     w = rng.standard_normal((*g.window, channels // g.groups, features))
     dy = rng.standard_normal((images, *g.output, features))
@@ -80,10 +79,14 @@ def problems(draw):
     dilation = draw(st.sampled_from(((1,) * rank, each(1, 2))))
     size = tuple(d * (k - 1) + 1 + n for d, k, n in zip(dilation, window, each(0, 12), strict=True))
     padding = tuple(zip(each(0, 3), each(0, 3), strict=True))
-    channels = draw(st.integers(1, 40))
-    groups = channels if channels > 1 and draw(st.booleans()) else 1
+    channels, features = draw(st.integers(1, 40)), draw(st.integers(1, 70))
+    groups = draw(st.sampled_from((1, 2, 5, channels)))
+    if groups == channels:
+        features = channels
+    elif groups > 1:
+        channels, features = groups * draw(st.integers(1, 12)), groups * draw(st.integers(1, 20))
     g = Geometry(size, window, strides, padding, dilation, groups)
-    return g, draw(st.integers(1, 4)), channels, draw(st.integers(1, 70))
+    return g, draw(st.integers(1, 4)), channels, features
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -99,8 +102,63 @@ def test_every_loop_computes_what_xla_does(built, problem):
 
 def test_each_loop_is_held_against_xla_when_it_is_built(built):
     found = differences()
-    assert set(found) == set(filter(is_native, lowering.algorithms.ALGORITHMS))
-    assert all(0 < difference < 2e-5 for difference in found.values()), found
+    assert set(found) == {*filter(is_native, lowering.algorithms.ALGORITHMS), "max_pool", "scatter"}
+    assert all(difference < 2e-5 for difference in found.values()), found
+
+
+@st.composite
+def pools_of_windows(draw):
+    """Windows that overlap, touch, leave gaps or are dilated; large ones now and then."""
+    rank = draw(st.integers(1, 2))
+
+    def each(least, most):
+        return tuple(draw(st.integers(least, most)) for _ in range(rank))
+
+    window, strides = each(1, draw(st.sampled_from((4, 18)))), each(1, 5)
+    dilation = draw(st.sampled_from(((1,) * rank, each(1, 2))))
+    size = tuple(d * (k - 1) + 1 + n for d, k, n in zip(dilation, window, each(0, 20), strict=True))
+    padding = tuple((k // 2, k // 3) for k in window)
+    return Geometry(size, window, strides, padding, dilation), draw(st.sampled_from((1, 16, 37)))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(pools_of_windows(), st.sampled_from((None, 0.0)))
+def test_pools_agree_to_the_bit_with_those_without_loops(built, pool, floor):
+    g, channels = pool
+    rng = np.random.default_rng(0)
+    # Whole numbers, many of them alike, and some that no comparison orders.
+    x = rng.integers(-3, 4, (3, *g.size, channels)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = -np.inf
+    x[rng.random(x.shape) < 0.01] = np.nan
+    plain = "views" if g.taps <= 25 or max(g.dilation) > 1 else "doubling"
+    with forced(max_pool=plain, scatter="placed"):
+        expected, winner = jax.jit(partial(pools.max_pool, g, floor=floor))(x)
+        dy = jnp.asarray(rng.integers(-9, 9, expected.shape), jnp.float32)
+        expected_dx = jax.jit(partial(pools.scatter, g))(dy, winner)
+    with forced(max_pool="native", scatter="native"):
+        y, found = jax.jit(partial(pools.max_pool, g, floor=floor))(x)
+        dx = jax.jit(partial(pools.scatter, g))(dy, winner)
+    np.testing.assert_array_equal(y, expected)
+    ordered = ~np.isnan(np.asarray(y))
+    np.testing.assert_array_equal(np.asarray(found)[ordered], np.asarray(winner)[ordered])
+    np.testing.assert_array_equal(dx, expected_dx)
+
+
+def test_gradients_of_pools_under_vmap_and_on_a_mesh_are_the_same(built):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 11, 11, 24)), jnp.float32)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.P("data")))
+
+    def gradient(x):
+        return jax.grad(lambda x: (ops.max_pool(x, 3, strides=2) ** 2).sum())(x)
+
+    with allow_native(False):
+        expected = jax.jit(gradient)(x)
+    with forced(max_pool="native", scatter="native"):
+        each = jax.jit(jax.vmap(gradient))(x[:, None])[:, 0]
+        parts = jax.jit(gradient)(split)
+    np.testing.assert_array_equal(each, expected)
+    np.testing.assert_array_equal(parts, expected)
 
 
 @pytest.mark.parametrize("operation", CORRELATIONS)

@@ -1,4 +1,4 @@
-"""Correlations in compiled loops: an extra that the system's compiler builds.
+"""Correlations and max pools in compiled loops: an extra that the system's compiler builds.
 
 XLA runs the patches, the transforms and the products of a correlation one after another, through
 memory. Here a block stays in a core's cache from the input to the output; the formulas, and the

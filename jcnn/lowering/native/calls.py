@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +13,8 @@ from jcnn.lowering.policy import Policy
 # Of each core, for a block of tiles or positions: cores have 0.5 to 2 MB of cache of their own.
 ROOM_BYTES = 2 << 20
 # Rows that a matrix product computes together: so many of them a block, at least, for which
-# kernels, or their sums, are read; and at most where a transposed factor is read row by row.
-GROUPS, TRANSPOSED = 3, 8
+# kernels, or their sums, are read.
+GROUPS = 3
 # Of the sums that a kernel gradient takes, each of a part of the blocks: with fewer parts than
 # cores, several cores share the rows of one.
 SUMS_BYTES = 64 << 20
@@ -24,7 +22,7 @@ SUMS_BYTES = 64 << 20
 
 def call(
     kind: str, operation: str, g: Geometry, a: jax.Array, b: jax.Array,
-    result: tuple[int, ...], kept: tuple[int, ...], each: int, count: int,
+    result: tuple[int, ...], kept: tuple[int, ...], block: int, room: int,
 ) -> jax.Array:  # fmt: skip
     """Call an operation of the library; a line is a plane of one row.
 
@@ -37,22 +35,25 @@ def call(
         result: The result's shape.
         kept: Of an array that is written and read again: kernels as products read them, or the
             parts' sums, (parts, …).
-        each: Elements of room per tile or position.
-        count: How many of these there are.
+        block: Tiles or positions of a block.
+        room: Elements that each worker needs for one.
     """
-    most = TRANSPOSED if (kind, operation) == ("patches", "kernel_gradient") else count
-    block = _block(count, each * a.dtype.itemsize, most)
     if lines := g.rank == 1:
         a, b = a[:, None], b[:, None] if operation == "kernel_gradient" else b[None]
     seen = (result[0], 1, *result[1:]) if lines and operation == "correlate" else result
-    shapes = (seen, kept, (workers(), block * each))
+    shapes = (seen, kept, (workers(), room))
     made = [jax.ShapeDtypeStruct(shape, a.dtype) for shape in shapes]
     run = jax.ffi.ffi_call(library.target(kind, operation), made, vmap_method="sequential")
-    pairs = {"window": g.window, "strides": g.strides, "dilation": g.dilation}
-    places = {n: np.array((1,) * lines + pair, np.int64) for n, pair in pairs.items()}
-    before = np.array([0] * lines + [lo for lo, _ in g.padding], np.int64)
     counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
-    return run(a, b, **places, before=before, **counts)[0].reshape(result)
+    return run(a, b, **places(g), **counts)[0].reshape(result)
+
+
+def places(g: Geometry) -> dict[str, np.ndarray]:
+    """Where the windows of a plane stand; those of a line are one row high."""
+    before = tuple(lo for lo, _ in g.padding)
+    pairs = {"window": g.window, "strides": g.strides, "dilation": g.dilation}
+    found = {name: np.array(((1, *pair))[-2:], np.int64) for name, pair in pairs.items()}
+    return {**found, "before": np.array(((0, *before))[-2:], np.int64)}
 
 
 def serves(x: jax.Array) -> bool:
@@ -75,13 +76,7 @@ def whole(channels: int) -> int:
     return -(-channels // library.lanes()) * library.lanes()
 
 
-def positions(g: Geometry, batch: int) -> int:
-    """Windows of all images."""
-    return batch * prod(g.output)
-
-
-def _block(count: int, each_bytes: int, most: int) -> int:
-    """As many as the room holds; less where every worker is to have some."""
-    rows = library.rows()
-    fit = max(GROUPS, ROOM_BYTES // max(each_bytes, 1) // rows)
-    return rows * min(fit, most, max(1, -(-count // (workers() * rows))))
+def tiles(count: int, each: int) -> int:
+    """Tiles of a block: as many as the room holds; less where every worker is to have some."""
+    fit = max(GROUPS, ROOM_BYTES // (4 * each) // library.rows())
+    return library.rows() * min(fit, -(-count // (workers() * library.rows())))

@@ -1,4 +1,4 @@
-"""The compiled loops against XLA's own convolution: how far apart on small arrays."""
+"""The compiled loops against XLA's own operations: how far apart on small arrays."""
 
 from __future__ import annotations
 
@@ -18,15 +18,34 @@ CASES = {
     "native_patches": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2)),
     "native_depthwise": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2), groups=19),
 }
+POOL = Geometry((12, 15), (3, 3), (2, 2), _EDGES, _ONE)
 IMAGES, CHANNELS, FEATURES = 5, 19, 37
 
 
 def differences() -> dict[str, float]:
     """Return for each lowering the largest difference, over the largest value of the result.
 
-    Minimal filtering rounds to some 1e-5, the others to 1e-6.
+    Minimal filtering rounds to some 1e-5, other correlations to 1e-6; pools don't round.
     """
-    return {name: max(_difference(name, g, o) for o in CORRELATIONS) for name, g in CASES.items()}
+    found = {name: max(_difference(name, g, o) for o in CORRELATIONS) for name, g in CASES.items()}
+    return {**found, **_of_pools()}
+
+
+def _of_pools() -> dict[str, float]:
+    """The same of pools, by their plain lowerings; winners are compared as well."""
+    from jcnn import lowering
+
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((IMAGES, *POOL.size, CHANNELS)))
+    x = x.astype(jnp.float32)
+    results = []
+    for plain in (False, True):
+        names = ("views", "placed") if plain else ("native", "native")
+        with lowering.forced(max_pool=names[0], scatter=names[1]):
+            y, winner = jax.jit(lowering.max_pool, static_argnums=0)(POOL, x)
+            dx = jax.jit(lowering.scatter, static_argnums=0)(POOL, y, winner)
+        results.append((y, winner.astype(jnp.float32), dx))
+    differences = [float(jnp.abs(a - b).max()) for a, b in zip(*results, strict=True)]
+    return {"max_pool": max(differences[:2]), "scatter": differences[2]}
 
 
 def _difference(name: str, g: Geometry, operation: str) -> float:

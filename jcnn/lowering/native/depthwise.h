@@ -13,6 +13,8 @@ struct Depthwise {
   // Outputs beside each other that share each element of the window, and elements of a row of the
   // window whose sums share each cotangent.
   static constexpr int kAbreast = 8, kTaps = 5;
+  // Shares of the lines for each core, so that none waits long for the last, and lines of a share.
+  static constexpr int64_t kShares = 8, kTogether = 16;
 
   // The outputs of a row whose tap k is inside the image.
   struct Range {
@@ -27,36 +29,46 @@ struct Depthwise {
     return {std::min(first, out), std::max(std::min(last, out), std::min(first, out))};
   }
 
-  // y[m, c] = sum_k w[k, c] x[strides m + dilation k - before, c], a row of outputs at a time.
+  // y[m, c] = sum_k w[k, c] x[strides m + dilation k - before, c]. Neighbouring lines are one core's,
+  // which reads the rows that they share once.
   static void Correlate(const Team& team, const Correlation& s, const Room&, const float* x,
                         const float* w, float*, float* y) {
-    const Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
-    Parallel(team, s.out.count * s.out.height, [&](int, int64_t line) {
-      const int64_t top = line % s.out.height * s.strides.down - s.before.down;
-      const float* image = x + line / s.out.height * s.in.whole();
-      float* to = y + line * s.out.row();
-      for (int64_t c = 0; c < s.in.channels; c += kLanes) {
-        for (int64_t m = 0; m < s.out.width;) {
-          const bool inside = m >= whole.first && c + kLanes <= s.in.channels;
-          const int64_t left = m * s.strides.right - s.before.right;
-          const float* from = image + left * s.in.channels + c;
-          const int64_t count = inside ? whole.last - m : 0;
-          if (count >= kAbreast)
-            m += Outputs<kAbreast>(s, from, w + c, top, to + m * s.in.channels + c);
-          else if (count >= kAbreast / 2)
-            m += Outputs<kAbreast / 2>(s, from, w + c, top, to + m * s.in.channels + c);
-          else if (count >= 1)
-            m += Outputs<1>(s, from, w + c, top, to + m * s.in.channels + c);
-          else
-            m += Output(s, image, w, {top, left}, c, to + m * s.in.channels + c);
-        }
-      }
+    const int64_t lines = s.out.count * s.out.height, shares = kShares * team.workers;
+    const int64_t each = std::clamp<int64_t>(lines / shares, 1, kTogether);
+    Parallel(team, (lines + each - 1) / each, [&](int, int64_t number) {
+      for (int64_t line = number * each; line < std::min(lines, (number + 1) * each); ++line)
+        Line(s, line, x + line / s.out.height * s.in.whole(), w, y + line * s.out.row());
     });
   }
 
-  // Outputs beside each other, all of whose taps are within their rows: how many.
+  // All channels of some outputs beside each other before the next: memory is read as it lies.
+  static void Line(const Correlation& s, int64_t line, const float* image, const float* w, float* to) {
+    const Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
+    const int64_t channels = s.in.channels;
+    const int64_t top = line % s.out.height * s.strides.down - s.before.down;
+    for (int64_t m = 0, count; m < s.out.width; m += count) {
+      const int64_t left = m * s.strides.right - s.before.right;
+      const int64_t rest = m < whole.first ? 0 : whole.last - m;
+      count = rest >= kAbreast ? kAbreast : rest >= kAbreast / 2 ? kAbreast / 2 : 1;
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        const float* from = image + left * channels + c;
+        float* first = to + m * channels + c;
+        if (rest < 1 || c + kLanes > channels)
+          for (int64_t o = 0; o < count; ++o)
+            Output(s, image, w, {top, left + o * s.strides.right}, c, first + o * channels);
+        else if (count == kAbreast)
+          Outputs<kAbreast>(s, from, w + c, top, first);
+        else if (count == kAbreast / 2)
+          Outputs<kAbreast / 2>(s, from, w + c, top, first);
+        else
+          Outputs<1>(s, from, w + c, top, first);
+      }
+    }
+  }
+
+  // Outputs beside each other, all of whose taps are within their rows.
   template <int COUNT>
-  static int64_t Outputs(const Correlation& s, const float* image, const float* w, int64_t top,
+  static void Outputs(const Correlation& s, const float* image, const float* w, int64_t top,
                       float* to) {
     const int64_t channels = s.in.channels, step = s.strides.right * channels;
     Vector sum[COUNT] = {};
@@ -72,12 +84,11 @@ struct Depthwise {
     }
 #pragma GCC unroll 8
     for (int o = 0; o < COUNT; ++o) Store(to + o * channels, sum[o]);
-    return COUNT;
   }
 
   // An output at an edge, or of channels that fill no vector.
-  static int64_t Output(const Correlation& s, const float* image, const float* w, Pair first,
-                     int64_t c, float* to) {
+  static void Output(const Correlation& s, const float* image, const float* w, Pair first, int64_t c,
+                     float* to) {
     const int64_t channels = s.in.channels, rest = channels - c;
     Vector sum = {};
     for (int64_t i = 0; i < s.window.down; ++i) {
@@ -91,7 +102,6 @@ struct Depthwise {
       }
     }
     StoreFirst(to, sum, rest);
-    return 1;
   }
 
   // dw[k, c] = sum_m dy[m, c] x[strides m + dilation k - before, c]: each part of the images has

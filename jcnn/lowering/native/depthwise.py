@@ -6,7 +6,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import direct
-from jcnn.lowering.native.calls import call, parts, positions, serves, whole
+from jcnn.lowering.native.calls import call, parts, serves, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -15,7 +15,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     if not serves(x):
         return direct.correlate(g, x, w)
     result = (x.shape[0], *g.output, x.shape[-1])
-    return call("depthwise", "correlate", g, x, w, result, (1,), 1, positions(g, len(x)))
+    return call("depthwise", "correlate", g, x, w, result, (1,), 1, 1)
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
@@ -30,4 +30,4 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     c = x.shape[-1]
     sums = (parts(g.taps * whole(c)), g.taps, whole(c))
     result = (*g.window, 1, c)
-    return call("depthwise", "kernel_gradient", g, x, dy, result, sums, 1, positions(g, len(x)))
+    return call("depthwise", "kernel_gradient", g, x, dy, result, sums, 1, 1)

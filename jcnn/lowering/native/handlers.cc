@@ -1,6 +1,7 @@
 // What XLA calls: arrays in, arrays out, and room that XLA lends.
 #include "depthwise.h"
 #include "patches.h"
+#include "pools.h"
 #include "winograd.h"
 
 namespace jcnn {
@@ -14,10 +15,16 @@ using Integers = ffi::Span<const int64_t>;
 struct Places {
   Integers window, strides, dilation, before;
 
-  Correlation Between(Integers in, Integers out) const {
+  // A kernel has, before its features, the channels of a group.
+  Correlation Between(Integers in, Integers out, Integers kernel) const {
+    return Between(in, out, in[3] / kernel[kernel.size() - 2]);
+  }
+
+  Correlation Between(Integers in, Integers out, int64_t groups) const {
     const auto images = [](Integers d) { return Images{d[0], d[1], d[2], d[3]}; };
     const auto pair = [](Integers values) { return Pair{values[0], values[1]}; };
-    return {images(in), images(out), pair(window), pair(strides), pair(dilation), pair(before)};
+    return {images(in),   images(out),    pair(window), pair(strides),
+            pair(dilation), pair(before), groups};
   }
 };
 
@@ -35,7 +42,7 @@ ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result ke
                      Integers window, Integers strides, Integers dilation, Integers before,
                      int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
-  Kind::Correlate(TeamOf(pool, room), places.Between(x.dimensions(), y->dimensions()),
+  Kind::Correlate(TeamOf(pool, room), places.Between(x.dimensions(), y->dimensions(), w.dimensions()),
                   RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(), kernels->typed_data(),
                   y->typed_data());
   return ffi::Error::Success();
@@ -46,26 +53,75 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array dy, Result dw, Re
                           Result room, Integers window, Integers strides, Integers dilation,
                           Integers before, int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
-  Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions()),
+  Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions(), dw->dimensions()),
                        RoomOf(room, tiles, parts), x.typed_data(), dy.typed_data(), sums->typed_data(),
                        dw->typed_data());
   return ffi::Error::Success();
 }
 
+template <class Binding>
+auto WithPlaces(Binding binding) {
+  return std::move(binding)
+      .template Attr<Integers>("window")
+      .template Attr<Integers>("strides")
+      .template Attr<Integers>("dilation")
+      .template Attr<Integers>("before");
+}
+
 auto Bound() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Attr<Integers>("window")
-      .Attr<Integers>("strides")
-      .Attr<Integers>("dilation")
-      .Attr<Integers>("before")
+  return WithPlaces(ffi::Ffi::Bind()
+                        .Ctx<ffi::ThreadPool>()
+                        .Arg<Array>()
+                        .Arg<Array>()
+                        .Ret<Array>()
+                        .Ret<Array>()
+                        .Ret<Array>())
       .Attr<int64_t>("tiles")
       .Attr<int64_t>("parts");
+}
+
+// Winners are unsigned integers of a size that holds every index of the window.
+template <ffi::DataType WINNER>
+ffi::Error Forward(ffi::ThreadPool pool, Array x, Result y, ffi::Result<ffi::Buffer<WINNER>> winner,
+                   Integers window, Integers strides, Integers dilation, Integers before,
+                   int64_t workers, float floor) {
+  const Places places = {window, strides, dilation, before};
+  MaxPool<ffi::NativeType<WINNER>>::Forward({pool, static_cast<int>(workers)},
+                           places.Between(x.dimensions(), y->dimensions(), x.dimensions()[3]),
+                           x.typed_data(), floor, y->typed_data(), winner->typed_data());
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType WINNER>
+ffi::Error Backward(ffi::ThreadPool pool, Array dy, ffi::Buffer<WINNER> winner, Result dx,
+                    Integers window, Integers strides, Integers dilation, Integers before,
+                    int64_t workers) {
+  const Places places = {window, strides, dilation, before};
+  MaxPool<ffi::NativeType<WINNER>>::Backward({pool, static_cast<int>(workers)},
+                            places.Between(dx->dimensions(), dy.dimensions(), dy.dimensions()[3]),
+                            dy.typed_data(), winner.typed_data(), dx->typed_data());
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType WINNER>
+auto ForwardBound() {
+  return WithPlaces(ffi::Ffi::Bind()
+                        .Ctx<ffi::ThreadPool>()
+                        .Arg<Array>()
+                        .Ret<Array>()
+                        .template Ret<ffi::Buffer<WINNER>>())
+      .template Attr<int64_t>("workers")
+      .template Attr<float>("floor");
+}
+
+template <ffi::DataType WINNER>
+auto BackwardBound() {
+  return WithPlaces(ffi::Ffi::Bind()
+                        .Ctx<ffi::ThreadPool>()
+                        .Arg<Array>()
+                        .template Arg<ffi::Buffer<WINNER>>()
+                        .template Ret<Array>())
+      .template Attr<int64_t>("workers");
 }
 
 }  // namespace
@@ -78,6 +134,14 @@ JCNN_HANDLERS(winograd_3, Filter<3>);
 JCNN_HANDLERS(winograd_5, Filter<5>);
 JCNN_HANDLERS(patches, Patches);
 JCNN_HANDLERS(depthwise, Depthwise);
+
+#define JCNN_MAX_POOL(name, type)                                                      \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_##name, Forward<type>, ForwardBound<type>()); \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(scatter_##name, Backward<type>, BackwardBound<type>())
+
+JCNN_MAX_POOL(uint8, ffi::U8);
+JCNN_MAX_POOL(uint16, ffi::U16);
+JCNN_MAX_POOL(uint32, ffi::U32);
 
 }  // namespace jcnn
 

@@ -16,14 +16,22 @@ struct Pair {
   int64_t down, right;
 };
 
-// y[m] = sum_k w[k] x[strides m + dilation k - before].
+// y[m] = sum_k w[k] x[strides m + dilation k - before], for each group of channels and of features.
 struct Correlation {
   Images in, out;
   Pair window, strides, dilation, before;
+  int64_t groups;
 
   int64_t taps() const { return window.down * window.right; }
-  int64_t terms() const { return taps() * in.channels; }
   int64_t positions() const { return out.count * out.height * out.width; }
+  // Pixels from the first that a window sees to the last, both included.
+  Pair reach() const {
+    return {(window.down - 1) * dilation.down + 1, (window.right - 1) * dilation.right + 1};
+  }
+  // Of a group.
+  int64_t channels() const { return in.channels / groups; }
+  int64_t features() const { return out.channels / groups; }
+  int64_t terms() const { return taps() * channels(); }
 };
 
 }  // namespace jcnn

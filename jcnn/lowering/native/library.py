@@ -16,6 +16,8 @@ SWITCH = "JCNN_NATIVE"
 # Each has a correlation and a kernel gradient.
 KINDS = (*(f"winograd_{window}" for window in WINDOWS), "patches", "depthwise")
 OPERATIONS = ("correlate", "kernel_gradient")
+# Of pools: an operation for each dtype of winners.
+POOLS, WINNERS = ("max_pool", "scatter"), ("uint8", "uint16", "uint32")
 
 
 def ready() -> bool:
@@ -50,7 +52,7 @@ def _loaded(digest: str) -> ctypes.CDLL:
             f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "
             f"and {SWITCH}=0 does without"
         ) from error
-    for kind, operation in product(KINDS, OPERATIONS):
+    for kind, operation in (*product(KINDS, OPERATIONS), *product(POOLS, WINNERS)):
         handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
         jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")
     return library

@@ -1,10 +1,12 @@
-// Correlations whose patches are gathered a block of positions at a time, for one matrix product:
+// Correlations as matrix products whose patches are read where they lie, in the images or in a block
+// of them that has its edges of zeros, and are not written out:
 //
-//   y = patches(x) w,   dw = patches(x)' dy
+//   y = patches(x) w,   dw = patches(x)' dy,   for each group of channels
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "images.h"
 #include "parallel.h"
@@ -12,126 +14,252 @@
 
 namespace jcnn {
 
-// A row of a window: count elements that lie beside each other, zeros where they leave the image.
-inline void GatherRow(const Correlation& s, const float* row, int64_t left, float* to) {
-  const int64_t channels = s.in.channels;
-  if (s.dilation.right == 1) {
-    const int64_t from = std::clamp<int64_t>(-left, 0, s.window.right);
-    const int64_t end = std::clamp<int64_t>(s.in.width - left, from, s.window.right);
-    std::fill_n(to, from * channels, 0.0f);
-    std::memcpy(to + from * channels, row + (left + from) * channels,
-                (end - from) * channels * sizeof(float));
-    std::fill_n(to + end * channels, (s.window.right - end) * channels, 0.0f);
-    return;
+// Lines of outputs, counted through all images, and the columns of them.
+struct Lines {
+  int64_t first, last, left, right;
+
+  int64_t lines() const { return last - first; }
+  int64_t columns() const { return right - left; }
+};
+
+// Blocks of about so many positions: whole lines, or parts of one.
+class Blocks {
+ public:
+  Blocks(const Correlation& s, int64_t positions)
+      : lines_(s.out.count * s.out.height),
+        width_(s.out.width),
+        lines_each_(std::max<int64_t>(1, positions / width_)),
+        columns_each_(std::min(positions, width_)),
+        beside_((width_ + columns_each_ - 1) / columns_each_) {}
+
+  int64_t count() const { return (lines_ + lines_each_ - 1) / lines_each_ * beside_; }
+
+  Lines operator[](int64_t number) const {
+    const int64_t first = number / beside_ * lines_each_, left = number % beside_ * columns_each_;
+    return {first, std::min(first + lines_each_, lines_), left,
+            std::min(left + columns_each_, width_)};
   }
-  for (int64_t k = 0; k < s.window.right; ++k, to += channels) {
-    const int64_t at = left + k * s.dilation.right;
-    if (at >= 0 && at < s.in.width)
-      std::memcpy(to, row + at * channels, channels * sizeof(float));
+
+ private:
+  int64_t lines_, width_, lines_each_, columns_each_, beside_;
+};
+
+// What the windows of a block see: rows of images that are `pitch` apart, those of the next group
+// `group` on, and where the first window of each line begins.
+struct Seen {
+  const float* at;
+  int64_t pitch, group;
+  std::vector<int64_t> begins;
+};
+
+inline bool IsInside(int64_t before, int64_t out, int64_t stride, int64_t reach, int64_t in) {
+  return before <= 0 && (out - 1) * stride - before + reach <= in;
+}
+
+// Whether no window leaves the images.
+inline bool IsInside(const Correlation& s) {
+  return IsInside(s.before.down, s.out.height, s.strides.down, s.reach().down, s.in.height) &&
+         IsInside(s.before.right, s.out.width, s.strides.right, s.reach().right, s.in.width);
+}
+
+// `count` pixels of a row of an image from `left` on, zeros where they leave it, of a group's channels.
+inline float* CopyRow(const Correlation& s, const float* row, int64_t left, int64_t count, float* to) {
+  const int64_t channels = s.channels();
+  const int64_t from = std::clamp<int64_t>(-left, 0, count);
+  const int64_t end = std::clamp<int64_t>(s.in.width - left, from, count);
+  to = std::fill_n(to, from * channels, 0.0f);
+  row += (left + from) * s.in.channels;
+  if (s.groups == 1)
+    to = std::copy_n(row, (end - from) * channels, to);
+  else
+    for (int64_t pixel = from; pixel < end; ++pixel, row += s.in.channels)
+      to = std::copy_n(row, channels, to);
+  return std::fill_n(to, (count - end) * channels, 0.0f);
+}
+
+// The rows of an image that some of its lines see; returns where they end.
+inline float* CopyRows(const Correlation& s, const float* image, int64_t top, int64_t count,
+                       int64_t left, int64_t columns, float* to) {
+  for (int64_t at = top; at < top + count; ++at) {
+    if (at >= 0 && at < s.in.height)
+      to = CopyRow(s, image + at * s.in.row(), left, columns, to);
     else
-      std::fill_n(to, channels, 0.0f);
+      to = std::fill_n(to, columns * s.channels(), 0.0f);
   }
+  return to;
 }
 
-// Patches of positions first to last - 1: (positions, terms).
-inline void Gather(const Correlation& s, const float* x, int64_t first, int64_t last, float* to) {
-  const int64_t run = s.window.right * s.in.channels;
-  for (int64_t p = first; p < last; ++p) {
-    const int64_t left = p % s.out.width * s.strides.right - s.before.right;
-    const int64_t line = p / s.out.width;
-    const int64_t top = line % s.out.height * s.strides.down - s.before.down;
-    const float* image = x + line / s.out.height * s.in.whole();
-    for (int64_t k = 0; k < s.window.down; ++k, to += run) {
-      const int64_t at = top + k * s.dilation.down;
-      if (at >= 0 && at < s.in.height)
-        GatherRow(s, image + at * s.in.row(), left, to);
-      else
-        std::fill_n(to, run, 0.0f);
+// Room: for the rows that the block's lines see, edges included, of each image that it has part of,
+// a group after another.
+inline Seen See(const Correlation& s, const Lines& block, const float* x, float* room) {
+  const int64_t height = s.out.height, left = block.left * s.strides.right - s.before.right;
+  const auto top = [&](int64_t line) { return line % height * s.strides.down - s.before.down; };
+  std::vector<int64_t> begins;
+  begins.reserve(block.lines());
+  if (s.groups == 1 && IsInside(s)) {
+    for (int64_t line = block.first; line < block.last; ++line)
+      begins.push_back(line / height * s.in.whole() + top(line) * s.in.row() + left * s.in.channels);
+    return {x, s.in.row(), 0, std::move(begins)};
+  }
+  const int64_t columns = (block.columns() - 1) * s.strides.right + s.reach().right;
+  const int64_t pitch = columns * s.channels();
+  float* to = room;
+  for (int64_t g = 0; g < s.groups; ++g)
+    for (int64_t line = block.first; line < block.last;) {
+      const int64_t last = std::min(block.last, (line / height + 1) * height);
+      const int64_t first_row = top(line), count = top(last - 1) + s.reach().down - first_row;
+      const float* image = x + line / height * s.in.whole() + g * s.channels();
+      if (g == 0)
+        for (int64_t seen = line; seen < last; ++seen)
+          begins.push_back(to - room + (top(seen) - first_row) * pitch);
+      to = CopyRows(s, image, first_row, count, left, columns, to);
+      line = last;
     }
-  }
+  return {room, pitch, (to - room) / s.groups, std::move(begins)};
 }
 
-// Whether patches are the images as they lie.
-inline bool InPlace(const Correlation& s) {
-  return s.taps() == 1 && s.strides.down == 1 && s.strides.right == 1 &&
-         s.in.height == s.out.height && s.in.width == s.out.width && s.before.down == 0 &&
-         s.before.right == 0;
+// Runs of a window's elements that lie beside each other: rows of the window, or its elements.
+struct Runs {
+  std::vector<int64_t> begins;
+  int64_t length;
+};
+
+inline Runs RunsOf(const Correlation& s, int64_t pitch) {
+  const bool rows = s.dilation.right == 1;
+  const int64_t channels = s.channels();
+  Runs runs = {{}, rows ? s.window.right * channels : channels};
+  for (int64_t i = 0; i < s.window.down; ++i)
+    for (int64_t j = 0; j < (rows ? 1 : s.window.right); ++j)
+      runs.begins.push_back(i * s.dilation.down * pitch + j * s.dilation.right * channels);
+  return runs;
 }
 
-// Rows of features up to whole vectors.
-inline void Widen(const float* from, int64_t rows, int64_t features, int64_t depth, float* to) {
-  for (int64_t i = 0; i < rows; ++i) {
-    std::memcpy(to + i * depth, from + i * features, features * sizeof(float));
-    std::fill(to + i * depth + features, to + (i + 1) * depth, 0.0f);
-  }
+// Images whose windows are single pixels, one after another, are one line.
+inline Correlation Simplest(const Correlation& s) {
+  const auto is = [](Pair pair, int64_t n) { return pair.down == n && pair.right == n; };
+  if (!is(s.window, 1) || !is(s.strides, 1) || !is(s.before, 0) || s.in.width != s.out.width ||
+      s.in.height != s.out.height)
+    return s;
+  Correlation line = s;
+  line.in = {1, 1, s.positions(), s.in.channels};
+  line.out = {1, 1, s.positions(), s.out.channels};
+  return line;
 }
 
 struct Patches {
-  // w by panels of features: (panels, terms, kPanel).
+  // w of each group by panels of its features: (groups, panels, terms, kPanel).
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
-    const int64_t features = s.out.channels, depth = WholeVectors(features), terms = s.terms();
-    Parallel(team, (depth + kPanel - 1) / kPanel, [&](int, int64_t panel) {
-      const int64_t d = panel * kPanel, columns = std::min<int64_t>(kPanel, depth - d);
+    const int64_t features = s.features(), depth = WholeVectors(features), terms = s.terms();
+    const int64_t panels = (depth + kPanel - 1) / kPanel;
+    Parallel(team, s.groups * panels, [&](int, int64_t number) {
+      const int64_t d = number % panels * kPanel, columns = std::min<int64_t>(kPanel, depth - d);
+      const float* from = w + number / panels * features + d;
+      float* panel = to + (number / panels * depth + d) * terms;
       for (int64_t k = 0; k < terms; ++k)
         for (int64_t v = 0; v < columns; v += kLanes)
-          Store(to + d * terms + k * columns + v,
-                LoadFirst(w + k * features + d + v, features - d - v));
+          Store(panel + k * columns + v, LoadFirst(from + k * s.out.channels + v, features - d - v));
     });
   }
 
-  // Room: (positions a block, terms), then (positions a block, features up to whole vectors).
-  static void Correlate(const Team& team, const Correlation& s, const Room& room, const float* x,
+  static void Correlate(const Team& team, const Correlation& given, const Room& room, const float* x,
                         const float* w, float* kernels, float* y) {
-    const int64_t features = s.out.channels, depth = WholeVectors(features), terms = s.terms();
+    const Correlation s = Simplest(given);
+    const Blocks blocks(s, room.tiles);
     Kernels(team, s, w, kernels);
-    Parallel(team, Blocks(s, room), [&](int worker, int64_t number) {
-      const int64_t first = number * room.tiles;
-      const int64_t last = std::min(first + room.tiles, s.positions()), rows = last - first;
-      float* patches = room.at + worker * room.each;
-      float* wide = patches + room.tiles * terms;
-      float* to = y + first * features;
-      if (!InPlace(s)) Gather(s, x, first, last, patches);
-      Product<false>(rows, terms, depth, InPlace(s) ? x + first * terms : patches, {terms, 1},
-                     {kernels, true}, depth == features ? to : wide);
-      if (depth != features)
-        for (int64_t i = 0; i < rows; ++i)
-          std::memcpy(to + i * features, wide + i * depth, features * sizeof(float));
+    Parallel(team, blocks.count(), [&](int worker, int64_t number) {
+      const Lines block = blocks[number];
+      const Seen seen = See(s, block, x, room.at + worker * room.each);
+      const Runs runs = RunsOf(s, seen.pitch);
+      for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t d = 0; d < s.features(); d += kPanel)
+          for (int64_t line = 0; line < block.lines(); ++line)
+            Line(s, block, seen, runs, line, g, d, kernels, y);
     });
   }
 
-  // Each part of the blocks has sums of its own, (parts, terms, depth), added in one order.
-  static void KernelGradient(const Team& team, const Correlation& s, const Room& room,
+  // A panel of a group's features, at a line of a block: as many rows at once as need the fewest
+  // products.
+  static void Line(const Correlation& s, const Lines& block, const Seen& seen, const Runs& runs,
+                   int64_t line, int64_t g, int64_t d, const float* kernels, float* y) {
+    const int64_t row = s.strides.right * s.channels(), depth = WholeVectors(s.features());
+    const int64_t columns = block.columns(), products = (columns + kRows - 1) / kRows;
+    const float* panel = kernels + (g * depth + d) * s.terms();
+    const float* from = seen.at + seen.begins[line] + g * seen.group;
+    float* to = y + ((block.first + line) * s.out.width + block.left) * s.out.channels +
+                g * s.features() + d;
+    const int64_t rest = std::min<int64_t>(kPanel, s.features() - d);
+    for (int64_t i = 0; i < products; ++i) {
+      const int64_t first = i * columns / products, last = (i + 1) * columns / products;
+      const Factor a = {from + first * row, row, 1, runs.length, runs.begins.data(),
+                        static_cast<int64_t>(runs.begins.size())};
+      Product<false>(last - first, a, {panel, true, 0},
+                     {to + first * s.out.channels, s.out.channels, rest});
+    }
+  }
+
+  // Each part of the blocks has sums of its own, (parts, groups, terms, depth), added in one order.
+  static void KernelGradient(const Team& team, const Correlation& given, const Room& room,
                              const float* x, const float* dy, float* sums, float* dw) {
-    const int64_t features = s.out.channels, depth = WholeVectors(features), terms = s.terms();
-    const int64_t blocks = Blocks(s, room), parts = std::min(room.parts, blocks);
-    ParallelSum(team, parts, blocks, terms, kRows, [&](int worker, const Share& share) {
-      float* patches = room.at + worker * room.each;
-      float* wide = patches + room.tiles * terms;
-      for (int64_t number = share.first_block; number < share.last_block; ++number) {
-        const int64_t first = number * room.tiles;
-        const int64_t last = std::min(first + room.tiles, s.positions());
-        const float* cotangents = dy + first * features;
-        if (!InPlace(s)) Gather(s, x, first, last, patches);
-        if (depth != features) Widen(cotangents, last - first, features, depth, wide);
-        const float* rows = (InPlace(s) ? x + first * terms : patches) + share.first_row;
-        const auto product = number == share.first_block ? Product<false> : Product<true>;
-        product(share.last_row - share.first_row, last - first, depth, rows, {1, terms},
-                {depth == features ? cotangents : wide, false},
-                sums + (share.part * terms + share.first_row) * depth);
-      }
+    const Correlation s = Simplest(given);
+    const Blocks blocks(s, room.tiles);
+    const int64_t rows = s.groups * s.terms(), depth = WholeVectors(s.features());
+    const int64_t parts = std::min(room.parts, blocks.count());
+    ParallelSum(team, parts, blocks.count(), rows, kRows, [&](int worker, const Share& share) {
+      float* to = sums + share.part * rows * depth;
+      for (int64_t number = share.first_block; number < share.last_block; ++number)
+        AddBlock(s, blocks[number], share, number == share.first_block,
+                 room.at + worker * room.each, x, dy, to);
     });
-    Parallel(team, terms, [&](int, int64_t k) {
-      for (int64_t d = 0; d < features; d += kLanes) {
-        const float* from = sums + k * depth + d;
-        Vector sum = Load(from);
-        for (int64_t part = 1; part < parts; ++part) sum += Load(from + part * terms * depth);
-        StoreFirst(dw + k * features + d, sum, features - d);
-      }
-    });
+    Parallel(team, rows, [&](int, int64_t k) { FromSums(s, k, parts, sums, dw); });
   }
 
-  static int64_t Blocks(const Correlation& s, const Room& room) {
-    return (s.positions() + room.tiles - 1) / room.tiles;
+  // patches(x)' dy of a block, or added to what is there: a run of the window after another, whose
+  // terms are the positions of the block's lines.
+  static void AddBlock(const Correlation& s, const Lines& block, const Share& share, bool first,
+                       float* room, const float* x, const float* dy, float* sums) {
+    const int64_t features = s.features(), depth = WholeVectors(features);
+    const int64_t positions = block.lines() * block.columns();
+    float* wide = room;  // cotangents whose features fill no vectors, up to whole ones
+    if (depth != features) room += positions * depth;
+    const Seen seen = See(s, block, x, room);
+    const Runs runs = RunsOf(s, seen.pitch);
+    const auto product = first ? Product<false> : Product<true>;
+    for (int64_t g = 0; g < s.groups; ++g) {
+      const float* cotangents =
+          dy + (block.first * s.out.width + block.left) * s.out.channels + g * features;
+      if (depth != features) Widen(cotangents, positions, features, s.out.channels, wide);
+      const Columns b = {depth == features ? cotangents : wide, false,
+                         depth == features ? s.out.channels : depth};
+      for (size_t run = 0; run < runs.begins.size(); ++run) {
+        const int64_t begin = g * s.terms() + run * runs.length;
+        const int64_t from = std::clamp(share.first_row - begin, int64_t{0}, runs.length);
+        const int64_t end = std::clamp(share.last_row - begin, int64_t{0}, runs.length);
+        const Factor a = {seen.at + runs.begins[run] + g * seen.group + from, 1,
+                          s.strides.right * s.channels(), block.columns(), seen.begins.data(),
+                          block.lines()};
+        product(end - from, a, b, {sums + (begin + from) * depth, depth, depth});
+      }
+    }
+  }
+
+  // Rows of features up to whole vectors.
+  static void Widen(const float* from, int64_t rows, int64_t features, int64_t row, float* to) {
+    const int64_t depth = WholeVectors(features);
+    for (int64_t i = 0; i < rows; ++i, from += row, to += depth)
+      for (int64_t d = 0; d < depth; d += kLanes) Store(to + d, LoadFirst(from + d, features - d));
+  }
+
+  // Row k of (groups, terms) of the sum over parts, to its place in dw, (terms, groups, features).
+  static void FromSums(const Correlation& s, int64_t k, int64_t parts, const float* sums, float* dw) {
+    const int64_t features = s.features(), depth = WholeVectors(features), terms = s.terms();
+    float* to = dw + k % terms * s.out.channels + k / terms * features;
+    for (int64_t d = 0; d < features; d += kLanes) {
+      const float* from = sums + k * depth + d;
+      Vector sum = Load(from);
+      for (int64_t part = 1; part < parts; ++part)
+        sum += Load(from + part * s.groups * terms * depth);
+      StoreFirst(to + d, sum, features - d);
+    }
   }
 };
 

@@ -40,57 +40,83 @@ inline void StoreFirst(float* to, Vector v, int64_t count) {
 
 inline int64_t WholeVectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
-// How a matrix lies in memory: elements from one row, and from one term of the sum, to the next.
-struct Strides {
-  int64_t row, term;
+// The first factor of a product, rows by terms: terms in runs of `length`, each `step` after the one
+// before, that begin where `runs` says; a row is `row` after the one before.
+struct Factor {
+  const float* at;
+  int64_t row, step, length;
+  const int64_t* runs;
+  int64_t count;
+};
+
+// A matrix as it lies: elements from one row, and from one term of the sum, to the next.
+inline Factor Matrix(const float* at, int64_t row, int64_t step, int64_t terms) {
+  static constexpr int64_t kNone[] = {0};
+  return {at, row, step, terms, kNone, 1};
+}
+
+// The product: a row is `row` after the one before, and only the first `columns` are written.
+struct Place {
+  float* at;
+  int64_t row, columns;
 };
 
 // to (ROWS, VECTORS) = a (ROWS, terms) b (terms, VECTORS), or added to what is there.
 template <int ROWS, int VECTORS, bool ADD>
-inline __attribute__((always_inline)) void Tile(const float* a, Strides of_a, const float* b,
-                                                int64_t b_term, int64_t terms, float* to,
-                                                int64_t to_row) {
+inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b, int64_t b_term,
+                                                const Place& to) {
   Vector sum[ROWS][VECTORS];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v)
-      sum[i][v] = ADD ? Load(to + i * to_row + v * kLanes) : Vector{};
-  for (int64_t k = 0; k < terms; ++k, a += of_a.term, b += b_term) {
-    Vector row[VECTORS];
+      sum[i][v] = ADD ? Load(to.at + i * to.row + v * kLanes) : Vector{};
+  const int64_t row = a.row, step = a.step, length = a.length;
+  for (int64_t r = 0; r < a.count; ++r) {
+    const float* from = a.at + a.runs[r];
+    for (int64_t k = 0; k < length; ++k, from += step, b += b_term) {
+      Vector second[VECTORS];
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) row[v] = Load(b + v * kLanes);
+      for (int v = 0; v < VECTORS; ++v) second[v] = Load(b + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) sum[i][v] += from[i * row] * second[v];
+    }
+  }
+  if (to.columns >= VECTORS * kLanes) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; ++v) sum[i][v] += a[i * of_a.row] * row[v];
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) Store(to + i * to_row + v * kLanes, sum[i][v]);
-}
-
-// The same for up to kRows rows and one or two vectors, known when it runs.
-template <bool ADD, int ROWS = kRows>
-void SomeRows(int64_t rows, const float* a, Strides of_a, const float* b, int64_t b_term,
-              int64_t terms, float* to, int64_t to_row, bool two) {
-  if (rows < ROWS) {
-    if constexpr (ROWS > 1) {
-      SomeRows<ADD, ROWS - 1>(rows, a, of_a, b, b_term, terms, to, to_row, two);
-    }
-  } else if (two) {
-    Tile<ROWS, 2, ADD>(a, of_a, b, b_term, terms, to, to_row);
+      for (int v = 0; v < VECTORS; ++v) Store(to.at + i * to.row + v * kLanes, sum[i][v]);
   } else {
-    Tile<ROWS, 1, ADD>(a, of_a, b, b_term, terms, to, to_row);
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v)
+        StoreFirst(to.at + i * to.row + v * kLanes, sum[i][v], to.columns - v * kLanes);
   }
 }
 
-// A second factor, (terms, columns), columns a whole number of vectors: a panel of kPanel columns
-// after another, or all of a row beside each other.
+// The same for up to kRows rows and one or two vectors, known when it runs. What is added to has
+// whole vectors.
+template <bool ADD, int ROWS = kRows>
+void SomeRows(int64_t rows, const Factor& a, const float* b, int64_t b_term, const Place& to) {
+  if (rows < ROWS) {
+    if constexpr (ROWS > 1) SomeRows<ADD, ROWS - 1>(rows, a, b, b_term, to);
+  } else if (to.columns > kLanes) {
+    Tile<ROWS, 2, ADD>(a, b, b_term, to);
+  } else {
+    Tile<ROWS, 1, ADD>(a, b, b_term, to);
+  }
+}
+
+// A second factor, (terms, columns): panels of kPanel columns, the last of whole vectors, one after
+// another, or rows of whole vectors, `row` apart.
 struct Columns {
   const float* at;
   bool panels;
+  int64_t row;
 };
 
 // to (rows, columns) = a (rows, terms) b (terms, columns), or added to what is there.
@@ -98,14 +124,16 @@ struct Columns {
 // The rows in registers meet all columns before the next: where rows lie apart in memory, as those
 // of a transposed factor do, each is brought into the cache once.
 template <bool ADD>
-inline void Product(int64_t rows, int64_t terms, int64_t columns, const float* a, Strides of_a,
-                    Columns b, float* to) {
+inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
+  const int64_t terms = a.count * a.length;
   for (int64_t i = 0; i < rows; i += kRows) {
-    for (int64_t d = 0; d < columns; d += kPanel) {
-      const bool two = d + kLanes < columns;
-      const int64_t b_term = !b.panels ? columns : two ? kPanel : kLanes;
-      SomeRows<ADD>(rows - i, a + i * of_a.row, of_a, b.at + (b.panels ? d * terms : d), b_term,
-                    terms, to + i * columns + d, columns, two);
+    Factor some = a;
+    some.at += i * a.row;
+    for (int64_t d = 0; d < to.columns; d += kPanel) {
+      const int64_t wide = to.columns - d > kLanes ? kPanel : kLanes;
+      const float* second = b.at + (b.panels ? d * terms : d);
+      SomeRows<ADD>(rows - i, some, second, b.panels ? wide : b.row,
+                    {to.at + i * to.row + d, to.row, to.columns - d});
     }
   }
 }

@@ -179,9 +179,9 @@ struct Filter {
       const Block block = BlockOf(s, room, worker, number);
       Inputs(s, x, block);
       for (int e = 0; e < E; ++e)
-        Product<false>(block.tiles(), channels, depth, block.in + e * block.tiles() * deep,
-                       {deep, 1}, {kernels + e * channels * depth, true},
-                       block.out + e * block.tiles() * depth);
+        Product<false>(block.tiles(), Matrix(block.in + e * block.tiles() * deep, deep, 1, channels),
+                       {kernels + e * channels * depth, true, 0},
+                       {block.out + e * block.tiles() * depth, depth, depth});
       Outputs(s, block, y);
     });
   }
@@ -203,9 +203,10 @@ struct Filter {
         const float* in = block.in + share.first_row;
         float* to = sums + share.part * whole + share.first_row * depth;
         for (int e = 0; e < E; ++e)
-          product(share.last_row - share.first_row, block.tiles(), depth,
-                  in + e * block.tiles() * deep, {1, deep},
-                  {block.out + e * block.tiles() * depth, false}, to + e * channels * depth);
+          product(share.last_row - share.first_row,
+                  Matrix(in + e * block.tiles() * deep, 1, deep, block.tiles()),
+                  {block.out + e * block.tiles() * depth, false, depth},
+                  {to + e * channels * depth, depth, depth});
       }
     });
     Parallel(team, channels, [&](int, int64_t c) { FromSums(s, c, parts, sums, dw); });

@@ -8,7 +8,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import winograd
-from jcnn.lowering.native.calls import call, parts, serves, whole
+from jcnn.lowering.native.calls import call, parts, serves, tiles, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -41,5 +41,5 @@ def _call(
     result: tuple[int, ...], kept: tuple[int, ...],
 ) -> jax.Array:  # fmt: skip
     each = winograd.tile_elements(g) * (whole(a.shape[-1]) + whole(b.shape[-1]))
-    tiles = a.shape[0] * prod(winograd.tile_counts(g))
-    return call(f"winograd_{g.window[0]}", operation, g, a, b, result, kept, each, tiles)
+    block = tiles(a.shape[0] * prod(winograd.tile_counts(g)), each)
+    return call(f"winograd_{g.window[0]}", operation, g, a, b, result, kept, block, block * each)
