@@ -15,6 +15,7 @@ from jcnn.lowering.pools import (
 )
 from jcnn.lowering.problem import Problem
 from jcnn.lowering.sums import channel_sum, one_value
+from jcnn.lowering.windows import nan_where
 from jcnn.lowering.xla_pools import maxima, scatter_in, serves, traced_for
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "kernel_gradient",
     "max_pool",
     "maxima",
+    "nan_where",
     "noted",
     "on_cpu_after",
     "on_machine",

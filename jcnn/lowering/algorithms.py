@@ -248,12 +248,14 @@ _PLACED = Algorithm("each output at its place, one after another", lambda p: Tru
 _ADDED = Algorithm("an array per element of the window, added", pool.small, pool.overlap_add)
 _ANY_VIEWS = replace(_VIEWS, serves=lambda p: pool.small(p) or not pool.undilated(p))
 _SPREAD = Algorithm("one loop that asks the windows in reach", pool.spreads, pool.spread)
-_NATIVE = Algorithm("compiled loops, a vector of channels at a time", _compiled, native_costs.pool)
+_NATIVE = Algorithm(
+    "compiled loops, a vector of channels at a time", _compiled, native_costs.max_pool
+)
 POOL_ALGORITHMS = {
     "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING, "native": _NATIVE},
     "window_sum": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
     "gather": {"views": _VIEWS, "placed": _PLACED},
-    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED, "native": _NATIVE},
+    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED},
     "window_spread": {
         "spread": replace(_SPREAD, serves=lambda p: pool.undilated(p) and pool.spreads_sums(p)),
         "overlap_add": replace(_ADDED, serves=lambda p: pool.small(p) or not pool.undilated(p)),

@@ -38,7 +38,7 @@ KINDS = {
     "transformed": "an element of a tile that minimal filtering transforms, and axis",
     "filtered": "a multiply-add of compiled loops, its columns rounded up to whole vectors",
     "tiled": "an element of a tile that compiled loops transform, channels up to whole vectors",
-    "gathered": "an element of a patch that compiled loops copy",
+    "gathered": "an element that compiled loops read, with its edges, or write",
     "swept": "a multiply-add of compiled loops over channels, up to whole vectors",
     "woken": "a call of compiled loops, which wakes all cores",
     "viewed": "an element of a window that a pool looks at",

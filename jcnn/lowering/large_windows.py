@@ -15,7 +15,7 @@ from jax import lax
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
-from jcnn.lowering.windows import pad, resized
+from jcnn.lowering.windows import nan_where, pad, resized
 
 Arrays = tuple[jax.Array, ...]
 # From left and right windows, the second ``offset`` elements on, those of both together.
@@ -126,7 +126,11 @@ def _max_of_blocks(
     y = lax.reduce_max(x, (place + 1,))
     reached = lax.eq(x, lax.broadcast_in_dim(y, x.shape, _but(x.ndim, place + 1)))
     last = lax.full_like(index, jnp.iinfo(jnp.int32).max)
-    return y, lax.reduce_min(lax.select(reached, index, last), (place + 1,))
+    # XLA's libraries on a CPU lose NaN in such a maximum: where there is one, an index below all.
+    found = lax.select(lax.ne(x, x), lax.full_like(index, -1), lax.select(reached, index, last))
+    winner = lax.reduce_min(found, (place + 1,))
+    nothing = lax.full_like(winner, 0)
+    return nan_where(lax.lt(winner, nothing), y), lax.max(winner, nothing)
 
 
 def _doubled_max(

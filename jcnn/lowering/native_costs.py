@@ -26,13 +26,14 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
 
 
 def native_patches(p: Problem, machine: Machine) -> Work:
-    """Patches that stay in a core's own cache, one matrix product a block."""
+    """Patches that are read where they lie, one matrix product per group, line and panel."""
     q = forward(p)
-    whole = -(-q.features // machine.vector) * machine.vector
-    terms = q.geometry.taps * q.channels
+    groups = q.geometry.groups
+    whole = groups * -(-q.features // groups // machine.vector) * machine.vector
+    terms = q.geometry.taps * q.channels // groups
     done = {
         "filtered": q.positions * terms * whole,
-        "gathered": q.positions * terms + terms * whole,
+        "gathered": q.inputs + q.positions * whole + terms * whole,
         "woken": 1,
     }
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
@@ -46,11 +47,11 @@ def native_depthwise(p: Problem, machine: Machine) -> Work:
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
 
 
-def pool(p: Problem, machine: Machine) -> Work:
-    """A loop over outputs and elements, each looked at by two comparisons; x, written out before."""
+def max_pool(p: Problem, machine: Machine) -> Work:
+    """A loop over outputs and elements, by two comparisons each; x, written out before it."""
     whole = -(-p.channels // machine.vector) * machine.vector
     outputs = p.batch * prod(p.geometry.output)
-    done = {"swept": 2 * outputs * p.geometry.taps * whole, "woken": 1}
+    done = {"swept": outputs * p.geometry.taps * whole, "woken": 1}
     return add(done, memory(machine, p.bytes, 2 * p.inputs, p.outputs))
 
 

@@ -18,11 +18,10 @@ from jcnn.lowering.native import pools as native_pools
 from jcnn.lowering.once import on_cpu_once
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import Problem
-from jcnn.lowering.windows import overlap_add, pad, views
+from jcnn.lowering.windows import nan_where, overlap_add, pad, views
 from jcnn.precision import dtype_within, in_float32
 
 Pair = tuple[jax.Array, jax.Array]
-NATIVE = "native"
 
 
 def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
@@ -34,7 +33,7 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     """
     # The results go through the call and x does not, so that XLA computes what comes before, such
     # as the sum with a bias, within the pool's own loops and doesn't store it.
-    if _chosen("max_pool", g, x) == NATIVE:
+    if _chosen("max_pool", g, x) == "native":
         run = partial(native_pools.max_pool, g, winner_dtype(g), floor)
         return lax.platform_dependent(x, cpu=run, default=partial(_max_pool, g, floor))
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
@@ -56,9 +55,7 @@ def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     best, winner = _floored(floor, best, winner)
     if nan_apart:
         unordered = reduce(lax.bitwise_or, (lax.ne(view, view) for view in seen))
-        # A root, and not the constant NaN, which jax_debug_nans would take for where one arose.
-        nan = lax.sqrt(lax.select(unordered, lax.full_like(best, -1), lax.full_like(best, 0)))
-        best = lax.select(unordered, nan, best)
+        best = nan_where(unordered, best)
     return best, winner
 
 
@@ -91,10 +88,6 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
     name = _chosen("scatter", g, dy)
-    if name == NATIVE:
-        run = partial(native_pools.scatter, g)
-        placed = partial(large_windows.scatter, g)
-        return lax.platform_dependent(dy, winner, cpu=run, default=placed)
     if name == "placed":
         return large_windows.scatter(g, dy, winner)
     if name == "spread":

@@ -118,3 +118,12 @@ def flipped(g: Geometry, w: jax.Array) -> jax.Array:
     w = w.reshape(*g.window, c, g.groups, d // g.groups)
     w = lax.transpose(w, (*range(g.rank), g.rank + 2, g.rank + 1, g.rank))
     return lax.rev(lax.collapse(w, g.rank + 1), tuple(range(g.rank)))
+
+
+def nan_where(condition: jax.Array, y: jax.Array) -> jax.Array:
+    """NaN where the condition holds, y elsewhere.
+
+    A root, and not the constant NaN, which ``jax_debug_nans`` would take for where one arose.
+    """
+    below = lax.select(condition, lax.full_like(y, -1), lax.full_like(y, 0))
+    return lax.select(condition, lax.sqrt(below), y)

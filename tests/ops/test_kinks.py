@@ -235,6 +235,28 @@ def test_nan_comes_out_of_a_global_pool(name):
     assert np.isnan(getattr(ops, name)(signal(1.0, nan, 2.0))).all()
 
 
+MOVES = {
+    "as it is": lambda x: x,
+    "negated": lambda x: -x,
+    "padded": lambda x: jnp.pad(x, ((0, 0), (6, 4), (1, 1), (0, 0))),
+    "joined": lambda x: jnp.concatenate([x, x], axis=1),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+@pytest.mark.parametrize("window", [None, (2, 2), (13, 2), (15, 1)])
+def test_nan_comes_out_of_a_max_pool_whatever_stands_before_it(window, move):
+    """XLA on a CPU joins the pool with what moves its input, and its maxima lose NaN there."""
+    x = np.zeros((3, 13, 2, 37), np.float32)
+    x[0, 3, 1, 5] = x[1, 7, 0, 2] = nan
+
+    def pool(x):
+        return ops.max_pool(x, window, padding="SAME") if window else ops.global_max_pool(x)
+
+    y = jax.jit(lambda x: pool(move(x)))(x)
+    assert {(n, c) for n, *_, c in np.argwhere(np.isnan(y))} == {(0, 5), (1, 2)}
+
+
 @pytest.mark.parametrize("window", [3, 6])
 def test_the_gradient_of_a_window_with_nan_reaches_one_element_at_most(window):
     for place in range(window):

@@ -11,7 +11,7 @@ import pytest
 
 from jcnn import lowering, ops
 from jcnn.lowering import Geometry, depthwise, forced, on_machine, this_machine
-from jcnn.lowering.algorithms import POOL_ALGORITHMS, applicable
+from jcnn.lowering.algorithms import POOL_ALGORITHMS, applicable, is_native
 from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
 from jcnn.proof import TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
@@ -166,7 +166,8 @@ def test_every_lowering_of_a_pool(op, name, way):
 
 def test_every_lowering_of_a_pool_is_met():
     met = {(op, name) for way in POOL_WAYS.values() for op, name in way.items()}
-    assert met == {(op, name) for op, names in POOL_ALGORITHMS.items() for name in names}
+    known = {(op, name) for op, names in POOL_ALGORITHMS.items() for name in names}
+    assert met == {(op, name) for op, name in known if not is_native(name)}
 
 
 def test_every_lowering_is_met():

@@ -82,29 +82,18 @@ auto Bound() {
 
 // Winners are unsigned integers of a size that holds every index of the window.
 template <ffi::DataType WINNER>
-ffi::Error Forward(ffi::ThreadPool pool, Array x, Result y, ffi::Result<ffi::Buffer<WINNER>> winner,
+ffi::Error Maxima(ffi::ThreadPool pool, Array x, Result y, ffi::Result<ffi::Buffer<WINNER>> winner,
                    Integers window, Integers strides, Integers dilation, Integers before,
                    int64_t workers, float floor) {
   const Places places = {window, strides, dilation, before};
-  MaxPool<ffi::NativeType<WINNER>>::Forward({pool, static_cast<int>(workers)},
+  MaxPool<ffi::NativeType<WINNER>>::Run({pool, static_cast<int>(workers)},
                            places.Between(x.dimensions(), y->dimensions(), x.dimensions()[3]),
                            x.typed_data(), floor, y->typed_data(), winner->typed_data());
   return ffi::Error::Success();
 }
 
 template <ffi::DataType WINNER>
-ffi::Error Backward(ffi::ThreadPool pool, Array dy, ffi::Buffer<WINNER> winner, Result dx,
-                    Integers window, Integers strides, Integers dilation, Integers before,
-                    int64_t workers) {
-  const Places places = {window, strides, dilation, before};
-  MaxPool<ffi::NativeType<WINNER>>::Backward({pool, static_cast<int>(workers)},
-                            places.Between(dx->dimensions(), dy.dimensions(), dy.dimensions()[3]),
-                            dy.typed_data(), winner.typed_data(), dx->typed_data());
-  return ffi::Error::Success();
-}
-
-template <ffi::DataType WINNER>
-auto ForwardBound() {
+auto MaximaBound() {
   return WithPlaces(ffi::Ffi::Bind()
                         .Ctx<ffi::ThreadPool>()
                         .Arg<Array>()
@@ -112,16 +101,6 @@ auto ForwardBound() {
                         .template Ret<ffi::Buffer<WINNER>>())
       .template Attr<int64_t>("workers")
       .template Attr<float>("floor");
-}
-
-template <ffi::DataType WINNER>
-auto BackwardBound() {
-  return WithPlaces(ffi::Ffi::Bind()
-                        .Ctx<ffi::ThreadPool>()
-                        .Arg<Array>()
-                        .template Arg<ffi::Buffer<WINNER>>()
-                        .template Ret<Array>())
-      .template Attr<int64_t>("workers");
 }
 
 }  // namespace
@@ -135,13 +114,9 @@ JCNN_HANDLERS(winograd_5, Filter<5>);
 JCNN_HANDLERS(patches, Patches);
 JCNN_HANDLERS(depthwise, Depthwise);
 
-#define JCNN_MAX_POOL(name, type)                                                      \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_##name, Forward<type>, ForwardBound<type>()); \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(scatter_##name, Backward<type>, BackwardBound<type>())
-
-JCNN_MAX_POOL(uint8, ffi::U8);
-JCNN_MAX_POOL(uint16, ffi::U16);
-JCNN_MAX_POOL(uint32, ffi::U32);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint8, Maxima<ffi::U8>, MaximaBound<ffi::U8>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint16, Maxima<ffi::U16>, MaximaBound<ffi::U16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint32, Maxima<ffi::U32>, MaximaBound<ffi::U32>());
 
 }  // namespace jcnn
 

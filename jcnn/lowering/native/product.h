@@ -35,7 +35,8 @@ inline Vector LoadFirst(const float* from, int64_t count) {
 }
 
 inline void StoreFirst(float* to, Vector v, int64_t count) {
-  std::memcpy(to, &v, (count < kLanes ? count : kLanes) * sizeof(float));
+  if (count >= kLanes) return Store(to, v);
+  std::memcpy(to, &v, count * sizeof(float));
 }
 
 inline int64_t WholeVectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
