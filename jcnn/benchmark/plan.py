@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from jcnn.config import Experiment
 from jcnn.geometry import place, place_pool
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
 from jcnn.lowering import Choice, Geometry, Policy, Problem, candidates, decide
+from jcnn.lowering.algorithms import GROUPED, is_native
 from jcnn.proof.recording import Call, Recorder
 
 # The triple's member that each pass is: the transposed convolution is the triple's input gradient.
@@ -179,9 +181,10 @@ def _pool(call: Call, operation: str) -> Problem:
 def _choice(problem: Problem, platform: str) -> Choice:
     policy = Policy.current()
     chosen = decide(problem, policy, platform)
-    if chosen.name != "grouped":
+    if chosen.name not in GROUPED:
         return chosen
-    inner = decide(problem.one_group(), policy, platform)
+    asked = replace(policy, native=is_native(chosen.name))
+    inner = decide(problem.one_group(), asked, platform)
     return Choice(f"{inner.name}, a group at a time", inner.why)
 
 

@@ -15,7 +15,7 @@ from jcnn import lowering, processor
 from jcnn.benchmark.problems import arrays, subject
 from jcnn.benchmark.timing import Effort, measure
 from jcnn.lowering import Machine, Policy, Problem, native
-from jcnn.lowering.algorithms import eligible, serving, work
+from jcnn.lowering.algorithms import GROUPED, eligible, serving, work
 from jcnn.lowering.costs import KINDS, NANOSECONDS
 from jcnn.lowering.machine import FORMAT
 from jcnn.runs.environment import versions
@@ -92,7 +92,8 @@ def _counted(rows: Rows, machine: Machine) -> tuple[np.ndarray, ...]:
     """A row per measured lowering: its work, its time, the best of the problem, which problem."""
     works, table = [], []
     for number, (problem, seconds) in enumerate(rows.items()):
-        for name in [n for n in serving(problem.operation) if n in seconds and n != "grouped"]:
+        known = serving(problem.operation)
+        for name in [n for n in known if n in seconds and n not in GROUPED]:
             counted = work(name, problem, machine)
             works.append([counted.get(kind, 0) for kind in KINDS])
             table.append((seconds[name], min(seconds.values()), number))

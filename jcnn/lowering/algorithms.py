@@ -23,6 +23,8 @@ from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import UNROLLED
 from jcnn.lowering.winograd import TILE
 
+# Lowerings of each group by itself, by whatever costs least.
+GROUPED = ("grouped", "native_grouped")
 # Channels of a group up to which sums of shifted products may be unrolled.
 FEW = 4
 
@@ -233,6 +235,12 @@ ALGORITHMS = {
         native_costs.native_patches,
         worthwhile=lambda p: not _single_channels(p),
     ),
+    "native_grouped": Algorithm(
+        "each group is a correlation of its own, in compiled loops",
+        lambda p: _compiled(p) and not _single(p),
+        costs.grouped,
+        worthwhile=lambda p: p.channels > p.geometry.groups,
+    ),
     "native_depthwise": Algorithm(
         "each channel by itself in compiled loops, a vector of channels at a time",
         lambda p: _compiled(p) and _single_channels(p) and _adjoint_is_forward(p),
@@ -302,10 +310,10 @@ def eligible(problem: Problem, policy: Policy) -> tuple[str, ...]:
 def predicted(name: str, problem: Problem, policy: Policy) -> float:
     """What a lowering's work takes on the policy's machine, in seconds."""
     taken = costs.seconds(work(name, problem, policy.on), policy.on)
-    if name != "grouped":
+    if name not in GROUPED:
         return taken
-    one = problem.one_group()
-    inner = min(predicted(n, one, policy) for n in eligible(one, policy))
+    one, asked = problem.one_group(), replace(policy, native=is_native(name))
+    inner = min(predicted(n, one, asked) for n in eligible(one, asked))
     return taken + problem.geometry.groups * inner
 
 

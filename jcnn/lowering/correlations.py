@@ -16,12 +16,13 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import depthwise, direct, fold, overlap_add, patches, transposed, winograd, xla
+from jcnn.lowering.algorithms import GROUPED, is_native
 from jcnn.lowering.choice import decide
 from jcnn.lowering.native import depthwise as native_depthwise
 from jcnn.lowering.native import patches as native_patches
 from jcnn.lowering.native import winograd as native_winograd
 from jcnn.lowering.once import on_cpu_once
-from jcnn.lowering.policy import Policy, note
+from jcnn.lowering.policy import Policy, allow_native, note
 from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import resized
 from jcnn.precision import dtype_within, in_float32
@@ -89,8 +90,13 @@ def _beyond_reach(
     return resized(result, [(-before, -after) for before, after in g.excess])
 
 
-def _grouped(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
-    """Each group by itself."""
+def _grouped(operation: str, compiled: bool, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Each group by itself, by compiled loops where they cost least, or without them."""
+    with allow_native(compiled):
+        return _each_group(operation, g, a, b)
+
+
+def _each_group(operation: str, g: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     public = {
         "correlate": correlate,
         "input_gradient": input_gradient,
@@ -133,8 +139,8 @@ _SUMS = ("direct", "overlap_add", "fold_overlap_add")
 
 
 def _lowering(operation: str, name: str) -> Callable[..., jax.Array]:
-    if name == "grouped":
-        return partial(_grouped, operation)
+    if name in GROUPED:
+        return partial(_grouped, operation, is_native(name))
     if name in _BASES:
         base = _BASES[name]
         return partial(

@@ -48,10 +48,10 @@ def native_depthwise(p: Problem, machine: Machine) -> Work:
 
 
 def max_pool(p: Problem, machine: Machine) -> Work:
-    """A loop over outputs and elements, by two comparisons each; x, written out before it."""
+    """A loop over outputs and elements, each as long as four of a sum; x, written out before it."""
     whole = -(-p.channels // machine.vector) * machine.vector
     outputs = p.batch * prod(p.geometry.output)
-    done = {"swept": outputs * p.geometry.taps * whole, "woken": 1}
+    done = {"swept": 4 * outputs * p.geometry.taps * whole, "woken": 1}
     return add(done, memory(machine, p.bytes, 2 * p.inputs, p.outputs))
 
 

@@ -24,7 +24,7 @@ from jcnn.lowering.problem import CORRELATIONS, POOLS
 NAMES = (
     "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
     "fold_overlap_add", "fold_winograd", "winograd", "depthwise", "native_winograd",
-    "fold_native_winograd", "native_patches", "native_depthwise",
+    "fold_native_winograd", "native_patches", "native_grouped", "native_depthwise",
 )  # fmt: skip
 POOL_NAMES = ("views", "doubling", "spread", "overlap_add", "placed", "native")
 

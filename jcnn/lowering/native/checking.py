@@ -16,6 +16,7 @@ CASES = {
     "native_winograd": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE),
     "fold_native_winograd": Geometry((23, 29), (9, 9), (2, 2), _EDGES, _ONE),
     "native_patches": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2)),
+    "native_grouped": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE, groups=3),
     "native_depthwise": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2), groups=19),
 }
 POOL = Geometry((12, 15), (3, 3), (2, 2), _EDGES, _ONE)
@@ -63,10 +64,11 @@ def _difference(name: str, g: Geometry, operation: str) -> float:
 
 def _arrays(g: Geometry) -> dict[str, tuple[jax.Array, jax.Array]]:
     rng = np.random.default_rng(0)
-    features = CHANNELS if g.groups > 1 else FEATURES
+    of_each = (1, 1) if g.groups == CHANNELS else (CHANNELS, FEATURES)
+    channels, features = (n * g.groups for n in of_each)
     shapes = {
-        "x": (IMAGES, *g.size, CHANNELS),
-        "w": (*g.window, CHANNELS // g.groups, features),
+        "x": (IMAGES, *g.size, channels),
+        "w": (*g.window, channels // g.groups, features),
         "dy": (IMAGES, *g.output, features),
     }
     a = {k: jnp.asarray(rng.standard_normal(s), jnp.float32) for k, s in shapes.items()}
