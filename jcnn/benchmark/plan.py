@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax

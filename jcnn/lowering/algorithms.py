@@ -7,18 +7,19 @@ depend on their own windows alone where that is asked for, and the same speed in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import costs, depthwise, native, native_costs
-from jcnn.lowering import pool_algorithms as pool
+from jcnn.lowering import costs, depthwise, native_costs
+from jcnn.lowering.algorithm import Algorithm
 from jcnn.lowering.costs import Work
 from jcnn.lowering.fold import Fold
 from jcnn.lowering.machine import Machine
 from jcnn.lowering.native.building import WINDOWS
+from jcnn.lowering.native_costs import compiled
 from jcnn.lowering.policy import Policy
+from jcnn.lowering.pool_algorithms import POOL_ALGORITHMS
 from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import UNROLLED
 from jcnn.lowering.winograd import TILE
@@ -27,30 +28,6 @@ from jcnn.lowering.winograd import TILE
 GROUPED = ("grouped", "native_grouped")
 # Channels of a group up to which sums of shifted products may be unrolled.
 FEW = 4
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """A lowering, as the choice sees it.
-
-    Attributes:
-        about: How it computes, for who asks why it was chosen.
-        serves: Whether its module can compute a problem.
-        work: What it does for a problem, on a machine with such caches.
-        operations: How many operations its program is made of, as far as the window says.
-        steady: Whether it is as fast inside XLA's loops: the choice doesn't know where it stands.
-        local: Whether each result depends on the elements that its own sum names, and no others.
-            Others, multiplied by zero or cancelling, would bring their NaN and infinities along.
-        worthwhile: Whether it differs from another lowering, for it to be weighed.
-    """
-
-    about: str
-    serves: Callable[[Problem], bool]
-    work: Callable[[Problem, Machine], Work]
-    operations: Callable[[Problem], int] = lambda problem: 1
-    steady: Callable[[Problem], bool] = lambda problem: True
-    local: Callable[[Problem], bool] = lambda problem: True
-    worthwhile: Callable[[Problem], bool] = lambda problem: True
 
 
 def _single(p: Problem) -> bool:
@@ -99,11 +76,6 @@ def _filters(p: Problem) -> bool:
     g = p.geometry
     small = max(g.window) <= 5 and all(k % 2 for k in g.window)
     return max(g.dilation) == 1 and _is_unit(p) and small
-
-
-def _compiled(p: Problem) -> bool:
-    """Whether compiled loops are there, for images and lines of float32 and of a size."""
-    return native.ready() and p.known and p.dtype == "float32" and p.geometry.rank <= 2
 
 
 def _compiled_window(g: Geometry) -> bool:
@@ -213,14 +185,14 @@ ALGORITHMS = {
     ),
     "native_winograd": Algorithm(
         "minimal filtering in compiled loops: blocks stay in a core's cache",
-        lambda p: _compiled(p) and _single(p) and _filters(p) and _compiled_window(p.geometry),
+        lambda p: compiled(p) and _single(p) and _filters(p) and _compiled_window(p.geometry),
         native_costs.native_winograd,
         local=lambda p: False,
     ),
     "fold_native_winograd": Algorithm(
         "strides folded into channels, then minimal filtering in compiled loops",
         lambda p: (
-            _compiled(p)
+            compiled(p)
             and _foldable(p)
             and not _is_unit(p)
             and _compiled_window(_strides_folded(p))
@@ -231,44 +203,22 @@ ALGORITHMS = {
     ),
     "native_patches": Algorithm(
         "patches read where they lie, in compiled loops: blocks stay in a core's cache",
-        lambda p: _compiled(p) and _adjoint_is_forward(p),
+        lambda p: compiled(p) and _adjoint_is_forward(p),
         native_costs.native_patches,
         worthwhile=lambda p: not _single_channels(p),
     ),
     "native_grouped": Algorithm(
         "each group is a correlation of its own, in compiled loops",
-        lambda p: _compiled(p) and not _single(p),
+        lambda p: compiled(p) and not _single(p),
         costs.grouped,
         worthwhile=lambda p: p.channels > p.geometry.groups,
     ),
     "native_depthwise": Algorithm(
         "each channel by itself in compiled loops, a vector of channels at a time",
-        lambda p: _compiled(p) and _single_channels(p) and _adjoint_is_forward(p),
+        lambda p: compiled(p) and _single_channels(p) and _adjoint_is_forward(p),
         native_costs.native_depthwise,
         worthwhile=lambda p: not _single(p),
     ),
-}
-
-# Of each pool, the first that serves where nothing is weighed: it has been there longest.
-_VIEWS = Algorithm("one loop that looks at every element of a window", pool.small, pool.views)
-_DOUBLING = Algorithm("steps of twice as many neighbours", pool.undilated, pool.doubling)
-_PLACED = Algorithm("each output at its place, one after another", lambda p: True, pool.placed)
-_ADDED = Algorithm("an array per element of the window, added", pool.small, pool.overlap_add)
-_ANY_VIEWS = replace(_VIEWS, serves=lambda p: pool.small(p) or not pool.undilated(p))
-_SPREAD = Algorithm("one loop that asks the windows in reach", pool.spreads, pool.spread)
-_NATIVE = Algorithm(
-    "compiled loops, a vector of channels at a time", _compiled, native_costs.max_pool
-)
-POOL_ALGORITHMS = {
-    "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING, "native": _NATIVE},
-    "window_sum": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
-    "gather": {"views": _VIEWS, "placed": _PLACED},
-    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED},
-    "window_spread": {
-        "spread": replace(_SPREAD, serves=lambda p: pool.undilated(p) and pool.spreads_sums(p)),
-        "overlap_add": replace(_ADDED, serves=lambda p: pool.small(p) or not pool.undilated(p)),
-        "doubling": _DOUBLING,
-    },
 }
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from math import prod
 
+from jcnn.lowering import native
 from jcnn.lowering import winograd as filtering
 from jcnn.lowering.costs import Work, add, forward, memory
 from jcnn.lowering.machine import Machine
+from jcnn.lowering.native.patches import are_few
 from jcnn.lowering.problem import Problem
+
+
+def compiled(p: Problem) -> bool:
+    """Whether compiled loops are there, for images and lines of float32 and of a size."""
+    return native.ready() and p.known and p.dtype == "float32" and p.geometry.rank <= 2
 
 
 def native_winograd(p: Problem, machine: Machine) -> Work:
@@ -30,6 +37,8 @@ def native_patches(p: Problem, machine: Machine) -> Work:
     q = forward(p)
     groups = q.geometry.groups
     whole = groups * -(-q.features // groups // machine.vector) * machine.vector
+    if are_few(q.geometry, q.features, machine.vector):
+        whole = 2 * q.features
     terms = q.geometry.taps * q.channels // groups
     done = {
         "filtered": q.positions * terms * whole,

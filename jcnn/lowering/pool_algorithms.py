@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
+from jcnn.lowering import native_costs
+from jcnn.lowering.algorithm import Algorithm
 from jcnn.lowering.costs import Work, memory
 from jcnn.lowering.machine import Machine
+from jcnn.lowering.native_costs import compiled
 from jcnn.lowering.problem import Problem
 
 # Elements of a window, and windows that an element lies in, up to which a program has operations
@@ -75,3 +79,30 @@ def placed(p: Problem, machine: Machine) -> Work:
     """Each output goes to, or comes from, its place, one after another."""
     arrays = memory(machine, p.bytes, p.inputs, p.outputs)
     return {"placed": p.outputs, "started": 3, **arrays}
+
+
+# Of each pool, the first that serves where nothing is weighed: it has been there longest.
+_VIEWS = Algorithm("one loop that looks at every element of a window", small, views)
+_DOUBLING = Algorithm("steps of twice as many neighbours", undilated, doubling)
+_PLACED = Algorithm("each output at its place, one after another", lambda p: True, placed)
+_ADDED = Algorithm("an array per element of the window, added", small, overlap_add)
+_ANY_VIEWS = replace(_VIEWS, serves=lambda p: small(p) or not undilated(p))
+_SPREAD = Algorithm("one loop that asks the windows in reach", spreads, spread)
+# A small window's views are part of the loop that computes x; x is written out before this one.
+_NATIVE = Algorithm(
+    "compiled loops, a vector of channels at a time",
+    compiled,
+    native_costs.max_pool,
+    worthwhile=lambda p: not small(p),
+)
+POOL_ALGORITHMS = {
+    "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING, "native": _NATIVE},
+    "window_sum": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
+    "gather": {"views": _VIEWS, "placed": _PLACED},
+    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED},
+    "window_spread": {
+        "spread": replace(_SPREAD, serves=lambda p: undilated(p) and spreads_sums(p)),
+        "overlap_add": replace(_ADDED, serves=lambda p: small(p) or not undilated(p)),
+        "doubling": _DOUBLING,
+    },
+}

@@ -21,8 +21,8 @@ from jcnn.errors import UserError
 from jcnn.folders import cache_folder
 
 SOURCES = (
-    "handlers.cc", "depthwise.h", "images.h", "parallel.h", "patches.h", "pools.h", "product.h",
-    "transforms.h", "winograd.h",
+    "handlers.cc", "depthwise.h", "few.h", "images.h", "parallel.h", "patches.h", "pools.h",
+    "product.h", "transforms.h", "winograd.h",
 )  # fmt: skip
 # Windows that minimal filtering is compiled for.
 WINDOWS = (3, 5)

@@ -1,5 +1,6 @@
 // What XLA calls: arrays in, arrays out, and room that XLA lends.
 #include "depthwise.h"
+#include "few.h"
 #include "patches.h"
 #include "pools.h"
 #include "winograd.h"
@@ -113,6 +114,7 @@ JCNN_HANDLERS(winograd_3, Filter<3>);
 JCNN_HANDLERS(winograd_5, Filter<5>);
 JCNN_HANDLERS(patches, Patches);
 JCNN_HANDLERS(depthwise, Depthwise);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(few_correlate, Correlate<Few>, Bound());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint8, Maxima<ffi::U8>, MaximaBound<ffi::U8>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint16, Maxima<ffi::U16>, MaximaBound<ffi::U16>());

@@ -1,6 +1,7 @@
 // Where images, windows and outputs stand.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace jcnn {
@@ -32,6 +33,15 @@ struct Correlation {
   int64_t channels() const { return in.channels / groups; }
   int64_t features() const { return out.channels / groups; }
   int64_t terms() const { return taps() * channels(); }
+};
+
+// Elements i of a window, first to last - 1, that stand within `size` where its first is at `at`.
+struct Within {
+  int64_t first, last;
+
+  Within(int64_t at, int64_t window, int64_t dilation, int64_t size)
+      : first(std::min(at >= 0 ? 0 : (-at + dilation - 1) / dilation, window)),
+        last(std::max(first, at >= size ? 0 : std::min((size - 1 - at) / dilation + 1, window))) {}
 };
 
 }  // namespace jcnn

@@ -16,8 +16,10 @@ SWITCH = "JCNN_NATIVE"
 # Each has a correlation and a kernel gradient.
 KINDS = (*(f"winograd_{window}" for window in WINDOWS), "patches", "depthwise")
 OPERATIONS = ("correlate", "kernel_gradient")
-# A max pool for each dtype of winners.
-WINNERS = ("uint8", "uint16", "uint32")
+# A max pool for each dtype of winners, and a correlation of few features.
+OTHERS = (
+    ("max_pool", "uint8"), ("max_pool", "uint16"), ("max_pool", "uint32"), ("few", "correlate"),
+)  # fmt: skip
 
 
 def ready() -> bool:
@@ -52,7 +54,7 @@ def _loaded(digest: str) -> ctypes.CDLL:
             f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "
             f"and {SWITCH}=0 does without"
         ) from error
-    for kind, operation in (*product(KINDS, OPERATIONS), *product(["max_pool"], WINNERS)):
+    for kind, operation in (*product(KINDS, OPERATIONS), *OTHERS):
         handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
         jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")
     return library

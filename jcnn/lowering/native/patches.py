@@ -2,6 +2,7 @@
 
 The formulas are those of :mod:`jcnn.lowering.patches`, of each group; the patches are read where
 they lie, in a block's copy of the images with its edges, or in the images where there are no edges.
+Vectors hold features, or, of few features, outputs beside each other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import patches, xla
+from jcnn.lowering.native import library
 from jcnn.lowering.native.calls import call, parts, serves, whole, workers
 from jcnn.lowering.windows import adjoint, flipped
 
@@ -20,8 +22,11 @@ from jcnn.lowering.windows import adjoint, flipped
 SEEN_BYTES = 256 << 10
 # Positions of a block whose images and cotangents are read again for each element of the kernel.
 SUMMED = 128
+# Outputs of a line that a block has at least, so that products have rows to share.
+COLUMNS = 96
 # Blocks per worker, at least, so that none waits long for the last.
 BLOCKS = 4
+SHARED = 3  # features whose sums few.h takes together
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -30,8 +35,9 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
         return _plain(g).correlate(g, x, w)
     d = w.shape[-1]
     kernels = (g.groups, g.taps * w.shape[-2], whole(d // g.groups))
-    block, room = _block(g, x.shape, 0, len(x) * prod(g.output))
-    return call("patches", "correlate", g, x, w, (len(x), *g.output, d), kernels, block, room)
+    kind = "few" if are_few(g, d, library.lanes()) else "patches"
+    block, room = _block(kind, g, x.shape, 0, len(x) * prod(g.output))
+    return call(kind, "correlate", g, x, w, (len(x), *g.output, d), kernels, block, room)
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
@@ -46,7 +52,7 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     c, d = x.shape[-1] // g.groups, dy.shape[-1]
     sums = (g.groups, g.taps * c, whole(d // g.groups))
     sums = (parts(sums[0] * sums[1] * sums[2]), *sums)
-    block, room = _block(g, x.shape, sums[-1], SUMMED)
+    block, room = _block("patches", g, x.shape, sums[-1], SUMMED)
     return call("patches", "kernel_gradient", g, x, dy, (*g.window, c, d), sums, block, room)
 
 
@@ -54,26 +60,41 @@ def _plain(g: Geometry) -> ModuleType:
     return patches if g.groups == 1 else xla
 
 
-def _block(g: Geometry, images: tuple[int, ...], wide: int, most: int) -> tuple[int, int]:
+def are_few(g: Geometry, features: int, lanes: int) -> bool:
+    """Whether features fill less than half of a vector; outputs lie beside each other at stride 1.
+
+    A vector of outputs is read from wherever the window is, across two lines of the cache.
+    """
+    each = features // g.groups
+    return g.strides[-1] == 1 and 2 * each < -(-each // lanes) * lanes
+
+
+def _block(
+    kind: str, g: Geometry, images: tuple[int, ...], wide: int, most: int
+) -> tuple[int, int]:
     """Positions of a block, and the elements of room that it needs, ``wide`` for each of them."""
     height, width = (1, *g.output)[-2:]
-    lines = images[0] * height
-    most = min(most, max(1, lines * width // (workers() * BLOCKS)))
-    columns = width
-    while columns > 1 and (columns > most or _seen(g, 1, columns) * images[-1] * 4 > SEEN_BYTES):
-        columns = -(-columns // 2)
-    count = 1
-    if columns == width:
-        count = max(1, most // width)
-        while count > 1 and _seen(g, count, columns) * images[-1] * 4 > SEEN_BYTES:
-            count = -(-count // 2)
-    return columns * count, _seen(g, count, columns) * images[-1] + columns * count * wide
+    most = min(most, max(1, images[0] * height * width // (workers() * BLOCKS)))
+
+    def room(lines: int, columns: int) -> int:
+        rows, pixels = _seen(g, lines, columns)
+        if kind == "patches":
+            return rows * pixels * images[-1] + lines * columns * wide
+        lanes = library.lanes()
+        return (rows * (pixels + lanes) + pixels) * images[-1] + SHARED * (columns + lanes)
+
+    columns = min(width, max(most, COLUMNS))
+    while columns > COLUMNS and 4 * room(1, columns) > SEEN_BYTES:
+        columns = max(COLUMNS, -(-columns // 2))
+    lines = max(1, most // width) if columns == width else 1
+    while lines > 1 and 4 * room(lines, columns) > SEEN_BYTES:
+        lines = -(-lines // 2)
+    return columns * lines, room(lines, columns)
 
 
-def _seen(g: Geometry, lines: int, columns: int) -> int:
-    """Pixels that the windows of so many lines and columns see, edges included, at most."""
+def _seen(g: Geometry, lines: int, columns: int) -> tuple[int, int]:
+    """Rows and pixels that the windows of so many lines and columns see, edges included."""
     (stride, across), (reach, wide) = (((1, *pair))[-2:] for pair in (g.strides, g.span))
-    height = (1, *g.output)[-2]
-    images = min(lines, (lines - 2) // height + 2)
+    images = min(lines, (lines - 2) // (1, *g.output)[-2] + 2)
     rows = (lines - images) * stride + images * max(reach, stride)
-    return rows * ((columns - 1) * across + wide)
+    return rows, (columns - 1) * across + wide

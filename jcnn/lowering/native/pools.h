@@ -16,15 +16,6 @@ namespace jcnn {
 
 typedef int32_t Numbers __attribute__((vector_size(4 * kLanes)));
 
-// Elements i of a window, first to last - 1, that stand within `size` where its first is at `at`.
-struct Within {
-  int64_t first, last;
-
-  Within(int64_t at, int64_t window, int64_t dilation, int64_t size)
-      : first(std::min(at >= 0 ? 0 : (-at + dilation - 1) / dilation, window)),
-        last(std::max(first, at >= size ? 0 : std::min((size - 1 - at) / dilation + 1, window))) {}
-};
-
 // Winner is an unsigned integer that holds taps and one value more, "none".
 template <class Winner>
 struct MaxPool {
