@@ -24,8 +24,9 @@ struct Depthwise {
   static Range Inside(int64_t k, const Correlation& s) {
     const int64_t offset = k * s.dilation.right - s.before.right;  // of output 0
     const int64_t stride = s.strides.right, in = s.in.width, out = s.out.width;
-    const int64_t first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
-    const int64_t last = offset >= in ? 0 : (in - 1 - offset) / stride + 1;
+    const auto steps = [stride](int64_t n) { return stride == 1 ? n : n / stride; };  // sooner
+    const int64_t first = offset >= 0 ? 0 : steps(-offset + stride - 1);
+    const int64_t last = offset >= in ? 0 : steps(in - 1 - offset) + 1;
     return {std::min(first, out), std::max(std::min(last, out), std::min(first, out))};
   }
 

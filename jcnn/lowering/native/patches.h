@@ -72,8 +72,9 @@ inline float* CopyRow(const Correlation& s, const float* row, int64_t left, int6
   if (s.groups == 1)
     to = std::copy_n(row, (end - from) * channels, to);
   else
-    for (int64_t pixel = from; pixel < end; ++pixel, row += s.in.channels)
-      to = std::copy_n(row, channels, to);
+    for (int64_t pixel = from; pixel < end; ++pixel, row += s.in.channels, to += channels)
+      for (int64_t c = 0; c < channels; c += kLanes)
+        StoreFirst(to + c, LoadFirst(row + c, channels - c), channels - c);
   return std::fill_n(to, (count - end) * channels, 0.0f);
 }
 

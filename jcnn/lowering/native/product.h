@@ -26,17 +26,24 @@ inline Vector Load(const float* from) {
 
 inline void Store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
 
-// The first count elements, or all; zeros for the others.
+// The first count elements, or all; zeros for the others. Of half of them it is one instruction.
 inline Vector LoadFirst(const float* from, int64_t count) {
   if (count >= kLanes) return Load(from);
   Vector v = {};
-  std::memcpy(&v, from, count * sizeof(float));
+  if (count == kLanes / 2)
+    std::memcpy(&v, from, sizeof v / 2);
+  else
+    std::memcpy(&v, from, count * sizeof(float));
   return v;
 }
 
 inline void StoreFirst(float* to, Vector v, int64_t count) {
-  if (count >= kLanes) return Store(to, v);
-  std::memcpy(to, &v, count * sizeof(float));
+  if (count >= kLanes)
+    Store(to, v);
+  else if (count == kLanes / 2)
+    std::memcpy(to, &v, sizeof v / 2);
+  else
+    std::memcpy(to, &v, count * sizeof(float));
 }
 
 inline int64_t WholeVectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
