@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -17,8 +18,22 @@ jax.devices()  # JAX starts: no test that asks for more devices gives them to th
 
 
 def pytest_addoption(parser):
-    """How many cases ``tests/ops/test_drawn.py`` draws, beyond its 300."""
+    """How many cases ``tests/ops/test_drawn.py`` draws, beyond its 300; and a short run."""
     parser.addoption("--drawn", type=int, default=0, metavar="N", help="draw N cases of operations")
+    parser.addoption("--every", type=int, default=1, metavar="N", help="run each test's Nth cases")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """With ``--every N`` leave out all but the first case of each test and every Nth after it."""
+    every, seen, kept, others = config.getoption("every"), Counter(), [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        (others if seen[name] % every else kept).append(item)
+        seen[name] += 1
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
 
 
 @pytest.fixture
