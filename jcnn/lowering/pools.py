@@ -16,8 +16,7 @@ from jcnn.lowering import large_windows, xla_pools
 from jcnn.lowering.choice import decide
 from jcnn.lowering.native import pools as native_pools
 from jcnn.lowering.once import on_cpu_once
-from jcnn.lowering.policy import Policy
-from jcnn.lowering.pool_algorithms import UNROLLED
+from jcnn.lowering.policy import Policy, allow_native
 from jcnn.lowering.problem import Problem
 from jcnn.lowering.windows import nan_where, overlap_add, pad, views
 from jcnn.precision import dtype_within, in_float32
@@ -36,15 +35,14 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     # as the sum with a bias, within the pool's own loops and doesn't store it.
     if _chosen("max_pool", g, x) == "native":
         run = partial(native_pools.max_pool, g, winner_dtype(g), floor)
-        return lax.platform_dependent(x, cpu=run, default=partial(_max_pool, g, floor))
+        with allow_native(False):
+            return lax.platform_dependent(x, cpu=run, default=partial(_max_pool, g, floor))
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
 
 
 def _max_pool(g: Geometry, floor: float | None, x: jax.Array) -> Pair:
     dtype = winner_dtype(g)
-    name, undilated = _chosen("max_pool", g, x), max(g.dilation) == 1
-    # What stands in for compiled loops elsewhere is traced as well: of a large window no views.
-    if name == "doubling" or (name == "native" and g.taps > UNROLLED and undilated):
+    if _chosen("max_pool", g, x) == "doubling":
         return _floored(floor, *large_windows.max_pool(g, x, dtype))
     seen = list(views(g, pad(g, x, -jnp.inf)))
     # lax.max looks for NaN at every comparison. Apart from them it is looked for in two arrays at a

@@ -48,7 +48,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "lowering/correlations.py: _run: jax.default_backend() != 'cpu' → jax.default_backend() > 'cpu'",
     ),
     "a few groups or taps run one by one or in a loop": (
-        "lowering/correlations.py: _grouped: g.groups <= GROUPS_UNROLLED → g.groups < GROUPS_UNROLLED",
+        "lowering/correlations.py: _each_group: g.groups <= GROUPS_UNROLLED → g.groups > GROUPS_UNROLLED",
         "lowering/direct.py: correlate: g.taps > UNROLLED → g.taps <= UNROLLED",
         "lowering/direct.py: kernel_gradient: g.taps > UNROLLED → g.taps <= UNROLLED",
     ),
