@@ -46,7 +46,7 @@ struct Depthwise {
   static void Line(const Correlation& s, int64_t line, const float* image, const float* w, float* to) {
     const Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
     const int64_t channels = s.in.channels;
-    const int64_t top = line % s.out.height * s.strides.down - s.before.down;
+    const int64_t top = s.top(line);
     for (int64_t m = 0, count; m < s.out.width; m += count) {
       const int64_t left = m * s.strides.right - s.before.right;
       const int64_t rest = m < whole.first ? 0 : whole.last - m;
@@ -130,7 +130,7 @@ struct Depthwise {
   static void AddLine(const Correlation& s, const float* x, const float* dy, int64_t line,
                       float* sum) {
     const int64_t channels = s.in.channels, deep = WholeVectors(channels);
-    const int64_t top = line % s.out.height * s.strides.down - s.before.down;
+    const int64_t top = s.top(line);
     for (int64_t i = 0; i < s.window.down; ++i) {
       const int64_t at = top + i * s.dilation.down;
       if (at < 0 || at >= s.in.height) continue;

@@ -56,25 +56,22 @@ struct Few {
 
   static Planes LayOut(const Correlation& s, const Lines& block, int64_t g, const float* x,
                        float* row) {
-    const int64_t height = s.out.height, channels = s.channels();
+    const int64_t channels = s.channels(), left = block.left - s.before.right;
     const int64_t pixels = block.columns() - 1 + s.reach().right, channel = pixels + kLanes;
-    float* const first = row + pixels * channels;
-    float* to = first;
-    Planes planes = {first, channel * channels, channel, {}};
-    for (int64_t line = block.first; line < block.last;) {
-      const int64_t last = std::min(block.last, (line / height + 1) * height);
-      const auto top = [&](int64_t l) { return l % height * s.strides.down - s.before.down; };
-      const int64_t begin = top(line), end = top(last - 1) + s.reach().down;
-      for (int64_t l = line; l < last; ++l)
-        planes.begins.push_back(to - first + (top(l) - begin) * planes.row);
-      const float* image = x + line / height * s.in.whole() + g * channels;
-      for (int64_t at = begin; at < end; ++at, to += planes.row) {
-        CopyRows(s, image, at, 1, block.left - s.before.right, pixels, row);
+    float* const begin = row + pixels * channels;
+    float* to = begin;
+    Planes planes = {begin, channel * channels, channel, {}};
+    EachImage(s, block, [&](int64_t number, int64_t first, int64_t last) {
+      const int64_t top = s.top(first), end = s.top(last - 1) + s.reach().down;
+      for (int64_t line = first; line < last; ++line)
+        planes.begins.push_back(to - begin + (s.top(line) - top) * planes.row);
+      const float* image = x + number * s.in.whole() + g * channels;
+      for (int64_t at = top; at < end; ++at, to += planes.row) {
+        CopyRows(s, image, at, 1, left, pixels, row);
         for (int64_t c = 0; c < channels; ++c)
           for (int64_t p = 0; p < pixels; ++p) to[c * channel + p] = row[p * channels + c];
       }
-      line = last;
-    }
+    });
     return planes;
   }
 
@@ -84,8 +81,7 @@ struct Few {
     const int64_t features = std::min<int64_t>(kShared, s.features() - d);
     const float* w = kernels + (g * s.features() + d) * s.terms();
     const float* from = planes.at + planes.begins[line];
-    const int64_t top = (block.first + line) % s.out.height * s.strides.down - s.before.down;
-    const Within rows(top, s.window.down, s.dilation.down, s.in.height);
+    const Within rows(s.top(block.first + line), s.window.down, s.dilation.down, s.in.height);
     for (int64_t m = 0; m < columns;)
       m += SomeVectors(s, rows, columns - m, features, planes, from + m, w, sums + m, whole);
     float* to = y + ((block.first + line) * s.out.width + block.left) * s.out.channels +

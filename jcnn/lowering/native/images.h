@@ -29,6 +29,8 @@ struct Correlation {
   Pair reach() const {
     return {(window.down - 1) * dilation.down + 1, (window.right - 1) * dilation.right + 1};
   }
+  // The row of its image at which the windows of a line begin, lines counted through all images.
+  int64_t top(int64_t line) const { return line % out.height * strides.down - before.down; }
   // Of a group.
   int64_t channels() const { return in.channels / groups; }
   int64_t features() const { return out.channels / groups; }

@@ -44,6 +44,17 @@ class Blocks {
   int64_t lines_, width_, lines_each_, columns_each_, beside_;
 };
 
+// For each image that a block has part of, part(image, first, last) with its lines, up to last - 1.
+template <typename Part>
+void EachImage(const Correlation& s, const Lines& block, const Part& part) {
+  for (int64_t line = block.first; line < block.last;) {
+    const int64_t image = line / s.out.height;
+    const int64_t last = std::min(block.last, (image + 1) * s.out.height);
+    part(image, line, last);
+    line = last;
+  }
+}
+
 // What the windows of a block see: rows of images that are `pitch` apart, those of the next group
 // `group` on, and where the first window of each line begins.
 struct Seen {
@@ -93,29 +104,26 @@ inline float* CopyRows(const Correlation& s, const float* image, int64_t top, in
 // Room: for the rows that the block's lines see, edges included, of each image that it has part of,
 // a group after another.
 inline Seen See(const Correlation& s, const Lines& block, const float* x, float* room) {
-  const int64_t height = s.out.height, left = block.left * s.strides.right - s.before.right;
-  const auto top = [&](int64_t line) { return line % height * s.strides.down - s.before.down; };
+  const int64_t left = block.left * s.strides.right - s.before.right;
   std::vector<int64_t> begins;
   begins.reserve(block.lines());
   if (s.groups == 1 && IsInside(s)) {
     for (int64_t line = block.first; line < block.last; ++line)
-      begins.push_back(line / height * s.in.whole() + top(line) * s.in.row() + left * s.in.channels);
+      begins.push_back(line / s.out.height * s.in.whole() + s.top(line) * s.in.row() +
+                       left * s.in.channels);
     return {x, s.in.row(), 0, std::move(begins)};
   }
   const int64_t columns = (block.columns() - 1) * s.strides.right + s.reach().right;
   const int64_t pitch = columns * s.channels();
   float* to = room;
   for (int64_t g = 0; g < s.groups; ++g)
-    for (int64_t line = block.first; line < block.last;) {
-      const int64_t last = std::min(block.last, (line / height + 1) * height);
-      const int64_t first_row = top(line), count = top(last - 1) + s.reach().down - first_row;
-      const float* image = x + line / height * s.in.whole() + g * s.channels();
+    EachImage(s, block, [&](int64_t image, int64_t first, int64_t last) {
+      const int64_t top = s.top(first), count = s.top(last - 1) + s.reach().down - top;
       if (g == 0)
-        for (int64_t seen = line; seen < last; ++seen)
-          begins.push_back(to - room + (top(seen) - first_row) * pitch);
-      to = CopyRows(s, image, first_row, count, left, columns, to);
-      line = last;
-    }
+        for (int64_t line = first; line < last; ++line)
+          begins.push_back(to - room + (s.top(line) - top) * pitch);
+      to = CopyRows(s, x + image * s.in.whole() + g * s.channels(), top, count, left, columns, to);
+    });
   return {room, pitch, (to - room) / s.groups, std::move(begins)};
 }
 

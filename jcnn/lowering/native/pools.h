@@ -32,10 +32,10 @@ struct MaxPool {
 
   // NaN in a window gives NaN; `floor`, unless it is NaN, is one element more, that has no index.
   static void Run(const Team& team, const Correlation& s, const float* x, float floor,
-                      float* y, Winner* winner) {
+                  float* y, Winner* winner) {
     const int64_t channels = s.in.channels;
     Parallel(team, s.out.count * s.out.height, [&](int, int64_t line) {
-      const int64_t top = line % s.out.height * s.strides.down - s.before.down;
+      const int64_t top = s.top(line);
       const Within rows(top, s.window.down, s.dilation.down, s.in.height);
       const float* image = x + line / s.out.height * s.in.whole() + top * s.in.row();
       for (int64_t m = 0; m < s.out.width; ++m) {
@@ -50,8 +50,7 @@ struct MaxPool {
   }
 
   static void Window(const Correlation& s, const Within& rows, const Within& columns,
-                     const float* first, int64_t rest, float floor, float* y,
-                     Winner* winner) {
+                     const float* first, int64_t rest, float floor, float* y, Winner* winner) {
     const int64_t down = s.dilation.down * s.in.row(), right = s.dilation.right * s.in.channels;
     Vector best = Vector{} - std::numeric_limits<float>::infinity();
     Numbers index = {};
