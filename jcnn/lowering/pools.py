@@ -35,8 +35,8 @@ def max_pool(g: Geometry, x: jax.Array, floor: float | None = None) -> Pair:
     # as the sum with a bias, within the pool's own loops and doesn't store it.
     if _chosen("max_pool", g, x) == "native":
         run = partial(native_pools.max_pool, g, winner_dtype(g), floor)
-        # Both are traced: what stands in on another platform must not be the loops again, nor a view
-        # for each element of a large window.
+        # Both are traced: what stands in on another platform is chosen without loops, or a large
+        # window would have a view for each element.
         with allow_native(False):
             return lax.platform_dependent(x, cpu=run, default=partial(_max_pool, g, floor))
     return on_cpu_once(lambda *pair: pair, *_max_pool(g, floor, x))
