@@ -20,7 +20,7 @@ COMMANDS = {
     r"\lbrace": r"\{",
     r"\rbrace": r"\}",
 }  # in the converter's words
-LINE = re.compile(r'<a id="([\w-]+)" name="\1" href="#\1"></a>')  # a link without words
+ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
 LIMIT = 1_000_000  # bytes of one page
 
 
@@ -28,10 +28,10 @@ def finish(site: Path) -> list[str]:
     """Finish all pages; return what is wrong with them."""
     _backward(site / "backward")
     (site / "404.html").unlink(missing_ok=True)  # for servers: its links begin at their root
-    return [*set_formulas(site), *dead_links(site)]
+    return [*finish_pages(site), *dead_links(site)]
 
 
-def set_formulas(site: Path) -> list[str]:
+def finish_pages(site: Path) -> list[str]:
     """Turn all formulas into MathML, and let pages take the site's own stand-in for a worker."""
     wrong: list[str] = []
     for page in sorted(site.rglob("*.html")):
@@ -40,13 +40,15 @@ def set_formulas(site: Path) -> list[str]:
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )
-        done = LINE.sub(r'<span id="\1"></span>', done)
         if done != text:
             page.write_text(done, encoding="utf-8")
         if len(done.encode()) > LIMIT:
             wrong.append(f"{page.relative_to(site)}: {len(done.encode())} bytes, more than {LIMIT}")
         if "arithmatex" in done:
             wrong.append(f"{page.relative_to(site)}: a formula is left as it was written")
+        if found := ITEM.search(done):
+            item = found[0].rpartition("\n")[2]
+            wrong.append(f"{page.relative_to(site)}: a list needs an empty line before '{item}'")
     return wrong
 
 

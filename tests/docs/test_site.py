@@ -24,6 +24,14 @@ built = pytest.mark.skipif(
     reason="no site, or one of older sources: run scripts/site",
 )
 
+# Each block of code that is seen, and how many lines high it is, padding and scroll bar left out.
+LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.checkVisibility())
+  .map((e) => {
+    const style = getComputedStyle(e);
+    const height = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+    return [e.textContent, height / parseFloat(style.lineHeight)];
+  })"""
+
 
 def text(page):
     return (SITE / page).read_text(encoding="utf-8")
@@ -87,7 +95,15 @@ class TestGenerated:
             "a.html: fetches https://x.y/z",
             "a.html: dead link b.html#no",
         ]
-        assert any("not known" in line for line in finish.set_formulas(tmp_path))
+        assert any("not known" in line for line in finish.finish_pages(tmp_path))
+
+    def test_a_list_that_became_part_of_a_paragraph_is_noticed(self, website, tmp_path):
+        finish = website("finish")
+        (tmp_path / "a.html").write_text("<p>There are - two:\n- <em>one</em></p><p>1 - 1</p>")
+        (tmp_path / "b.html").write_text("<p>There are</p>\n- two")
+        assert finish.finish_pages(tmp_path) == [
+            "a.html: a list needs an empty line before '- <em>one</em></p><p>1 - 1</p>'"
+        ]
 
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")
@@ -122,6 +138,16 @@ class TestBuilt:
                         assert fits(tab), page
                         ratio, where = worst_contrast(tab)
                         assert ratio >= 4.5, (page, scheme, ratio, where)
+
+    @needs_browser
+    def test_code_is_laid_out_in_its_lines(self):
+        with chromium() as browser:
+            for page in READ:
+                with opened(browser, SITE / page) as tab:
+                    tab.wait_for_load_state("networkidle")
+                    for text, lines in tab.evaluate(LINES):
+                        written = len(text.rstrip("\n").split("\n"))
+                        assert lines == pytest.approx(written, abs=0.9), (page, text)
 
     @needs_browser
     def test_search_finds_words(self):
