@@ -207,7 +207,7 @@ def _groups(runs: Sequence[Compared]) -> tuple[dict[str, Spread], list[Differenc
     several = [letter for letter, values in figures.items() if len(values) > 1]
     pairs = list(combinations(several, 2))
     chances = holm([chance(figures[a], figures[b]) for a, b in pairs])
-    spreads = {letter: spread(values) for letter, values in figures.items()}
+    spreads = {letter: spread(values, within=(0.0, 1.0)) for letter, values in figures.items()}
     differences = [
         Difference((a, b), spreads[b].mean - spreads[a].mean, p, p < BEYOND)
         for (a, b), p in zip(pairs, chances, strict=True)

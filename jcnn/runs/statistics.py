@@ -20,7 +20,8 @@ class Spread:
         count: How many.
         mean: Their mean.
         deviation: Their standard deviation, with n - 1; 0 of one figure.
-        low: Lower end of Student's 95 % interval of the mean; None of one figure.
+        low: Lower end of Student's 95 % interval of the mean, cut off at what figures can't leave;
+            None of one figure.
         high: Its upper end.
         least: The smallest.
         largest: The largest.
@@ -35,12 +36,20 @@ class Spread:
     largest: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(
+    values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)
+) -> Spread:
     """Measure how far figures spread.
+
+    Args:
+        values: One figure at least.
+        within: What no figure can be below or above, and so no mean: the interval ends there.
 
     >>> found = spread([4.0, 6.0])
     >>> found.mean, round(found.deviation, 3), round(found.low, 2), round(found.high, 2)
     (5.0, 1.414, -7.71, 17.71)
+    >>> spread([4.0, 6.0], within=(0.0, 100.0)).low
+    0.0
     """
     from scipy.stats import t
 
@@ -49,7 +58,7 @@ def spread(values: Sequence[float]) -> Spread:
         return Spread(len(values), mean, 0.0, None, None, min(values), max(values))
     deviation = statistics.stdev(values)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
-    ends = mean - reach, mean + reach
+    ends = max(mean - reach, within[0]), min(mean + reach, within[1])
     return Spread(len(values), mean, deviation, *ends, min(values), max(values))
 
 

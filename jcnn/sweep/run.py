@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -231,7 +232,8 @@ def _figures(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
             loss = summary[split]["loss"]
             columns.setdefault(f"{split} loss", []).append(float("inf") if loss is None else loss)
         columns.setdefault("seconds", []).append(summary["seconds"])
-    return {column: spread(values) for column, values in columns.items()}
+    most = {column: 100.0 if column.endswith("%") else math.inf for column in columns}
+    return {column: spread(v, within=(0.0, most[column])) for column, v in columns.items()}
 
 
 def _searched(choices: Choices, count: int, members: _Members) -> Iterator[Combination]:

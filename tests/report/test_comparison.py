@@ -66,6 +66,12 @@ def test_seeds_of_one_experiment_share_a_letter_and_a_verdict(seeds):
     assert difference.chance < 0.01
 
 
+def test_no_interval_goes_beyond_every_example(written):
+    found = compare([written("a", 1.0), written("b", 0.99, seed=1)])
+    assert found.groups["A"].low < 0.99
+    assert found.groups["A"].high == 1.0
+
+
 def test_a_difference_within_the_spread_is_chance(written):
     runs = [
         written(f"{rate}-{seed}", accuracy, seed=seed, optimizer__learning_rate=rate)

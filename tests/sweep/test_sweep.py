@@ -212,6 +212,17 @@ def test_values_are_split_outside_tables_and_strings():
     assert parse_over("a=adam,sgd")[1] == ["adam", "sgd"]
 
 
+def test_intervals_end_at_no_error_and_at_no_time():
+    figures = jcnn.sweep.run._figures(
+        [
+            {"test": {"accuracy": 1.0 - error, "loss": error}, "seconds": error}
+            for error in (0.0, 0.01)
+        ]
+    )
+    assert [figure.low for figure in figures.values()] == [0.0, 0.0, 0.0]
+    assert figures["test error %"].high < 100
+
+
 def test_the_table_has_mean_deviation_and_interval():
     table = markdown(Combination({}, [], {"test error %": spread([4.0, 6.0])}))
     assert "| n = 2 | mean | deviation | 95 % interval | min | max |" in table
