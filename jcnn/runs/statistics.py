@@ -36,9 +36,7 @@ class Spread:
     largest: float
 
 
-def spread(
-    values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)
-) -> Spread:
+def spread(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Spread:
     """Measure how far figures spread.
 
     Args:
