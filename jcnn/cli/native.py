@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from jcnn.cli.options import Json, print_json, say
 from jcnn.errors import UserError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 # What no lowering differs by from XLA's operations, but one that was compiled wrongly.
 LIMIT = 1e-4
+
+
+class _WrongLibraryError(UserError):
+    """A library computes something else."""
 
 
 def native(
@@ -28,7 +30,7 @@ def native(
     They need a C++ compiler, once; from then on they are chosen where they cost least.
     """
     from jcnn.lowering.native import build, library_path
-    from jcnn.lowering.native.library import SWITCH, ready
+    from jcnn.lowering.native.library import SWITCH
 
     path = library_path()
     if remove:
@@ -37,15 +39,15 @@ def native(
         say(f"{path} was built before", error=True)
     else:
         say("compiling, for ten seconds, or two minutes by Zig…", error=True)
+    found: dict[str, float] = {}
     start = perf_counter()
-    build()
+    build(check=lambda: found.update(_checked()))
     taken = perf_counter() - start
-    if not ready():
-        raise UserError(
-            f"{path} was built but may not be used: expected {SWITCH} not to be 0, and a file that "
-            "nobody but you can write"
-        )
-    found = _checked(path)
+    try:
+        found = found or _checked()
+    except _WrongLibraryError:
+        path.unlink()
+        raise
     if as_json:
         return print_json({"library": str(path), "seconds": taken, "differences": found})
     for name, difference in found.items():
@@ -54,18 +56,22 @@ def native(
     _say_untuned()
 
 
-def _checked(path: Path) -> dict[str, float]:
+def _checked() -> dict[str, float]:
     """Hold each loop against XLA's operations; what computes something else is not kept."""
     from jcnn.lowering.native.checking import differences
+    from jcnn.lowering.native.library import SWITCH, ready
 
+    if not ready():
+        raise UserError(
+            f"the compiled loops may not be used: expected {SWITCH} not to be 0, and a file that "
+            "nobody but you can write"
+        )
     found = differences()
     wrong = [name for name, difference in found.items() if not difference < LIMIT]
     if wrong:
-        path.unlink()
-        raise UserError(
-            f"the compiled loops were built and removed again: expected XLA's results within "
-            f"{LIMIT:g}, found {', '.join(f'{n} off by {found[n]:.1e}' for n in wrong)}; CXX names "
-            "another compiler"
+        raise _WrongLibraryError(
+            f"the compiled loops are not kept: expected XLA's results within {LIMIT:g}, found "
+            f"{', '.join(f'{n} off by {found[n]:.1e}' for n in wrong)}; CXX names another compiler"
         )
     return found
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from jcnn.cli.app import main
-from jcnn.lowering.native import building, checking
+from jcnn.lowering.native import building, checking, library
 
 pytestmark = pytest.mark.slow  # a compiler takes ten seconds
 
@@ -38,6 +38,10 @@ def test_it_builds_checks_and_removes(folder, capsys, monkeypatch):
     assert main(["native"]) == 2
     assert "native_patches off by nan" in capsys.readouterr().err
     assert not list(folder.iterdir())
+    monkeypatch.delenv("CXX")
+    assert main(["native"]) == 2  # compiled anew, and not given its place
+    assert "native_patches off by nan" in capsys.readouterr().err
+    assert not list(folder.iterdir())
     assert main(["native", "--remove"]) == 0
     assert "holds nothing to remove" in capsys.readouterr().out
 
@@ -48,6 +52,23 @@ def test_what_may_not_be_used_is_said(folder, capsys, monkeypatch):
     monkeypatch.setenv("JCNN_NATIVE", "0")
     assert main(["native"]) == 2
     assert "expected JCNN_NATIVE not to be 0" in capsys.readouterr().err
+    assert building.library_path().exists()
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, building.COMPILERS)), reason="there is no C++ compiler"
+)
+def test_an_interrupt_while_it_is_checked_leaves_nothing(folder, monkeypatch):
+    def interrupted():
+        assert library.ready()
+        assert not building.library_path().parent.samefile(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checking, "differences", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        building.build(check=checking.differences)
+    assert not list(folder.iterdir())
+    assert not library.ready()
 
 
 def test_a_compiler_that_there_is_not_is_one_sentence(folder, capsys, monkeypatch):

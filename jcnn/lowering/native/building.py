@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
@@ -34,6 +36,7 @@ FLAGS = (
 LIMITS = {"AVX2": ("-mno-avx512f",)}
 COMPILERS = ("c++", "g++", "clang++")
 _FOLDER = Path(__file__).parent
+_untried: ContextVar[Path | None] = ContextVar("untried", default=None)
 _SHOWN = 600  # characters of what a compiler says
 
 
@@ -44,7 +47,19 @@ def library_path() -> Path:
 
 def located() -> str:
     """The same path, in a microsecond: every operation that is called asks for it."""
+    if made := _untried.get():
+        return str(made)
     return _located(cache_folder, os.environ.get("HOME"))
+
+
+@contextmanager
+def trying(made: Path) -> Iterator[None]:
+    """Within the context, the library is this file, which has no place yet."""
+    token = _untried.set(made)
+    try:
+        yield
+    finally:
+        _untried.reset(token)
 
 
 @cache
@@ -67,10 +82,13 @@ def digest() -> str:
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def build() -> Path:
+def build(check: Callable[[], None] = lambda: None) -> Path:
     """Compile the library, unless it is there, and return its path.
 
     It is written whole or not at all; ``CXX`` names another compiler.
+
+    Args:
+        check: Called while the library is the new one, which gets its place where this returns.
 
     Raises:
         UserError: There is no compiler, or it can't compile the library, or the folder can't be
@@ -85,6 +103,8 @@ def build() -> Path:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             made = _compiled(compiler, Path(folder))
             made.chmod(0o644)
+            with trying(made):
+                check()
             made.replace(path)
     except OSError as error:
         raise UserError(f"the compiled loops {path} can't be written: {error.strerror}") from error
