@@ -21,6 +21,7 @@ COMMANDS = {
     r"\rbrace": r"\}",
 }  # in the converter's words
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
+ROW = re.compile(r"<p>\| [^\n]{,40}")
 LIMIT = 1_000_000  # bytes of one page
 
 
@@ -49,6 +50,8 @@ def finish_pages(site: Path) -> list[str]:
         if found := ITEM.search(done):
             item = found[0].rpartition("\n")[2]
             wrong.append(f"{page.relative_to(site)}: a list needs an empty line before '{item}'")
+        if found := ROW.search(done):
+            wrong.append(f"{page.relative_to(site)}: no table has the row '{found[0]}'")
     return wrong
 
 

@@ -97,12 +97,14 @@ class TestGenerated:
         ]
         assert any("not known" in line for line in finish.finish_pages(tmp_path))
 
-    def test_a_list_that_became_part_of_a_paragraph_is_noticed(self, website, tmp_path):
+    def test_a_list_or_row_that_became_part_of_a_paragraph_is_noticed(self, website, tmp_path):
         finish = website("finish")
         (tmp_path / "a.html").write_text("<p>There are - two:\n- <em>one</em></p><p>1 - 1</p>")
         (tmp_path / "b.html").write_text("<p>There are</p>\n- two")
+        (tmp_path / "c.html").write_text("<table></table>\n<p>| a | b |</p>")
         assert finish.finish_pages(tmp_path) == [
-            "a.html: a list needs an empty line before '- <em>one</em></p><p>1 - 1</p>'"
+            "a.html: a list needs an empty line before '- <em>one</em></p><p>1 - 1</p>'",
+            "c.html: no table has the row '<p>| a | b |</p>'",
         ]
 
     def test_every_page_is_in_the_navigation(self, website):
