@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import jax
@@ -162,10 +163,23 @@ def test_a_damaged_file_is_named(experiment, written, change, message):
     refused(written, experiment, message)
 
 
-def test_a_pickle_is_refused_unopened(experiment, tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "a.pth")
-    refused(tmp_path / "a.pth", experiment, r"is no intact \.safetensors file")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.pth", r"expected a \.safetensors file, whose reading runs no code; convert it with"),
+        ("a.safetensors", r"is no intact \.safetensors file"),
+    ],
+)
+def test_a_pickle_is_refused_unopened(experiment, tmp_path, name, message):
+    (tmp_path / name).write_bytes(pickle.dumps({"features.0.weight": Unpickled()}))
+    refused(tmp_path / name, experiment, message)
+
+
+class Unpickled:
+    """What fails where it is read from a pickle."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
 
 
 def test_a_missing_file_or_a_folder_is_named(experiment, tmp_path):
