@@ -33,7 +33,10 @@ def finish(site: Path) -> list[str]:
 
 
 def finish_pages(site: Path) -> list[str]:
-    """Turn all formulas into MathML, and let pages take the site's own stand-in for a worker."""
+    """Turn all formulas into MathML, and let pages take the site's own stand-in for a worker.
+
+    Return what is wrong with them.
+    """
     wrong: list[str] = []
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def native(
 
 
 def _checked() -> dict[str, float]:
-    """Hold each loop against XLA's operations; what computes something else is not kept."""
+    """Hold each loop against XLA's operations; refuse what computes something else."""
     from jcnn.lowering.native.checking import differences
     from jcnn.lowering.native.library import SWITCH, ready
 
