@@ -136,5 +136,9 @@ def _named_pads(
 
 
 def times(size: Sequence[int]) -> str:
-    """Write a size with its lengths joined by "x"."""
+    """Write a size with its lengths joined by "x".
+
+    >>> times((28, 28, 1)), times((10,))
+    ('28x28x1', '10')
+    """
     return "x".join(str(n) for n in size)

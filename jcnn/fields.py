@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jcnn.axes import times
 from jcnn.errors import UserError
 
 Shape = tuple[int, ...]
@@ -30,15 +31,6 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def dims(shape: Shape) -> str:
-    """Write a shape with its sizes joined by "x".
-
-    >>> dims((28, 28, 1)), dims((10,))
-    ('28x28x1', '10')
-    """
-    return "x".join(str(n) for n in shape)
-
-
 def check_images(what: str, input_shape: Shape) -> None:
     """Refuse examples that are not images.
 
@@ -47,5 +39,6 @@ def check_images(what: str, input_shape: Shape) -> None:
     """
     if len(input_shape) != 3:
         raise UserError(
-            f"{what} needs images (height x width x channels), and the data are {dims(input_shape)}"
+            f"{what} needs images (height x width x channels), and the data are "
+            f"{times(input_shape)}"
         )

@@ -36,6 +36,17 @@ def instructions() -> str:
     return "AVX2" if "avx2" in flags else platform.machine()
 
 
+def features() -> str:
+    """Return all that a compiler may use of the processor, as its system lists it.
+
+    Processors of one name may differ in it: virtual machines hide some, and ARM's have no name.
+    """
+    keys = ("flags", "Features", "CPU implementer", "CPU part", "CPU variant")
+    found = [*map(_information, keys), *map(_sysctl, ("machdep.cpu.features", "hw.cpufamily"))]
+    words = sorted({word for text in found for word in text.split()})
+    return " ".join([platform.machine(), *words])
+
+
 def cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

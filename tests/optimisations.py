@@ -10,5 +10,7 @@ def few_optimisations(few=True):
     """Within the context, XLA compiles with few optimisations, or with all."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", few)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\(|^\[[^\]\n]+\]: )(?![a-z]+:|#)([^()\s#]*)(#[^()\s]*)?", re.MULTILINE)
-FOLDERS = ("jcnn", "tests", "configs", "scripts", "website")
 PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",

@@ -25,7 +25,7 @@ from jcnn.benchmark.shapes import (
 )
 from jcnn.benchmark.steps import NAMESPACES, Report, fastest_layout
 from jcnn.benchmark.timing import Effort, Subject, call_subject, measure
-from jcnn.benchmark.torch.peer import PeerError, TorchPeer, open_peer
+from jcnn.benchmark.torch.peer import PeerError, TorchPeer, measure_beside, open_peer
 from jcnn.proof.recording import Call
 
 Arrays = Sequence[Array]
@@ -80,13 +80,13 @@ def _alone(name: str, case: Case, passes: str, effort: Effort, peer: TorchPeer |
         notes.append(f"{column} {program.compile_seconds:.1f} s")
         subjects.append(call_subject(column, lambda p=program.call, a=arrays: p(*a)))
     peers, refused = _peer_subjects(None if mapped else peer, case.call, passes)
-    timings = dict(measure([*subjects, *peers], effort))
+    timings, failed = measure_beside(subjects, peers, effort)
     layout = fastest_layout(timings)
     notes = [f"compiled in: {', '.join(notes)}"]
     if mapped:
         notes.append(f"jcnn on the batch: {timings.pop(_BATCH).median * MILLISECONDS:.2f} ms")
     elif peer:
-        notes.append(f"PyTorch: {layout or refused}")
+        notes.append(f"PyTorch: {layout or refused or failed}")
     return timed_row(f"{name} {case.title}", timings, "; ".join(notes))
 
 

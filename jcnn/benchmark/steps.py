@@ -23,7 +23,7 @@ from jcnn.benchmark.rows import (
     timed_row,
 )
 from jcnn.benchmark.timing import Effort, Subject, Timing, call_subject, measure
-from jcnn.benchmark.torch.peer import TorchPeer, open_peer
+from jcnn.benchmark.torch.peer import TorchPeer, measure_beside, open_peer
 from jcnn.config import Experiment
 from jcnn.inspection.batches import random_batch
 from jcnn.training import Step
@@ -93,12 +93,13 @@ class _StepBench:
         programs = {name: self._compile_step(ops) for name, ops in NAMESPACES.items()}
         subjects = [self._subject(name, program) for name, program in programs.items()]
         compile_row = self._compile_times()
-        subjects += [*(self.peer.step_subjects() if self.peer else []), _matrix_product()]
+        subjects.append(_matrix_product())
+        peers = self.peer.step_subjects() if self.peer else []
         self.report("the training step")
-        timings = measure(subjects, self.effort)
+        timings, failed = measure_beside(subjects, peers, self.effort)
         peak = _matrix_flops() / min(timings.pop("matrix product").samples)
         layout = fastest_layout(timings)
-        note = f"PyTorch: {layout}" if layout else ""
+        note = f"PyTorch: {layout or failed}" if peers else ""
         return [
             timed_row("training step", timings, note),
             self._images(timings),

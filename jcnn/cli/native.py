@@ -59,13 +59,14 @@ def native(
 def _checked() -> dict[str, float]:
     """Hold each loop against XLA's operations; refuse what computes something else."""
     from jcnn.lowering.native.checking import differences
-    from jcnn.lowering.native.library import SWITCH, ready
+    from jcnn.lowering.native.library import SWITCH, load, permitted
 
-    if not ready():
+    if not permitted():
         raise UserError(
             f"the compiled loops may not be used: expected {SWITCH} not to be 0, and a file that "
             "nobody but you can write"
         )
+    load()
     found = differences()
     wrong = [name for name, difference in found.items() if not difference < LIMIT]
     if wrong:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,18 +62,9 @@ def parsed(overrides: Sequence[str] | None) -> dict[str, object]:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(_with_nulls(value), indent=2, allow_nan=False), flush=True)
+    from jcnn.runs.files import with_nulls
 
-
-def _with_nulls(value: Any) -> Any:
-    """Put null in the place of infinities and of what is no number: JSON has neither."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _with_nulls(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_nulls(entry) for entry in value]
-    return value
+    print(json.dumps(with_nulls(value), indent=2, allow_nan=False), flush=True)
 
 
 def say(line: str, *, error: bool = False) -> None:

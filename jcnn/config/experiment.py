@@ -13,6 +13,7 @@ import jax
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from jcnn.axes import times
 from jcnn.config.mesh import Distributed, Mesh
 from jcnn.config.paths import anchor, find_config, shipped
 from jcnn.config.toml import to_toml
@@ -21,7 +22,7 @@ from jcnn.config.training import Training
 from jcnn.config.validation import explain
 from jcnn.data import AnyData
 from jcnn.errors import UserError, nearest
-from jcnn.fields import Shape, Table, check_images, dims
+from jcnn.fields import Shape, Table, check_images
 from jcnn.layers import AnyLayer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
@@ -81,7 +82,7 @@ class Experiment(Table):
         try:
             output = self.model.output_shape(self.input_shape)
         except UserError as error:  # the layer may be right, and what the data give it small
-            given = f"an example of the data is {dims(self.input_shape)}"
+            given = f"an example of the data is {times(self.input_shape)}"
             raise UserError(f"{error}; {given}") from None
         self._check_last_layer()
         self.loss.check_output(output, self.class_count)
@@ -103,7 +104,7 @@ class Experiment(Table):
         pixels, size = self.training.shifted_evaluation, self.input_shape[:2]
         if pixels and pixels >= min(size):
             raise UserError(
-                f"training.shifted_evaluation: images are {dims(size)}, "
+                f"training.shifted_evaluation: images are {times(size)}, "
                 f"expected less than {min(size)}, found {pixels}"
             )
 

@@ -106,11 +106,6 @@ def list_files(folder: Path, classes: tuple[str, ...], kind: Kind, *, complete: 
     return FileList(folder, tuple(names), np.array(labels, np.int32))
 
 
-def stray_entries(folder: Path, kind: Kind) -> list[os.DirEntry[str]]:
-    """What lies among the files of a class and is none."""
-    return [e for e in _entries(folder) if not _is_file(e, kind)]
-
-
 def describe(entry: os.DirEntry[str]) -> str:
     """Say what a stray entry is."""
     if not Path(entry.path).exists():

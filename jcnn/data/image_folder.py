@@ -6,13 +6,13 @@ them while training goes on.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from jcnn import processor
 from jcnn.data.base import Dataset
 from jcnn.data.folder_scan import Kind
 from jcnn.data.grain_stream import GrainStream
@@ -98,8 +98,7 @@ class ImageFolder(LabelledFolder):
         )
         workers = self.worker_count
         if workers == "auto":
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-            workers = min(cores, MOST_WORKERS) if len(lists.train) >= FEW else 0
+            workers = min(processor.cores(), MOST_WORKERS) if len(lists.train) >= FEW else 0
         return GrainStream(lists, self.class_names, preparation, workers)
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:

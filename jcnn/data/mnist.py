@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,13 +63,17 @@ class Mnist(GrayImages):
     def load(self) -> Dataset:
         """Read the four IDX files."""
         data = self.select(self._read_split("train"), self._read_split("t10k"))
-        test = Split(self._on_canvas(data.test.x, self.test_shift_pixels), data.test.y)
-        return Dataset(Split(self._on_canvas(data.train.x), data.train.y), test, data.classes)
+        validation = data.validation and self._put(data.validation)
+        test = self._put(data.test, self.test_shift_pixels)
+        return replace(data, train=self._put(data.train), test=test, validation=validation)
 
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read a 28x28 image of a white digit on black (``invert`` for black on white)."""
         pixels = read_pixels(path, (SIDE, SIDE, 1), invert=invert)
         return self._on_canvas(self.normalize(pixels)[np.newaxis])[0]
+
+    def _put(self, split: Split, shift: int = 0) -> Split:
+        return replace(split, x=self._on_canvas(split.x, shift))
 
     def _on_canvas(self, x: np.ndarray, shift: int = 0) -> np.ndarray:
         """Put normalised digits on the canvas, ``shift`` pixels from its middle."""

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import jcnn
+from jcnn.axes import times
 from jcnn.config import Training
 from jcnn.export.output import Network, hardening
 from jcnn.export.preprocessing import preprocessing
-from jcnn.fields import dims
 from jcnn.runs import Run
 from jcnn.runs.statistics import share_interval
 
@@ -71,7 +71,7 @@ def _about(network: Network, exported: Exported) -> list[str]:
     types = " → ".join(layer.type for layer in experiment.layers)
     about = [
         f"A convolutional network of {parameters:,} parameters, trained by jcnn "
-        f"{jcnn.__version__} on `{experiment.data.name}`: {dims(experiment.input_shape)} to "
+        f"{jcnn.__version__} on `{experiment.data.name}`: {times(experiment.input_shape)} to "
         f"{experiment.class_count} classes.",
         "",
         f"Layers: {types}.",

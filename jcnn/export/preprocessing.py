@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from jcnn.axes import times
 from jcnn.config import Experiment
-from jcnn.fields import dims
 
 
 def preprocessing(experiment: Experiment) -> str:
     """Say what must be done to an image or a recording before the network sees it."""
     data = experiment.data
-    said = [f"The input is float32 of (batch, {dims(experiment.input_shape)}), channels last."]
+    said = [f"The input is float32 of (batch, {times(experiment.input_shape)}), channels last."]
     front_end = getattr(data, "front_end", None)
     if front_end is not None:
         fields = ", ".join(f"{key} {value}" for key, value in front_end.model_dump().items())

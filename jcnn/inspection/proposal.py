@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from jcnn.config.toml import to_toml
+from jcnn.data.image import ENDINGS as IMAGES
+from jcnn.data.sound import ENDINGS as RECORDINGS
 from jcnn.errors import UserError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-RECORDINGS = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _SIDES = (16, 24, 32, 48, 64, 96, 128)
 _LOOKED_AT = 200
@@ -93,16 +93,16 @@ def _image_sides(files: Iterable[Path]) -> tuple[float, ...]:
 
 
 def _lengths(files: Iterable[Path]) -> tuple[tuple[float, ...], int]:
-    import wave
+    import soundfile
 
     lengths, rates = [], Counter[int]()
     for file in files:
         try:
-            with wave.open(str(file), "rb") as recording:
-                lengths.append(recording.getnframes() / recording.getframerate())
-                rates[recording.getframerate()] += 1
-        except (OSError, EOFError, wave.Error, ZeroDivisionError):
-            continue  # another format, or for training to name
+            found = soundfile.info(file)
+        except (soundfile.SoundFileError, OSError, ValueError):
+            continue  # for training to name
+        lengths.append(found.duration)
+        rates[found.samplerate] += 1
     rate = rates.most_common(1)[0][0] if rates else 16000
     return tuple(lengths), min(rate, 16000)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from jcnn.axes import times
 from jcnn.config import Experiment
-from jcnn.fields import dims
 from jcnn.layers import Cost, Residual, Sequence, Shape, fully_connected_parameters
 
 
@@ -68,7 +68,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shape = dims(tuple(summary["input_shape"]))
+    shape = times(tuple(summary["input_shape"]))
     title = f"{summary['name']}: {summary['data']}, {shape}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("layer")
@@ -93,7 +93,7 @@ def _add_rows(table: Any, rows: list[dict[str, Any]], depth: int) -> None:
         dense = row["fully_connected_parameters"]
         table.add_row(
             "  " * depth + row["name"],
-            dims(tuple(row["output_shape"])),
+            times(tuple(row["output_shape"])),
             *_cells(row),
             "" if dense is None else f"{dense:,}",
         )

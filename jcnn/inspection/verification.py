@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def verify(
     write_text(config, experiment.model_copy(update={"training": training}).to_toml())
     report("undisturbed")
     before = time.perf_counter()
-    _expect(_start(config, folder / "undisturbed"), (0,), folder)
+    _train_to_the_end(config, folder / "undisturbed")
     takes = time.perf_counter() - before
     report(f"undisturbed: {takes:.1f} s")
     disturbed, met = folder / "disturbed", []
@@ -132,7 +133,7 @@ def verify(
             f"{met[-1].signal} {number + 1} of {kills}, after {met[-1].seconds:.1f} s, while "
             f"{met[-1].phase}: resumable from step {met[-1].step}"
         )
-    _expect(_start(config, disturbed), (0,), folder)
+    _train_to_the_end(config, disturbed)
     tensors, values, differences = compare_states(folder / "undisturbed", disturbed)
     rows, differing = compare_rows(folder / "undisturbed", disturbed)
     return Verification(
@@ -168,11 +169,17 @@ class _Moments:
                 compiled, latest = True, min(latest, time.monotonic() - began + after)
 
 
-def _start(config: Path, out: Path) -> subprocess.Popen[str]:
-    """Start a training, or continue it where its folder holds one."""
+def _train_to_the_end(config: Path, out: Path) -> None:
+    with _training(config, out) as process:
+        _expect(process, (0,), out.parent)
+
+
+@contextmanager
+def _training(config: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a training, or continue it where its folder holds one; it ends with the block."""
     where = [str(out), "--resume"] if Run(out).exists() else [str(config), "--out", str(out)]
     with (out.parent / f"{out.name}.log").open("a") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "jcnn", "train", *where],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -181,6 +188,11 @@ def _start(config: Path, out: Path) -> subprocess.Popen[str]:
             # without the second start for the allocator, so that a signal meets the training
             env={**os.environ, "JCNN_ALLOCATOR": "system"},
         )
+    try:
+        yield process
+    finally:
+        process.kill()  # nothing happens where it has ended
+        process.wait()
 
 
 def _expect(process: subprocess.Popen[str], codes: Sequence[int], folder: Path) -> int:
@@ -195,11 +207,11 @@ def _expect(process: subprocess.Popen[str], codes: Sequence[int], folder: Path) 
 def _kill(config: Path, out: Path, moments: _Moments, number: int) -> Kill:
     began, log = time.time(), out.parent / f"{out.name}.log"
     said = log.stat().st_size if log.exists() else 0
-    process = _start(config, out)
-    moments.wait(process, lambda: b"compiled in" in log.read_bytes()[said:])
-    process.send_signal(number)  # nothing happens where it has ended
-    ended = time.time()
-    code = _expect(process, (0, -number, 128 + number), out.parent)
+    with _training(config, out) as process:
+        moments.wait(process, lambda: b"compiled in" in log.read_bytes()[said:])
+        process.send_signal(number)  # nothing happens where it has ended
+        ended = time.time()
+        code = _expect(process, (0, -number, 128 + number), out.parent)
     checkpoints = Run(out).checkpoints_folder
     phase = "training" if b"compiled in" in log.read_bytes()[said:] else "starting"
     if code == 0:

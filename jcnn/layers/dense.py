@@ -7,8 +7,9 @@ from typing import Literal
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Real, Shape, dims
+from jcnn.fields import Count, Flag, Real, Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.initializers import AnyInitializer, HeNormal
 
@@ -37,7 +38,7 @@ class Dense(Layer):
         """See :meth:`Layer.output_shape`."""
         if len(input_shape) != 1:
             raise UserError(
-                f"it needs a flat input, and its input is {dims(input_shape)}: "
+                f"it needs a flat input, and its input is {times(input_shape)}: "
                 "put a 'flatten' layer before it"
             )
         return (self.features,)

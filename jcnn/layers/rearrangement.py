@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from pydantic import Field
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import Count, Real, Shape, dims
+from jcnn.fields import Count, Real, Shape
 from jcnn.layers.base import Context, Layer, Params, State
 from jcnn.layers.window import Padding, explicit_padding, spatial
 from jcnn.ops.spatial import axes_of, whole
@@ -49,7 +50,7 @@ class Pad(Layer):
         pairs = self._pairs(size)
         padded = [n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)]
         if min(padded) < 1:
-            raise UserError(f"padding {pairs} leaves nothing of the input {dims(size)}")
+            raise UserError(f"padding {pairs} leaves nothing of the input {times(size)}")
         return (*padded, input_shape[-1])
 
     def apply(
@@ -103,8 +104,8 @@ class Reshape(Layer):
         """See :meth:`Layer.output_shape`."""
         if prod(self.shape) != prod(input_shape):
             raise UserError(
-                f"shape {dims(self.shape)} holds {prod(self.shape)} values, "
-                f"and its input {dims(input_shape)} holds {prod(input_shape)}"
+                f"shape {times(self.shape)} holds {prod(self.shape)} values, "
+                f"and its input {times(input_shape)} holds {prod(input_shape)}"
             )
         return self.shape
 

@@ -8,8 +8,9 @@ import jax
 from jax import Array
 from pydantic import Field
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import Shape, dims
+from jcnn.fields import Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.sequence import Sequence
 
@@ -45,7 +46,7 @@ class Residual(Layer):
         body, shortcut = (path.output_shape(input_shape) for path in self.branches().values())
         if body != shortcut:
             raise UserError(
-                f"its layers give {dims(body)} and its shortcut gives {dims(shortcut)}; "
+                f"its layers give {times(body)} and its shortcut gives {times(shortcut)}; "
                 "both must be equal to be added"
             )
         return body

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from jcnn import axes, geometry
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import Shape, dims
+from jcnn.fields import Shape
 from jcnn.geometry import Geometry
 
 
@@ -79,7 +80,7 @@ def spatial(input_shape: Shape) -> Shape:
     if len(input_shape) < 2:
         raise UserError(
             "it needs spatial axes and channels, and its input is flat "
-            f"({dims(input_shape)} values)"
+            f"({times(input_shape)} values)"
         )
     return input_shape[:-1]
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import NonNegativeReal, Shape, Table, dims
+from jcnn.fields import NonNegativeReal, Shape, Table
 
 
 class Loss(Table):
@@ -39,7 +40,7 @@ class Loss(Table):
         """Refuse a model whose output is not one value per class."""
         if output_shape != (class_count,):
             raise UserError(
-                f"the model's output is {dims(output_shape)}, and the loss '{self.name}' over "
+                f"the model's output is {times(output_shape)}, and the loss '{self.name}' over "
                 f"{class_count} classes needs {class_count}"
             )
 

@@ -185,9 +185,10 @@ ALGORITHMS = {
     ),
     "native_winograd": Algorithm(
         "minimal filtering in compiled loops: blocks stay in a core's cache",
-        lambda p: compiled(p) and _single(p) and _filters(p) and _compiled_window(p.geometry),
+        lambda p: compiled(p) and _filters(p) and _compiled_window(p.geometry),
         native_costs.native_winograd,
         local=lambda p: False,
+        worthwhile=lambda p: not _single_channels(p),
     ),
     "fold_native_winograd": Algorithm(
         "strides folded into channels, then minimal filtering in compiled loops",

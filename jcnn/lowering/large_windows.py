@@ -18,8 +18,6 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.windows import nan_where, pad, resized
 
 Arrays = tuple[jax.Array, ...]
-# From left and right windows, the second ``offset`` elements on, those of both together.
-Combine = Callable[[Arrays, Arrays, int], Arrays]
 
 
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:

@@ -22,11 +22,14 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
     q = forward(p)
     g, elements = q.geometry, filtering.tile_elements(q.geometry)
     tiles = q.batch * prod(filtering.tile_counts(g))
-    deep, whole = (-(-n // machine.vector) * machine.vector for n in (q.channels, q.features))
-    kernels = elements * q.channels * whole
+    deep, wide, depth = (
+        -(-n // machine.vector) * machine.vector
+        for n in (q.channels, q.features, q.features // g.groups)
+    )
+    kernels = elements * q.channels * depth
     done = {
-        "filtered": elements * tiles * q.channels * whole,
-        "tiled": elements * tiles * (deep + whole) + kernels,
+        "filtered": elements * tiles * q.channels * depth,
+        "tiled": elements * tiles * (deep + wide) + kernels,
         "woken": 1,
     }
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))

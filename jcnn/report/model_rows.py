@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn import ops
+from jcnn.axes import times
 from jcnn.config import Experiment
-from jcnn.fields import Shape, dims
+from jcnn.fields import Shape
 from jcnn.layers import Context, Layer, Params, State
 
 _REPEATS = 5
@@ -72,7 +73,7 @@ def layer_rows(
     ]
     shares = [_shares([value or 0 for value in column]) for column in (counted, seconds, kept)]
     return [
-        LayerRow(name, layer.type, _settings(layer), dims(after), counted[k], shares[0][k],
+        LayerRow(name, layer.type, _settings(layer), times(after), counted[k], shares[0][k],
                  seconds[k], shares[1][k], kept[k], shares[2][k])
         for k, (name, layer, _, after) in enumerate(walked)
     ]  # fmt: skip
@@ -138,5 +139,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return "by a table"
     if isinstance(value, tuple):
-        return dims(value)
+        return times(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,9 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jcnn.axes import times
 from jcnn.config import Experiment
 from jcnn.errors import UserError
-from jcnn.fields import dims
 from jcnn.layers import Conv, ConvTranspose, Dense, Layer, PatchWhitening, Residual
 from jcnn.layers import Sequence as Layers
 from jcnn.report import pictures
@@ -26,6 +26,7 @@ from jcnn.report.pictures import Picture
 from jcnn.report.template import render
 from jcnn.report.views import Taps, check_taps, layer_views, output_rows
 from jcnn.runs import Run
+from jcnn.runs.place import Place
 from jcnn.training import Trained, load_trained
 
 FILE = "report.html"
@@ -101,7 +102,7 @@ def _trained(run: Run) -> Trained | None:
 
 def _has_checkpoint(run: Run) -> bool:
     folder = run.checkpoints_folder
-    return folder.is_dir() and any(entry.name.isdecimal() for entry in folder.iterdir())
+    return folder.is_dir() and any(Place.of(entry.name) for entry in folder.iterdir())
 
 
 def _overview(run: Run, experiment: Experiment) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _overview(run: Run, experiment: Experiment) -> dict[str, Any]:
     rows = run.metrics()
     return {
         "experiment": experiment,
-        "input": dims(experiment.input_shape),
+        "input": times(experiment.input_shape),
         "summary": run.summary() if ended else None,
         "last": rows[-1] if rows else None,
         "toml": run.experiment_file.read_text(encoding="utf-8"),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import dims
 from jcnn.layers import Conv, ConvTranspose, Dense, Residual
 from jcnn.report import pictures
 from jcnn.report.formulas import formula, html
@@ -111,7 +111,7 @@ def _view(passage: Passage, tap: Sequence[int] | None) -> LayerView:
     if tap is not None and terms is None:
         kernel_terms(passage, tap)  # says which layers have taps
     marked = tuple((what, html(text)) for what, text in formulas)
-    shape = f"{dims(passage.x.shape)} → {dims(passage.y.shape)}"
+    shape = f"{times(passage.x.shape)} → {times(passage.y.shape)}"
     return LayerView(passage.name, layer.type, shape, marked, said.source, tuple(shown), terms)
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import dims
 from jcnn.runs.files import reason, sync, write_text
 from jcnn.runs.parts import Arrays, Single, Writers, is_key, joined, name_of, numbers
 
@@ -136,7 +136,7 @@ def read_arrays(folder: Path, like: Any) -> Any:
 
 
 def _described(array: Any) -> str:
-    return "missing" if array is None else f"{dims(array.shape) or 'a number'}, {array.dtype}"
+    return "missing" if array is None else f"{times(array.shape) or 'a number'}, {array.dtype}"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tempfile
@@ -68,8 +69,26 @@ def writing(what: str) -> Iterator[None]:
         yield
     except (UserError, Elsewhere):
         raise
-    except Exception as error:  # safetensors' own is no OSError
+    except Exception as error:
+        # safetensors' own is no OSError, but has its number; another one is a fault of the code.
+        if not (isinstance(error, OSError) or _OS_ERROR.search(str(error))):
+            raise
         raise UserError(f"{what} can't be written: {reason(error)}") from error
+
+
+def with_nulls(value: Any) -> Any:
+    """Put null in the place of infinities and of what is no number: JSON has neither.
+
+    >>> with_nulls({"loss": float("inf"), "epochs": [1, 2]})
+    {'loss': None, 'epochs': [1, 2]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: with_nulls(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_nulls(entry) for entry in value]
+    return value
 
 
 def reason(error: BaseException) -> str:

@@ -166,14 +166,17 @@ class Run:
         """Read the rows; a last line that was cut short by a crash is left out."""
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        lines = self.metrics_file.read_bytes().splitlines()
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                if number < len(lines):
-                    raise UserError(f"'{self.metrics_file}' line {number} is damaged") from error
+                row = json.loads(line)  # of bytes that are no UTF-8, a ValueError
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            elif row is not None or number < len(lines):
+                raise UserError(f"'{self.metrics_file}' line {number} is damaged")
         return rows
 
     def rewrite_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:

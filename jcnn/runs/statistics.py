@@ -19,9 +19,9 @@ class Spread:
     Attributes:
         count: How many.
         mean: Their mean.
-        deviation: Their standard deviation, with n - 1; 0 of one figure.
+        deviation: Their standard deviation, with n - 1; 0 of one figure, NaN where one is infinite.
         low: Lower end of Student's 95 % interval of the mean, cut off at what figures can't leave;
-            None of one figure.
+            None of one figure, and where one is infinite.
         high: Its upper end.
         least: The smallest.
         largest: The largest.
@@ -54,6 +54,8 @@ def spread(values: Sequence[float], within: tuple[float, float] = (-math.inf, ma
     mean = statistics.fmean(values)
     if len(values) < 2:
         return Spread(len(values), mean, 0.0, None, None, min(values), max(values))
+    if not all(map(math.isfinite, values)):
+        return Spread(len(values), mean, math.nan, None, None, min(values), max(values))
     deviation = statistics.stdev(values)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     ends = max(mean - reach, within[0]), min(mean + reach, within[1])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from jcnn import processor
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
 from jcnn.runs import Run
-from jcnn.runs.files import write_text
+from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
 from jcnn.sweep.plan import Choices, Range, combinations, drawn, name
-from jcnn.training import evaluate, train
+from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import Progress
 from jcnn.training.sharing import Shared
 
@@ -36,17 +36,20 @@ class Combination:
     Attributes:
         values: The keys' values.
         runs: The members' folders.
-        figures: By column ("test error %", "train error %", …) mean, deviation and interval.
+        figures: By column ("test error %", "train error %", …) mean, deviation and interval, of the
+            members that have ended; empty where none has.
+        diverged: The folders of members whose training stopped at what is not finite.
     """
 
     values: dict[str, Any]
     runs: list[str]
     figures: dict[str, Spread]
+    diverged: list[str] = field(default_factory=list)
 
     @property
-    def error(self) -> Spread:
+    def error(self) -> Spread | None:
         """What combinations are chosen by: the validation split's error where there is one."""
-        return self.figures.get("validation error %", self.figures["test error %"])
+        return self.figures.get("validation error %", self.figures.get("test error %"))
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,15 @@ class Sweep:
 
     @property
     def best(self) -> Combination:
-        """The combination of the smallest mean error, the first of equal ones."""
-        return min(self.combinations, key=lambda each: each.error.mean)
+        """The combination of the smallest mean error, the first of equal ones.
+
+        One of which a member diverged comes after all of which none did.
+        """
+
+        def order(each: Combination) -> tuple[bool, float]:
+            return bool(each.diverged), each.error.mean if each.error else math.inf
+
+        return min(self.combinations, key=order)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON writes it."""
@@ -117,7 +127,8 @@ def run_sweep(
         say: Told of each member that has ended.
 
     Raises:
-        UserError: A value is refused, ``out`` holds runs of another experiment, Optuna is missing.
+        UserError: A value is refused, every member diverged, ``out`` holds runs of another
+            experiment, Optuna is missing.
     """
     config, base = Path(config), dict(overrides or {})
     for key in choices:
@@ -132,7 +143,9 @@ def run_sweep(
         planned = combinations(choices) if method == "grid" else drawn(choices, count)
         results = sweep.all(planned)
     done = Sweep(str(config), results)
-    write_text(folder / FILE, json.dumps(done.to_dict(), indent=2) + "\n")
+    if not any(each.figures for each in results):
+        raise UserError("every member diverged: nothing is left to compare")
+    write_text(folder / FILE, json.dumps(with_nulls(done.to_dict()), indent=2) + "\n")
     return done
 
 
@@ -141,8 +154,7 @@ def _at_once() -> int:
 
     if jax.default_backend() != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MOST_AT_ONCE)
+    return min(processor.cores(), _MOST_AT_ONCE)
 
 
 class _Members:
@@ -171,7 +183,10 @@ class _Members:
         for k, values in enumerate(planned):
             own = slice(k * self._seeds, (k + 1) * self._seeds)
             runs = [str(folder) for folder, _ in members[own]]
-            results.append(Combination(dict(values), runs, _figures(summaries[own])))
+            ended = [summary for summary in summaries[own] if summary is not None]
+            pairs = zip(runs, summaries[own], strict=True)
+            diverged = [run for run, summary in pairs if summary is None]
+            results.append(Combination(dict(values), runs, _figures(ended), diverged))
         return results
 
     def _place(self, values: Mapping[str, object], seed: int) -> Path:
@@ -181,7 +196,7 @@ class _Members:
         overrides = {**self._base, **values, "seed": seed}
         return load_experiment(self._config, overrides).resolved()
 
-    def _trained(self, members: list[tuple[Path, Experiment]]) -> list[dict[str, Any]]:
+    def _trained(self, members: list[tuple[Path, Experiment]]) -> list[dict[str, Any] | None]:
         # Loaded here: threads that load modules of one another at once meet half of them.
         import tensorboardX  # noqa: F401
 
@@ -202,13 +217,21 @@ class _Members:
                 raise
         return [future.result() for future in waiting]
 
-    def _member(self, folder: Path, experiment: Experiment, stop: threading.Event) -> dict:
+    def _member(
+        self, folder: Path, experiment: Experiment, stop: threading.Event
+    ) -> dict[str, Any] | None:
+        """Return what came out of a member, None where it diverged: the others go on."""
         if stop.is_set():
             raise _Stopped
         run = Run(folder)
         if not run.summary_file.exists():
             watched = _Watched(stop)
-            train(experiment, folder, resume=run.exists(), progress=watched, shared=self._shared)
+            how = {"progress": watched, "shared": self._shared}
+            try:
+                train(experiment, folder, resume=run.exists(), **how)
+            except NonFiniteError as error:
+                self._say(f"{folder}: {error}")
+                return None
         summary = run.summary()
         if self._train_split:
             summary = {**summary, "train": evaluate(folder, "train")}
@@ -254,7 +277,11 @@ def _searched(choices: Choices, count: int, members: _Members) -> Iterator[Combi
         if name(values) not in seen:
             (seen[name(values)],) = members.all([values])
             yield seen[name(values)]
-        study.tell(trial, -seen[name(values)].error.mean)
+        found = seen[name(values)]
+        if found.error is None or found.diverged:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, -found.error.mean)
 
 
 def _proposed(trial: Any, key: str, values: Sequence[object] | Range) -> object:

@@ -11,7 +11,7 @@ from jcnn.sweep.run import Combination, Sweep
 def markdown(combination: Combination) -> str:
     """Write what the seeds of one combination gave."""
     figures = combination.figures
-    count = next(iter(figures.values())).count
+    count = max((own.count for own in figures.values()), default=0)
     rows = [
         f"| n = {count} | mean | deviation | 95 % interval | min | max |",
         "|---|---|---|---|---|---|",
@@ -21,6 +21,8 @@ def markdown(combination: Combination) -> str:
         numbers = [f"{n:.{digits}f}" for n in (own.mean, own.deviation, own.least, own.largest)]
         numbers.insert(2, interval(own, digits))
         rows.append(f"| {column} | " + " | ".join(numbers) + " |")
+    if combination.diverged:
+        rows += ["", f"Diverged, and not in the table: {', '.join(combination.diverged)}"]
     return "\n".join(rows)
 
 
@@ -48,12 +50,19 @@ def print_sweep(sweep: Sweep) -> None:
     for column in ("n", "test error %", "deviation", "95 % interval", "test loss", "seconds"):
         table.add_column(column, justify="right")
     for each in sweep.combinations:
-        error = each.figures["test error %"]
-        cells = [str(each.values[key]) for key in keys]
-        cells += [str(error.count), f"{error.mean:.2f}", f"{error.deviation:.2f}", interval(error)]
-        cells += [f"{each.figures['test loss'].mean:.4f}", f"{each.figures['seconds'].mean:.1f}"]
+        cells = [str(each.values[key]) for key in keys] + _cells(each)
         table.add_row(*cells, style="bold" if each is sweep.best else None)
     console.print(table)
+
+
+def _cells(combination: Combination) -> list[str]:
+    figures, lost = combination.figures, len(combination.diverged)
+    if not figures:
+        return [f"0, {lost} diverged", *["–"] * 5]
+    error = figures["test error %"]
+    count = f"{error.count}, {lost} diverged" if lost else f"{error.count}"
+    numbers = [f"{error.mean:.2f}", f"{error.deviation:.2f}", interval(error)]
+    return [count, *numbers, f"{figures['test loss'].mean:.4f}", f"{figures['seconds'].mean:.1f}"]
 
 
 def save_figure(sweep: Sweep, path: Path) -> None:
@@ -64,7 +73,9 @@ def save_figure(sweep: Sweep, path: Path) -> None:
     figure = Figure(figsize=(8, 1.4 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, each in enumerate(rows):
-        error = each.figures["test error %"]
+        if not (error := each.figures.get("test error %")):
+            axes.text(0, place, "diverged", va="center", transform=axes.get_yaxis_transform())
+            continue
         axes.plot([error.least, error.largest], [place, place], color="#9aa5b1", linewidth=6)
         if error.low is not None and error.high is not None:
             axes.plot([error.low, error.high], [place, place], color="#0b5cad", linewidth=1.5)

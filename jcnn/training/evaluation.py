@@ -84,6 +84,7 @@ class DeviceEvaluation:
             f"evaluation {size}",
             experiment,
             lambda: make(make_measure(experiment, ops, layout), size, layout),
+            ops,
         )
         self._program = self._jitted.call
         self._probabilities = jax.jit(make_probabilities(experiment, ops))
@@ -145,6 +146,7 @@ class StreamEvaluation:
             "measure",
             experiment,
             lambda: make_shared_measure(make_measure(experiment, ops, layout), layout),
+            ops,
         )
         self._program = self._jitted.call
 

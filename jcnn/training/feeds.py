@@ -116,7 +116,7 @@ class DeviceFeed:
         self._x, self._y = map(_on_device, layout.place((train.x, train.y)))
         options = {"donate_argnums": 0, **_results(self.step)}
         self._jitted = (shared or Shared()).program(
-            "steps", experiment, lambda: _make_loop(experiment, self.step), **options
+            "steps", experiment, lambda: _make_loop(experiment, self.step), ops, **options
         )
         self._program = self._jitted.call
         self._order: tuple[int, Array] | None = None
@@ -229,7 +229,7 @@ class StreamFeed:
         self._waited, self._asked = 0.0, perf_counter()
         options = {"donate_argnums": 0, **_results(self.step)}
         self._jitted = (shared or Shared()).program(
-            "step", experiment, lambda: _make_single(experiment, self.step), **options
+            "step", experiment, lambda: _make_single(experiment, self.step), ops, **options
         )
         self._program = self._jitted.call
 

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from jcnn.axes import times
 from jcnn.config import Experiment
 from jcnn.errors import UserError
-from jcnn.fields import Shape, dims
+from jcnn.fields import Shape
 from jcnn.layers import (
     Dense,
     Dropout,
@@ -113,7 +114,7 @@ def _check_rows(name: str, layer: Layer, before: Shape, after: Shape, parts: int
         if len(shape) > 1 and shape[0] % parts:
             raise UserError(
                 f"mesh.space is {parts}, and the {what} of layer '{name}' ({layer.type}) is "
-                f"{dims(shape)}: expected a first axis that {parts} divides"
+                f"{times(shape)}: expected a first axis that {parts} divides"
             )
     if getattr(layer, "bias", None) == "position":
         raise UserError(

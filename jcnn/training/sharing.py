@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ class Shared:
     def __init__(self) -> None:
         """Keep nothing yet."""
         self._lock = Lock()
-        self._programs: dict[tuple[str, str], Program] = {}
+        self._programs: dict[tuple[str, str, str], Program] = {}
         self._data: tuple[str, Dataset] | None = None
 
     def program(
@@ -50,10 +51,20 @@ class Shared:
         what: str,
         experiment: Experiment,
         make: Callable[[], Callable[..., Any]],
+        ops: ModuleType | None = None,
         **options: Any,
     ) -> Program:
-        """Return the program of that name of such experiments; ``make`` makes its function."""
-        key = what, experiment.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
+        """Return the program of that name of such experiments; ``make`` makes its function.
+
+        Args:
+            what: The program's name.
+            experiment: Whose program it is.
+            make: Makes the function.
+            ops: The operations that it computes with, where it does.
+            options: Of ``jax.jit``.
+        """
+        alike = experiment.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
+        key = what, ops.__name__ if ops else "", alike
         with self._lock:
             if key not in self._programs:
                 while len(self._programs) >= _MOST_PROGRAMS:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import jax.numpy as jnp
 import pytest
 
+from jcnn import ops
 from jcnn.cli.app import main
-from jcnn.lowering.native import building, checking
+from jcnn.lowering.native import building, checking, library
 
 pytestmark = pytest.mark.slow  # a compiler takes ten seconds
 
@@ -57,6 +59,18 @@ def test_it_builds_checks_and_removes(folder, capsys, monkeypatch):
     assert not list(folder.iterdir())
     assert main(["native", "--remove"]) == 0
     assert "holds nothing to remove" in capsys.readouterr().out
+
+
+def test_one_that_cannot_be_loaded_is_said_once_and_everything_goes_on(folder, capsys, monkeypatch):
+    monkeypatch.setattr(library, "digest", lambda: "damaged")
+    folder.mkdir()
+    building.library_path().write_bytes(b"no library")
+    with pytest.warns(RuntimeWarning, match="can't be loaded .* removes them"):
+        assert not library.ready()
+    assert not library.ready()
+    assert ops.correlate(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1))).item() == 9
+    assert main(["native"]) == 2
+    assert "can't be loaded" in capsys.readouterr().err
 
 
 def test_what_may_not_be_used_is_said(folder, capsys, monkeypatch):

@@ -72,3 +72,15 @@ def test_describing_data_imports_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("validation", [6, 0.25])
+def test_validation_is_taken_out_of_the_training_set(mnist_folder, name, validation):
+    whole = ANY.validate_python({"name": name}).load()
+    data = ANY.validate_python({"name": name, "validation": validation}).load()
+    count = validation if validation > 1 else round(validation * len(whole.train))
+    assert data.validation is not None
+    assert len(data.validation) == count
+    assert len(data.train) == len(whole.train) - count
+    assert len(data.test) == len(whole.test)

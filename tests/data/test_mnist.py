@@ -150,3 +150,11 @@ def test_an_example_is_put_on_the_canvas(mnist_folder, tmp_path):
     read = Mnist(canvas_size=40).read_example(tmp_path / "a.png")
     assert read.shape == (40, 40, 1)
     np.testing.assert_array_equal(read[6:34, 6:34], Mnist().read_example(tmp_path / "a.png"))
+
+
+def test_validation_is_a_split_of_its_own_on_the_canvas(mnist_folder):
+    data = Mnist(canvas_size=32, validation=6).load()
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (14, 6, 10)
+    assert data.validation.x.shape == (6, 32, 32, 1)
+    assert data.validation.x.max() > data.validation.x.min()

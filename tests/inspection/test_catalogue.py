@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from jcnn.cli import main
@@ -90,13 +90,12 @@ def test_a_flat_folder_is_split_by_a_share(tmp_path, monkeypatch):
     assert load_experiment("pets.toml").data.test_share == 0.2
 
 
-def test_recordings_are_looked_at(tmp_path):
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".caf"])
+def test_recordings_are_looked_at(tmp_path, ending):
     for label in ("yes", "no"):
         (tmp_path / label).mkdir()
         for number in range(4):
-            with wave.open(str(tmp_path / label / f"{number}.wav"), "wb") as recording:
-                recording.setparams((1, 2, 8000, 0, "NONE", ""))
-                recording.writeframes(bytes(2 * 8000))
+            soundfile.write(tmp_path / label / f"{number}{ending}", np.zeros(8000), 8000)
     found = look(tmp_path)
     assert (found.kind, found.count, found.sample_rate) == ("recordings", 8, 8000)
     text = propose(found)

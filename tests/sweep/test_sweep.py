@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import jcnn.sweep.run
 import jcnn.training.loop
+from jcnn import ops, reference
 from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.errors import UserError
@@ -19,7 +21,7 @@ from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
 from jcnn.training import load_trained, train
-from jcnn.training.sharing import Program
+from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
 
 # They start processes, train or compile much.
@@ -130,6 +132,15 @@ def test_seeds_share_data_and_programs_and_give_the_bits_of_single_runs(
     assert all(jax.tree.leaves(same))
 
 
+def test_rules_and_their_references_share_no_program(config):
+    experiment, shared = load_experiment(config), Shared()
+    programs = {
+        shared.program("step", experiment, lambda: abs, namespace)
+        for namespace in (ops, reference, ops)
+    }
+    assert len(programs) == 2
+
+
 def test_what_is_there_is_taken_and_what_was_killed_goes_on(swept, config, untrained):
     out = shutil.copytree(swept, Path("out"))
     (out / "optimizer.learning_rate=0.1" / "0" / "summary.json").unlink()
@@ -155,6 +166,38 @@ def test_a_failure_ends_the_others(config, monkeypatch):
     monkeypatch.setattr(jcnn.sweep.run, "train", fails)
     with pytest.raises(UserError, match="a damaged file"):
         run_sweep(config, {}, seeds=3, out="out", at_once=2)
+
+
+def test_a_member_that_diverges_is_named_and_the_others_go_on(config, capsys):
+    rates = ["--over", "optimizer.learning_rate=1e38,0.1"]
+    for _ in range(2):  # the same command again finds the same
+        assert main(["sweep", str(config), *rates, "--seeds", "2", "--json"]) == 0
+        captured = capsys.readouterr()
+        wild, tame = json.loads(captured.out)["combinations"]
+        assert (wild["figures"], wild["diverged"]) == ({}, wild["runs"])
+        assert (tame["figures"]["test error %"]["count"], tame["diverged"]) == (2, [])
+        assert "jcnn check runs/tiny-sweep/optimizer.learning_rate=1e+38/0" in captured.err
+    assert main(["sweep", str(config), *rates, "--seeds", "2"]) == 0
+    assert "0, 2 diverged" in capsys.readouterr().out
+    assert Path("runs/tiny-sweep/sweep.svg").exists()
+
+
+def test_where_every_member_diverges_nothing_is_compared(config, capsys):
+    assert main(["sweep", str(config), "--set", "optimizer.learning_rate=1e38"]) == 2
+    assert "every member diverged" in capsys.readouterr().err
+
+
+def test_a_combination_that_diverged_in_part_is_not_the_best():
+    whole = Combination({"a": 1}, ["0", "1"], {"test error %": spread([9.0, 9.0])})
+    part = Combination({"a": 2}, ["0", "1"], {"test error %": spread([1.0])}, ["1"])
+    assert Sweep("x.toml", [part, whole]).best is whole
+    assert "Diverged, and not in the table: 1" in markdown(part)
+
+
+def test_an_infinite_loss_has_a_mean_and_no_interval():
+    found = spread([1.0, math.inf])
+    assert (found.mean, found.low, found.high) == (math.inf, None, None)
+    assert math.isnan(found.deviation)
 
 
 def test_the_command_prints_a_row_per_combination(config, untrained, capsys):

@@ -7,17 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jcnn.benchmark.rows import PEER
-from jcnn.benchmark.timing import Subject
+from jcnn.benchmark.timing import Effort, Subject, Timing, measure
 from jcnn.config import Experiment
 
+_PATIENCE = 10.0  # seconds until a process that was told to end is killed
 _WORKER = "jcnn.benchmark.torch.worker"
 _NOT_INSTALLED = "PyTorch is not installed (the extra 'bench' brings it): no peer."
 
@@ -38,17 +40,22 @@ class TorchPeer:
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
         # The worker reads layers through jcnn, and so loads JAX; it must leave the device alone.
         environment = {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
             env={**os.environ, **environment},
         )
         precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
         tf32 = precision not in ("float32", "highest")
-        answer = self._ask(do="begin", gpu=jax.default_backend() == "gpu", tf32=tf32)
+        try:
+            answer = self._ask(do="begin", gpu=jax.default_backend() == "gpu", tf32=tf32)
+        except BaseException:
+            self.close()
+            raise
         self.version: str = answer["version"]
         self._layouts: list[str] = answer["layouts"]
 
@@ -73,12 +80,18 @@ class TorchPeer:
         return self.step_subjects()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, which may have ended by itself."""
         assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
         assert self._process.stdout
+        with suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
+        self._said.close()
 
     def _runner(self, key: str):
         return lambda count: float(self._ask(do="run", key=key, count=count)["seconds"])
@@ -93,11 +106,28 @@ class TorchPeer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise PeerError("PyTorch's process ended")
+            raise PeerError(f"PyTorch's process ended{self._last_words()}")
         answer = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
         return answer
+
+    def _last_words(self) -> str:
+        self._process.wait()  # what it says last is written by then
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last}" if last else f" with {self._process.returncode}"
+
+
+def measure_beside(
+    subjects: Sequence[Subject], peers: Sequence[Subject], effort: Effort
+) -> tuple[dict[str, Timing], str]:
+    """Measure both; where PyTorch fails, the subjects by themselves, and say why."""
+    try:
+        return measure([*subjects, *peers], effort), ""
+    except PeerError as error:
+        return measure(subjects, effort), str(error)
 
 
 @contextmanager

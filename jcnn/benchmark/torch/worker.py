@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import tomllib
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from jcnn import processor
 from jcnn.benchmark.torch import network, operations
 from jcnn.config import Experiment
 
@@ -33,8 +33,8 @@ class Worker:
             layouts.append("compiled")
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-        elif hasattr(os, "sched_getaffinity"):
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        else:
+            torch.set_num_threads(processor.cores())
         return {"version": torch.__version__, "layouts": layouts}
 
     def build_step(self, *, key: str, layout: str, experiment: str) -> dict[str, Any]:

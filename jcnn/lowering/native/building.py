@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -76,8 +77,10 @@ def digest() -> str:
         *FLAGS,
         *_limits(),
         metadata.version("jaxlib"),
+        *platform.libc_ver(),
         processor.name(),
         processor.instructions(),
+        processor.features(),
     ]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 

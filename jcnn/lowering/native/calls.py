@@ -76,7 +76,7 @@ def whole(channels: int) -> int:
     return -(-channels // library.lanes()) * library.lanes()
 
 
-def tiles(count: int, each: int) -> int:
+def tiles(count: int, each: int, room: int) -> int:
     """Tiles of a block: as many as the room holds; less where every worker is to have some."""
-    fit = max(GROUPS, ROOM_BYTES // (4 * each) // library.rows())
+    fit = max(GROUPS, room // (4 * each) // library.rows())
     return library.rows() * min(fit, -(-count // (workers() * library.rows())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from functools import cache
 from itertools import product
 
@@ -23,10 +24,22 @@ OTHERS = (
 
 
 def ready() -> bool:
-    """Whether the library was built for this machine, and JCNN_NATIVE is not 0."""
-    if os.environ.get(SWITCH, "1") == "0" or not _trusted(located()):
-        return False
-    return _loaded(digest()) is not None
+    """Whether the library was built for this machine and loads, and JCNN_NATIVE is not 0."""
+    return permitted() and _usable(digest())
+
+
+def permitted() -> bool:
+    """Whether there is a library that this user alone has written, and JCNN_NATIVE is not 0."""
+    return os.environ.get(SWITCH, "1") != "0" and _trusted(located())
+
+
+def load() -> None:
+    """Load the library.
+
+    Raises:
+        UserError: It is damaged, or of another system.
+    """
+    _loaded(digest())
 
 
 def target(kind: str, operation: str) -> str:
@@ -42,6 +55,17 @@ def lanes() -> int:
 def rows() -> int:
     """Tiles that a matrix product computes together."""
     return _loaded(digest()).rows()
+
+
+@cache
+def _usable(digest: str) -> bool:
+    """Whether it loads; what can't be loaded is said once, and everything goes on without it."""
+    try:
+        _loaded(digest)
+    except UserError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 @cache

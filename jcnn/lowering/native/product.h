@@ -26,12 +26,15 @@ inline Vector Load(const float* from) {
 
 inline void Store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
 
-// The first count elements, or all; zeros for the others. Of half of them it is one instruction.
+// The first count elements, or all; zeros for the others. Of a half or a quarter of them it is one
+// instruction.
 inline Vector LoadFirst(const float* from, int64_t count) {
   if (count >= kLanes) return Load(from);
   Vector v = {};
   if (count == kLanes / 2)
     std::memcpy(&v, from, sizeof v / 2);
+  else if (count == kLanes / 4)
+    std::memcpy(&v, from, sizeof v / 4);
   else
     std::memcpy(&v, from, count * sizeof(float));
   return v;
@@ -42,6 +45,8 @@ inline void StoreFirst(float* to, Vector v, int64_t count) {
     Store(to, v);
   else if (count == kLanes / 2)
     std::memcpy(to, &v, sizeof v / 2);
+  else if (count == kLanes / 4)
+    std::memcpy(to, &v, sizeof v / 4);
   else
     std::memcpy(to, &v, count * sizeof(float));
 }
@@ -74,7 +79,7 @@ template <int ROWS, int VECTORS, bool ADD>
 inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b, int64_t b_term,
                                                 const Place& to) {
   Vector sum[ROWS][VECTORS];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v)
@@ -86,19 +91,19 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
       Vector second[VECTORS];
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; ++v) second[v] = Load(b + v * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
       for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; ++v) sum[i][v] += from[i * row] * second[v];
     }
   }
   if (to.columns >= VECTORS * kLanes) {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; ++v) Store(to.at + i * to.row + v * kLanes, sum[i][v]);
   } else {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; ++v)
@@ -134,15 +139,22 @@ struct Columns {
 template <bool ADD>
 inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
   const int64_t terms = a.count * a.length;
-  for (int64_t i = 0; i < rows; i += kRows) {
+  for (int64_t i = 0; i < rows;) {
     Factor some = a;
     some.at += i * a.row;
+    if (to.columns <= kLanes && rows - i >= 2 * kRows) {  // of one vector, twice the rows fit
+      Tile<2 * kRows, 1, ADD>(some, b.at, b.panels ? kLanes : b.row,
+                              {to.at + i * to.row, to.row, to.columns});
+      i += 2 * kRows;
+      continue;
+    }
     for (int64_t d = 0; d < to.columns; d += kPanel) {
       const int64_t wide = to.columns - d > kLanes ? kPanel : kLanes;
       const float* second = b.at + (b.panels ? d * terms : d);
       SomeRows<ADD>(rows - i, some, second, b.panels ? wide : b.row,
                     {to.at + i * to.row + d, to.row, to.columns - d});
     }
+    i += kRows;
   }
 }
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import gcd, lcm, prod
 
 import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import winograd
-from jcnn.lowering.native.calls import call, parts, serves, tiles, whole
+from jcnn.lowering.native import library
+from jcnn.lowering.native.calls import ROOM_BYTES, call, parts, serves, tiles, whole
 from jcnn.lowering.windows import adjoint, flipped
+
+# Channels of a block of groups, at least: as in winograd.h.
+BESIDE = 64
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """Y = A' [(G w) * (B' x)]."""
     if not serves(x):
         return winograd.correlate(g, x, w)
-    c, d = w.shape[-2:]
-    kernels = (winograd.tile_elements(g), c, whole(d))
+    c, d = x.shape[-1], w.shape[-1]
+    kernels = (winograd.tile_elements(g), c, whole(d // g.groups))
     return _call("correlate", g, x, w, (x.shape[0], *g.output, d), kernels)
 
 
@@ -31,15 +35,32 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     if not serves(x):
         return winograd.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]
-    elements = winograd.tile_elements(g)
-    sums = (parts(elements * c * whole(d)), elements, c, whole(d))
-    return _call("kernel_gradient", g, x, dy, (*g.window, c, d), sums)
+    elements, depth = winograd.tile_elements(g), whole(d // g.groups)
+    sums = (parts(elements * c * depth), elements, c, depth)
+    return _call("kernel_gradient", g, x, dy, (*g.window, c // g.groups, d), sums)
 
 
 def _call(
     operation: str, g: Geometry, a: jax.Array, b: jax.Array,
     result: tuple[int, ...], kept: tuple[int, ...],
 ) -> jax.Array:  # fmt: skip
-    each = winograd.tile_elements(g) * (whole(a.shape[-1]) + whole(b.shape[-1]))
-    block = tiles(a.shape[0] * prod(winograd.tile_counts(g)), each)
-    return call(f"winograd_{g.window[0]}", operation, g, a, b, result, kept, block, block * each)
+    ends = [n // g.groups for n in (a.shape[-1], b.shape[-1])]
+    together = _together(g.groups, *ends)
+    each = winograd.tile_elements(g) * sum(whole(together * n) for n in ends)
+    # Kernels of groups are small: no large block is needed to be worth reading them.
+    room = ROOM_BYTES if g.groups == 1 else ROOM_BYTES // 2
+    block = tiles(a.shape[0] * prod(winograd.tile_counts(g)), each, room)
+    # A group's last vector may end beyond the block.
+    elements = block * each + library.lanes()
+    return call(f"winograd_{g.window[0]}", operation, g, a, b, result, kept, block, elements)
+
+
+def _together(groups: int, channels: int, features: int) -> int:
+    """Groups of a block: see winograd.h."""
+    lanes = library.lanes()
+    found = lcm(*(lanes // gcd(n, lanes) for n in (channels, features)))
+    if groups % found:
+        return groups
+    while groups % (2 * found) == 0 and found * channels < BESIDE:
+        found *= 2
+    return found
