@@ -15,6 +15,7 @@ from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.benchmark import Judged
+    from jcnn.config import Experiment
     from jcnn.lowering import Machine, Problem
 
 # Drawn for the costs, and others to judge them by.
@@ -22,6 +23,7 @@ SEED, CHECK_SEED = 11, 2026
 DRAWN, CHECKED = 120, 60
 # To so many correlations a pool.
 POOLED = 5
+_REPORT = partial(say, error=True)
 
 
 def tune(
@@ -62,15 +64,25 @@ def tune(
     """Measure this machine, for lowerings to be chosen by what they take here."""
     if overrides and not configs:
         raise UserError("--set changes an experiment; expected a CONFIG, found none")
+    if like and (count or skip):
+        raise UserError("--like takes a table's problems; expected neither --problems nor --skip")
     if check and (configs or operations or like):
         raise UserError(
             "--check judges problems of its own; expected neither CONFIG nor --ops nor --like"
         )
-    if like and (count or skip):
-        raise UserError("--like takes a table's problems; expected neither --problems nor --skip")
     if left_out:
         return _print_left_out(check, count or skip, as_json)
     experiments = [load(config, overrides) for config in configs or ()]
+    _refuse_accelerators()
+    drawn = _problems_of(like) if like else _drawn(count, skip, check)
+    if check:
+        return _check(drawn, as_json)
+    words = ["jcnn tune", *(["--ops"] if operations else []), *map(str, configs or ())]
+    words += ["--like", like] if like else []
+    _tune(drawn, experiments, operations, out, " ".join(words), as_json)
+
+
+def _refuse_accelerators() -> None:
     import jax
 
     if jax.default_backend() != "cpu":
@@ -78,28 +90,37 @@ def tune(
             f"tune measures a CPU, and JAX runs on {jax.default_backend()}, where a library "
             "chooses: JAX_PLATFORMS=cpu measures the CPU"
         )
+
+
+def _check(drawn: Sequence[Problem], as_json: bool) -> None:
+    """Measure these problems, and judge the choice by them."""
     from jcnn import benchmark
-    from jcnn.lowering.machine import table_path, this_machine
+    from jcnn.lowering.machine import this_machine
+
+    rows = benchmark.measured(drawn, report=_REPORT)
+    _print_judged(benchmark.judged(rows, this_machine()), as_json)
+
+
+def _tune(
+    drawn: Sequence[Problem], experiments: Sequence[Experiment], operations: bool,
+    out: Path | None, command: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure these problems and those of experiments and operations, and write the table."""
+    from jcnn import benchmark
+    from jcnn.lowering.machine import table_path
     from jcnn.runs.files import writing
 
     path = out or table_path()
-    if not check:
-        with writing(f"the machine's table {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-    report = partial(say, error=True)
-    drawn = _problems_of(like) if like else _drawn(count, skip, check)
-    rows = benchmark.measured(drawn, report=report)
-    if check:
-        return _print_judged(benchmark.judged(rows, this_machine()), as_json)
+    with writing(f"the machine's table {path}"):  # before minutes of measuring
+        path.parent.mkdir(parents=True, exist_ok=True)
+    rows = benchmark.measured(drawn, report=_REPORT)
     others = benchmark.problems_of_cases() if operations else []
     for experiment in experiments:
         others += benchmark.problems_of(experiment)
     others = [problem for problem in dict.fromkeys(others) if problem not in rows]
-    rows |= benchmark.measured(others, report=report)
+    rows |= benchmark.measured(others, report=_REPORT)
     machine = benchmark.fitted(rows, benchmark.blank())
-    words = ["jcnn tune", *(["--ops"] if operations else []), *map(str, configs or ())]
-    words += ["--like", like] if like else []
-    benchmark.write_table(path, machine, rows, " ".join(words))
+    benchmark.write_table(path, machine, rows, command)
     _print_written(path, rows, machine, as_json)
 
 
