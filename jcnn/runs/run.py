@@ -11,9 +11,10 @@ from typing import Any
 
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
+from jcnn.folders import EXPERIMENT, RUNS
 from jcnn.runs.files import append_lines, write_text, writing
 
-RUNS_FOLDER = Path("runs")
+RUNS_FOLDER = Path(RUNS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     @property
     def experiment_file(self) -> Path:
         """The resolved experiment."""
-        return self.folder / "experiment.toml"
+        return self.folder / EXPERIMENT
 
     @property
     def data_file(self) -> Path:

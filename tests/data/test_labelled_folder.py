@@ -95,6 +95,36 @@ def test_leftovers_of_systems_are_passed_over(flat):
     assert len(config(test_share=0.2).lists().train) == 16
 
 
+def write_run(folder):
+    """What a training leaves."""
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("experiment.toml", "metrics.jsonl"):
+        (folder / name).write_text("?")
+
+
+@pytest.mark.parametrize(
+    "run", ["runs/own", "runs/own-sweep/1", "run", "sweep/2", "sweep/seed=1/2"]
+)
+def test_what_jcnn_itself_writes_there_is_passed_over(flat, run):
+    (flat / "own.toml").write_text("")
+    write_run(flat / run)
+    assert config(test_share=0.2).class_names == ("cat", "dog")
+    assert len(config(test_share=0.2).lists().train) == 16
+
+
+def test_an_empty_folder_of_runs_is_passed_over(flat):
+    (flat / "runs").mkdir()
+    assert config(test_share=0.2).class_names == ("cat", "dog")
+
+
+def test_a_class_that_is_called_runs_is_a_class(own_folder):
+    folder = write_colours(own_folder / "own", {"runs": 10, "walks": 10})
+    write_run(folder / "runs" / "own")
+    lists = config(test_share=0.2).lists()
+    assert config(test_share=0.2).class_names == ("runs", "walks")
+    assert np.bincount(lists.train.labels).tolist() == [8, 8]
+
+
 def test_all_that_does_not_belong_there_is_named_at_once(flat):
     (flat / "cat" / "a.txt").write_text("?")
     (flat / "dog" / "b.txt").write_text("?")

@@ -90,6 +90,23 @@ def test_a_flat_folder_is_split_by_a_share(tmp_path, monkeypatch):
     assert load_experiment("pets.toml").data.test_share == 0.2
 
 
+@flat
+@pytest.mark.slow
+def test_the_whole_way_can_be_gone_in_the_folder_itself(tmp_path, monkeypatch, capsys):
+    photographs(tmp_path / "pets", "cat dog")
+    monkeypatch.chdir(tmp_path / "pets")
+    assert main(["init"]) == 0
+    for name in ("pets", "pets-2"):
+        assert main(["train", "pets.toml", "--set", "training.epochs=2"]) == 0
+        assert Path("runs", name, "summary.json").exists()
+    assert main(["init", "--out", "again.toml"]) == 0
+    capsys.readouterr()
+    main(["data", "check", "."])
+    assert not [line for line in capsys.readouterr().out.splitlines() if "runs" in line]
+    assert main(["predict", "runs/pets", "."]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
+
+
 @pytest.mark.parametrize("ending", [".wav", ".flac", ".caf"])
 def test_recordings_are_looked_at(tmp_path, ending):
     for label in ("yes", "no"):
