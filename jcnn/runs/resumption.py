@@ -48,6 +48,8 @@ Changes = dict[str, tuple[Any, Any]]
 def check_continues(run: Run, experiment: Experiment) -> Changes:
     """Refuse to resume a run with another experiment; more or fewer epochs are allowed.
 
+    One that has learned nothing yet may go on with any.
+
     Returns:
         For each key that has changed, the value before and the value now.
 
@@ -55,6 +57,8 @@ def check_continues(run: Run, experiment: Experiment) -> Changes:
         UserError: Names the first key that may not differ.
     """
     changes = _changes(run, experiment)
+    if not run.has_learned():
+        return changes
     for key, (old, new) in changes.items():
         if key not in CHANGEABLE:
             raise UserError(
@@ -68,9 +72,9 @@ def check_unused(run: Run, experiment: Experiment) -> None:
     """Refuse a folder that holds a run, and say how to go on where it is of this experiment.
 
     Raises:
-        UserError: It holds a run.
+        UserError: It holds a run that has learned something.
     """
-    if not run.exists():
+    if not run.exists() or not run.has_learned():
         return run.check_unused()
     where = f"folder '{run.folder}' already holds a run of"
     other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]

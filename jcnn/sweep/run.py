@@ -229,7 +229,7 @@ class _Members:
             watched = _Watched(stop)
             how = {"progress": watched, "shared": self._shared}
             try:
-                train(experiment, folder, resume=run.exists(), **how)
+                train(experiment, folder, resume=run.exists() and run.has_learned(), **how)
             except NonFiniteError as error:
                 self._say(f"{folder}: {error}")
                 return None
@@ -242,7 +242,7 @@ class _Members:
 
 def _check(folder: Path, experiment: Experiment) -> None:
     run = Run(folder)
-    if run.exists() and run.experiment().resolved() != experiment:
+    if run.exists() and run.has_learned() and run.experiment().resolved() != experiment:
         raise UserError(f"'{folder}' holds a run of another experiment; give another --out")
 
 
