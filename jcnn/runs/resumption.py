@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jcnn.config import Experiment
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 from jcnn.runs.run import Run
 
 # What changes no bit of the steps that are done already.
@@ -76,6 +76,7 @@ def check_unused(run: Run, experiment: Experiment) -> None:
     """
     if not run.exists() or not run.has_learned():
         return run.check_unused()
+    resume = command("train", run.folder, "--resume")
     where = f"folder '{run.folder}' already holds a run of"
     other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]
     if other:
@@ -83,12 +84,9 @@ def check_unused(run: Run, experiment: Experiment) -> None:
     if run.summary_file.exists():
         raise UserError(
             f"{where} this experiment, which has ended; give another --out, or train it further "
-            f"with: jcnn train {run.folder} --resume --set training.epochs=N"
+            f"with: {resume} --set training.epochs=N"
         )
-    raise UserError(
-        f"{where} this experiment, which has not ended; continue it with: "
-        f"jcnn train {run.folder} --resume"
-    )
+    raise UserError(f"{where} this experiment, which has not ended; continue it with: {resume}")
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:

@@ -195,6 +195,12 @@ def test_a_table_of_labels_says_classes_and_splits(flat):
     assert config(labels="labels.csv").resolved().classes == ("meow", "woof")
 
 
+def test_a_table_without_training_files_is_refused(flat):
+    (flat / "t.csv").write_text("file,label,split\ncat/000.jpg,a,test\ndog/000.jpg,b,test\n")
+    with pytest.raises(UserError, match="names no file for training"):
+        config(labels="t.csv").lists()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -226,7 +232,10 @@ def test_numbers_as_labels_keep_their_order(flat):
         ("file,label\ncat/000.jpg,\n", "line 2: expected a label"),
         ("file,label\nx.jpg,a\ny.jpg,b\n", r"'x\.jpg' \(line 2\), 'y\.jpg' \(line 3\)"),
         ("file,label\ncat/000.jpg,a\ncat/000.jpg,b\n", "twice, as 'a' and as 'b'"),
-        ("file,label,split\ncat/000.jpg,a,dev\n", "expected 'train' or 'test', found 'dev'"),
+        (
+            "file,label,split\ncat/000.jpg,a,dev\n",
+            "expected 'train', 'test' or 'validation', found 'dev'",
+        ),
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
         ("file,label\ncat/000.jpg,a\n", "has 1 labels: expected 2"),
     ],
