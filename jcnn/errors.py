@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -45,6 +46,15 @@ _ELSEWHERE = {
     **dict.fromkeys(("colorjitter", "colourjitter", "colour"), "color"),
     **dict.fromkeys(("randomrotation", "rotate", "rotation"), "affine"),
 }
+
+
+def command(*words: object) -> str:
+    """Write one of jcnn's commands as a shell takes it, for messages that name it.
+
+    >>> command("train", "my photos.toml", "--resume")
+    "jcnn train 'my photos.toml' --resume"
+    """
+    return shlex.join(["jcnn", *map(str, words)])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jcnn.cli.options import Json, print_json, say
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Only this one, with what its keys mean.")
@@ -52,7 +52,8 @@ def init(
 ) -> None:
     """Write a first experiment for a folder of one's own images or recordings."""
     from jcnn.config import load_experiment
-    from jcnn.inspection.proposal import look, propose
+    from jcnn.inspection.own_folder import look
+    from jcnn.inspection.proposal import propose
     from jcnn.runs.files import write_text
 
     found = look(folder)
@@ -67,6 +68,6 @@ def init(
     except UserError:
         path.unlink()
         raise
-    split = f"train and {found.test_folder}" if found.test_folder else "a fifth for testing"
-    say(f"{found.count} {found.kind}, {len(found.classes)} classes, {split}: wrote {path}")
-    say(f"next: jcnn train {path}")
+    what = f"{found.count} {found.kind}, {len(found.classes)} classes, {found.splits}"
+    say(f"{what}: wrote {path}")
+    say(f"next: {command('train', path)}")

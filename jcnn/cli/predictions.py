@@ -32,8 +32,12 @@ def _expanded(file: Path, folder: Path) -> list[Path]:
         return [path]
     if not file.is_dir():
         return [file]
+    from jcnn.data.folder_scan import walk
+    from jcnn.data.image import ENDINGS as IMAGES
+    from jcnn.data.sound import ENDINGS as SOUNDS
+
     # An empty one is passed on, and named among what could not be read.
-    found = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
+    found = sorted(path for path, _ in walk(file, IMAGES + SOUNDS) if path.is_file())
     return found or [file]
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from jcnn.errors import command
+
 SWITCH = "JCNN_ALLOCATOR"
 COMMANDS = ("train", "bench", "tune")
 TUNABLES = ":".join(
@@ -82,7 +84,7 @@ def _end_workers() -> None:
 def stopped(out: Path, step: int | None) -> str:
     """Say where a training stopped, and how to go on."""
     where = "" if step is None else f" after step {step}"
-    return f"stopped{where}; continue with: jcnn train {out} --resume"
+    return f"stopped{where}; continue with: {command('train', out, '--resume')}"
 
 
 def allocator_note() -> str | None:

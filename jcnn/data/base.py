@@ -181,6 +181,10 @@ class DataConfig(Table):
             UserError: the file is missing, of another kind, or of another size.
         """
 
+    def remark(self) -> str | None:
+        """Say in a sentence what is allowed and may not be meant; None where there is nothing."""
+        return None
+
     def test_recordings(self) -> list[Recording] | None:
         """Return the recordings of the test examples, in their order; None of other examples."""
         return None

@@ -11,9 +11,10 @@ from typing import Any
 
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
+from jcnn.folders import EXPERIMENT, RUNS
 from jcnn.runs.files import append_lines, write_text, writing
 
-RUNS_FOLDER = Path("runs")
+RUNS_FOLDER = Path(RUNS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     @property
     def experiment_file(self) -> Path:
         """The resolved experiment."""
-        return self.folder / "experiment.toml"
+        return self.folder / EXPERIMENT
 
     @property
     def data_file(self) -> Path:
@@ -66,12 +67,14 @@ class Run:
         return self.folder / "failure"
 
     def check_unused(self) -> None:
-        """Refuse a folder that already holds a run, or what a run has left.
+        """Refuse a folder that holds a run that has learned, or what another run has left.
 
         Raises:
             UserError: It does.
         """
         if self.exists():
+            if not self.has_learned():
+                return
             raise UserError(
                 f"folder '{self.folder}' already holds a run; give another folder (--out), "
                 "or --resume to continue that run"
@@ -92,6 +95,8 @@ class Run:
         self.check_unused()
         with writing(f"output folder '{self.folder}'"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in (self.data_file, self.history_file):  # of one that never took a step
+                stale.unlink(missing_ok=True)
             write_text(self.experiment_file, experiment.to_toml())
 
     def change(self, experiment: Experiment, changes: Mapping[str, Any], place: str) -> None:
@@ -131,6 +136,18 @@ class Run:
             return self.experiment_file.exists()
         except OSError:
             return False
+
+    def has_learned(self) -> bool:
+        """Whether anything is left of its steps; of a run that stopped before the first, nothing.
+
+        A damaged checkpoint counts, and so does the state of a step that failed.
+        """
+        folder = self.checkpoints_folder
+        if folder.is_dir() and any(entry.name[0] != "." for entry in folder.iterdir()):
+            return True
+        if self.summary_file.exists() or self.failure_folder.exists():
+            return True
+        return self.metrics_file.exists() and self.metrics_file.stat().st_size > 0
 
     def experiment(self, overrides: Mapping[str, object] | None = None) -> Experiment:
         """Read the resolved experiment, with other values for some of its keys."""

@@ -15,6 +15,7 @@ from typing import Any
 from jcnn import processor
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
+from jcnn.folders import RUNS
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
@@ -135,7 +136,7 @@ def run_sweep(
         if key in ("seed", "name"):
             raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
     first = load_experiment(config, base)
-    folder = Path(out) if out is not None else Path("runs") / f"{first.name}-sweep"
+    folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
     if method == "search":
         results = list(_searched(choices, count, sweep))
@@ -228,7 +229,7 @@ class _Members:
             watched = _Watched(stop)
             how = {"progress": watched, "shared": self._shared}
             try:
-                train(experiment, folder, resume=run.exists(), **how)
+                train(experiment, folder, resume=run.exists() and run.has_learned(), **how)
             except NonFiniteError as error:
                 self._say(f"{folder}: {error}")
                 return None
@@ -241,7 +242,7 @@ class _Members:
 
 def _check(folder: Path, experiment: Experiment) -> None:
     run = Run(folder)
-    if run.exists() and run.experiment().resolved() != experiment:
+    if run.exists() and run.has_learned() and run.experiment().resolved() != experiment:
         raise UserError(f"'{folder}' holds a run of another experiment; give another --out")
 
 
