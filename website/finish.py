@@ -21,6 +21,9 @@ COMMANDS = {
     r"\rbrace": r"\}",
 }  # in the converter's words
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
+SOURCE = re.compile(r'<details class="mkdocstrings-source">.*?</details>', re.DOTALL)
+CODE = re.compile(r"<(pre|code)\b[^>]*>(.*?)</\1>", re.DOTALL)
+LATEX = re.compile(r"\$\$|\\(?:partial|frac|begin)\b")
 ROW = re.compile(r"<p>\| [^\n]{,40}")
 LIMIT = 1_000_000  # bytes of one page
 
@@ -53,6 +56,8 @@ def finish_pages(site: Path) -> list[str]:
         if found := ITEM.search(done):
             item = found[0].rpartition("\n")[2]
             wrong.append(f"{page.relative_to(site)}: a list needs an empty line before '{item}'")
+        if found := _formula_as_code(page.relative_to(site), done):
+            wrong.append(f"{page.relative_to(site)}: a formula is shown as code: {found}")
         if found := ROW.search(done):
             wrong.append(f"{page.relative_to(site)}: no table has the row '{found[0]}'")
     return wrong
@@ -71,6 +76,18 @@ def _mathml(page: Path, wrong: list[str], found: re.Match[str]) -> str:
         wrong.append(f"{page.name}: {latex!r} holds a command that is not known")
     label = html.escape(" ".join(latex.split()), quote=True)
     return made.replace("<math ", f'<math alttext="{label}" ', 1)
+
+
+def _formula_as_code(where: Path, text: str) -> str:
+    """The first line of LaTeX in a block of code that is no file's source; empty if there is none."""
+    if where.parts[0] == "source":
+        return ""
+    for code in CODE.finditer(SOURCE.sub("", text)):
+        plain = html.unescape(re.sub(r"<[^>]+>", "", code[2]))
+        for line in plain.splitlines():
+            if LATEX.search(line):
+                return line.strip()[:60]
+    return ""
 
 
 def _backward(folder: Path) -> None:
