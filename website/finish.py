@@ -10,16 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from latex2mathml.converter import convert
+import formulas
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
-COMMANDS = {
-    r"\arg\max": r"\operatorname{arg max}",
-    r"\arg\min": r"\operatorname{arg min}",
-    r"\lbrace": r"\{",
-    r"\rbrace": r"\}",
-}  # in the converter's words
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
 SOURCE = re.compile(r'<details class="mkdocstrings-source">.*?</details>', re.DOTALL)
 CODE = re.compile(r"<(pre|code)\b[^>]*>(.*?)</\1>", re.DOTALL)
@@ -43,7 +36,7 @@ def finish_pages(site: Path) -> list[str]:
     wrong: list[str] = []
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
-        done = FORMULA.sub(partial(_mathml, page, wrong), text)
+        done = formulas.FORMULA.sub(partial(_mathml, page, wrong), text)
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )
@@ -64,18 +57,11 @@ def finish_pages(site: Path) -> list[str]:
 
 
 def _mathml(page: Path, wrong: list[str], found: re.Match[str]) -> str:
-    latex = html.unescape(found[3]).strip()
-    for command, meant in COMMANDS.items():
-        latex = latex.replace(command, meant)
     try:
-        made = convert(latex, display="block" if found[1] == "div" else "inline")
-    except Exception as error:
-        wrong.append(f"{page.name}: {latex!r} can't be set: {error}")
+        return formulas.mathml(found)
+    except ValueError as error:
+        wrong.append(f"{page.name}: {error}")
         return found[0]
-    if "\\" in made:
-        wrong.append(f"{page.name}: {latex!r} holds a command that is not known")
-    label = html.escape(" ".join(latex.split()), quote=True)
-    return made.replace("<math ", f'<math alttext="{label}" ', 1)
 
 
 def _formula_as_code(where: Path, text: str) -> str:
