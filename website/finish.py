@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import formulas
+import tables
 
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
@@ -36,7 +37,7 @@ def finish_pages(site: Path) -> list[str]:
     wrong: list[str] = []
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
-        done = formulas.FORMULA.sub(partial(_mathml, page, wrong), text)
+        done = formulas.FORMULA.sub(partial(_mathml, page, wrong), tables.laid_out(text))
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from xml.etree import ElementTree as ET
 
 from latex2mathml.converter import convert_to_element
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
+FORMULA = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex(?P<steps> steps)?">\s*'
+    r"\\[(\[](?P<latex>.*?)\\[)\]]\s*</(?P=tag)>",
+    re.DOTALL,
+)
 COMMANDS = {
     r"\arg\max": r"\operatorname{arg max}",
     r"\arg\min": r"\operatorname{arg min}",
@@ -24,14 +29,15 @@ PRIMES = {"\u2032", "\u2033", "\u2034"}
 SUMS = {"\u2211", "\u220f", "\u222b"}
 ROWS = {"math", "mrow", "mtd", "mstyle"}
 SCRIPTED = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
+LONG = 150  # letters of LaTeX: a chain of equations that is longer stands on several lines
 THIN = "0.167em"
 APPLY = "\u2061"  # "function of", which is not seen
 
 
 def mathml(found: re.Match[str]) -> str:
     """What FORMULA found, as MathML; ValueError says why it can't be set."""
-    latex = html.unescape(found[3]).strip()
-    display = found[1] == "div"
+    latex = html.unescape(found["latex"]).strip()
+    display = found["tag"] == "div"
     for command, meant in COMMANDS.items():
         latex = latex.replace(command, meant)
     try:
@@ -50,7 +56,24 @@ def mathml(found: re.Match[str]) -> str:
         if element.tag in ROWS:
             _signs(element)
             element[:] = _spaced(list(element))
+    if found["steps"] and len(latex) > LONG:
+        _steps(tree[0])
     return ET.tostring(tree, encoding="unicode")
+
+
+def _steps(row: ET.Element) -> None:
+    """Give each step of a chain ``a = b = c`` a line of its own, the signs one below the other."""
+    parts = list(row)
+    signs = [i for i, e in enumerate(parts) if e.tag == "mo" and e.text == "="]
+    if len(signs) < 2:
+        return
+    table = ET.Element("mtable", {"displaystyle": "true", "class": "steps"})
+    for begin, end in itertools.pairwise([*signs, len(parts)]):
+        line = ET.SubElement(table, "mtr")
+        left, right = ET.SubElement(line, "mtd"), ET.SubElement(line, "mtd")
+        left[:] = parts[:begin] if begin == signs[0] else []
+        right[:] = parts[begin:end]
+    row[:] = [table]
 
 
 def _primes(element: ET.Element) -> None:
