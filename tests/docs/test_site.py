@@ -109,6 +109,15 @@ class TestBuilt:
         for name in ops.__all__:
             assert re.search(rf'id="jcnn\.ops\.\w+\.{name}"', page), name
         assert page.count("<math ") > 50
+        headings = re.findall(r'<h[1-6] id="([^"]+)"', page)
+        assert len(headings) == len(set(headings)), "something is there twice"
+
+    def test_what_an_operation_returns_is_one_text(self):
+        page = text("reference/ops.html")
+        begin = page.index('id="jcnn.ops.normalization.batch_norm"')
+        returns = page.index("Returns:", begin)
+        raises = page.index("Raises:", returns)
+        assert page[returns:raises].count("<li") == 1
 
     def test_pages_are_whole(self):
         pages = sorted(SITE.rglob("*.html"))
