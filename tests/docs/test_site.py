@@ -1,29 +1,18 @@
 """The site that ``scripts/site`` built, complete and readable; and how it is built."""
 
-import importlib
 import re
-import sys
 
 import pytest
 
 from jcnn import ops
 from tests.browser import chromium, fits, needs_browser, opened, worst_contrast
 from tests.docs.pages import ROOT
-from tests.optional import optional
+from tests.docs.site import SITE, built, needs_docs, text
 
 READ = (
     *("index.html", "start/own_images.html", "learn/index.html", "worked_example.html"),
     *("equations.html", "reference/ops.html", "reference/config/layers.html"),
 )
-SITE = ROOT / "build" / "site"
-*_, needs_docs = optional("zensical", "mkdocstrings_handlers", "latex2mathml")
-INDEX = SITE / "index.html"
-SOURCES = (*(ROOT / "docs").rglob("*.md"), *(ROOT / "jcnn").rglob("*.py"))
-built = pytest.mark.skipif(
-    not INDEX.exists() or INDEX.stat().st_mtime < max(file.stat().st_mtime for file in SOURCES),
-    reason="no site, or one of older sources: run scripts/site",
-)
-
 # Each block of code that is seen, and how many lines high it is, padding and scroll bar left out.
 LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.checkVisibility())
   .map((e) => {
@@ -31,21 +20,6 @@ LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.ch
     const height = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     return [e.textContent, height / parseFloat(style.lineHeight)];
   })"""
-
-
-def text(page):
-    return (SITE / page).read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def website(monkeypatch):
-    """The builder's modules."""
-    monkeypatch.syspath_prepend(str(ROOT / "website"))
-    before = set(sys.modules)
-    yield lambda name: importlib.import_module(name)
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and "website" in sys.modules[name].__file__:
-            del sys.modules[name]
 
 
 @needs_docs
@@ -74,6 +48,8 @@ class TestGenerated:
             to_markdown("a :math:`x + y` and ``b``, see :func:`f`") == "a $x + y$ and `b`, see `f`"
         )
         assert "$$\n    z = 1\n    $$" in to_markdown("Text.\n\n    .. math:: z = 1\n\n    More.")
+        section = "Gradient:\n    .. math:: z = 1\n\n    More."
+        assert to_markdown(section).startswith("Gradient:\n    $$\n"), "no section for griffe"
         assert to_markdown(">>> 1 + 1\n2") == "```pycon\n>>> 1 + 1\n2\n```"
 
     def test_a_link_into_the_code_leads_to_its_line(self, website, tmp_path):
@@ -107,6 +83,17 @@ class TestGenerated:
             "c.html: no table has the row '<p>| a | b |</p>'",
         ]
 
+    def test_a_formula_shown_as_code_is_noticed(self, website, tmp_path):
+        finish = website("finish")
+        (tmp_path / "a.html").write_text("<pre><code>$$\n<b>x</b>\n$$</code></pre>")
+        (tmp_path / "b.html").write_text("<code>\\partial L</code>")
+        source = '<details class="mkdocstrings-source"><pre>.. math:: \\frac12 $$</pre></details>'
+        (tmp_path / "c.html").write_text(f"{source}<code>$x$</code>")
+        assert finish.finish_pages(tmp_path) == [
+            "a.html: a formula is shown as code: $$",
+            r"b.html: a formula is shown as code: \partial L",
+        ]
+
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")
         placed = {page for pages in tree.values() for page in pages}
@@ -122,6 +109,15 @@ class TestBuilt:
         for name in ops.__all__:
             assert re.search(rf'id="jcnn\.ops\.\w+\.{name}"', page), name
         assert page.count("<math ") > 50
+        headings = re.findall(r'<h[1-6] id="([^"]+)"', page)
+        assert len(headings) == len(set(headings)), "something is there twice"
+
+    def test_what_an_operation_returns_is_one_text(self):
+        page = text("reference/ops.html")
+        begin = page.index('id="jcnn.ops.normalization.batch_norm"')
+        returns = page.index("Returns:", begin)
+        raises = page.index("Raises:", returns)
+        assert page[returns:raises].count("<li") == 1
 
     def test_pages_are_whole(self):
         pages = sorted(SITE.rglob("*.html"))
