@@ -19,17 +19,30 @@ STANDARD_INPUT = Path("-")
 
 
 @contextlib.contextmanager
-def given(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Replace ``-`` by a file with what standard input holds, and folders by the files in them."""
+def given(files: Sequence[Path]) -> Iterator[tuple[list[Path], Path]]:
+    """Replace ``-`` by a file with what standard input holds, and folders by the files in them.
+
+    Returns:
+        The files, and the one that stands for standard input, which goes with the context.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        yield [path for file in files for path in _expanded(file, Path(folder))]
+        held = Path(folder) / "standard-input"
+        yield [path for file in files for path in _expanded(file, held)], held
 
 
-def _expanded(file: Path, folder: Path) -> list[Path]:
+def as_given(prediction: Prediction, standard_input: Path) -> Prediction:
+    """Name standard input as it was named."""
+    path = str(standard_input)
+    if prediction.file != path:
+        return prediction
+    error = prediction.error and prediction.error.replace(path, str(STANDARD_INPUT))
+    return prediction._replace(file=str(STANDARD_INPUT), error=error)
+
+
+def _expanded(file: Path, held: Path) -> list[Path]:
     if file == STANDARD_INPUT:
-        path = folder / "standard-input"
-        path.write_bytes(sys.stdin.buffer.read())
-        return [path]
+        held.write_bytes(sys.stdin.buffer.read())
+        return [held]
     if not file.is_dir():
         return [file]
     from jcnn.data.folder_scan import walk

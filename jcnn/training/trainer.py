@@ -249,7 +249,7 @@ class Trainer:
         self._run.append_metrics(rows)
         self._stand = self._judged(at, rows)
         records.write(at.step, means, at.state)
-        self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
+        self._progress.evaluated(epoch, at.step, means, seconds)
         self._feed.waiting()  # what measuring takes is no training
         if self._stand.best == str(self._stand.place):
             self._saver.save(self._stand)
