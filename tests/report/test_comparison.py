@@ -106,6 +106,8 @@ def test_the_command_prints_tables_and_json(seeds, capsys):
     out = capsys.readouterr().out
     assert "optimizer.learning_rate" in out
     assert "larger than chance" in out
+    assert all(run in out for run in runs)  # whole, since this is no terminal
+    assert all(out.count(f" {place} {'A' if place <= 3 else 'B'} ") == 2 for place in range(1, 7))
     assert main(["compare", *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["runs"]) == 6
