@@ -164,7 +164,7 @@ class LabelledFolder(DataConfig):
             raise UserError(
                 f"data.folder: {self.path} does not exist: expected a folder of {self.kind.word}, "
                 "seen from the experiment's file or from the folder that JCNN_DATA names, or a "
-                "full path"
+                "full path; of a run, --set data.folder=… says where it is now"
             )
         needs_test = self.validation_count is None
         if self.labels:

@@ -52,6 +52,7 @@ def write_report(
     *,
     examples: Sequence[int] | None = None,
     taps: Taps | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> Path:
     """Write a run's page: one HTML file that needs no other and no network.
 
@@ -64,6 +65,7 @@ def write_report(
             mistake, where not given.
         taps: By layer the tap (*k, c, d) whose gradient is written out, term by term; that of the
             largest gradient where not given.
+        overrides: Other values for keys of ``[data]``, by dotted key, such as where it lies now.
 
     Returns:
         The file.
@@ -75,11 +77,11 @@ def write_report(
     from jcnn.runs.files import write_text
 
     run = Run.open(Path(folder))
-    experiment = run.experiment()
+    experiment = run.experiment(overrides)
     path = Path(out) if out is not None else run.folder / FILE
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: expected a file in an existing folder")
-    trained = _trained(run)
+    trained = _trained(run, overrides)
     text = render(
         "report.html",
         title=f"{experiment.name}: report",
@@ -90,10 +92,10 @@ def write_report(
     return path
 
 
-def _trained(run: Run) -> Trained | None:
+def _trained(run: Run, overrides: Mapping[str, object] | None) -> Trained | None:
     """Load the newest checkpoint; None where a run has not got that far."""
     try:
-        return load_trained(run.folder)
+        return load_trained(run.folder, overrides)
     except UserError:
         if run.summary_file.exists() or _has_checkpoint(run):
             raise
