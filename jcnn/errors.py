@@ -30,6 +30,10 @@ _ELSEWHERE = {
     **dict.fromkeys(("numepochs", "nepochs", "maxepochs"), "epochs"),
     **dict.fromkeys(("bs", "batch", "minibatch"), "batch_size"),
     **dict.fromkeys(("l2", "wd"), "weight_decay"),
+    **dict.fromkeys(("clipbynorm", "clipgradnorm", "clipnorm"), "clip_by_global_norm"),
+    **dict.fromkeys(("clipvalue", "clipbyvalue", "clipgradvalue"), "clip"),
+    **dict.fromkeys(("exponentialdecayschedule", "exponentiallr"), "exponential_decay"),
+    **dict.fromkeys(("cosineannealinglr", "cosine", "cosinedecay"), "cosine_decay_schedule"),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), "conv"),
     **dict.fromkeys(("linear", "fc", "fullyconnected", "innerproduct"), "dense"),
     **dict.fromkeys(("maxpool1d", "maxpool2d", "maxpooling2d", "maxpooling1d"), "max_pool"),
@@ -66,6 +70,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     " (did you mean 'adam'?)"
     >>> nearest("AdamW", ["radam", "adamw"]), nearest("kernel_size", ["window"])
     (" (did you mean 'adamw'?)", " (did you mean 'window'?)")
+    >>> nearest("cosine_decay", ["exponential_decay", "cosine_decay_schedule"])
+    " (did you mean 'cosine_decay_schedule'?)"
     >>> nearest("zzz", ["epochs"])
     ''
     """
@@ -74,11 +80,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if _ELSEWHERE.get(plain) in known:
         return f" (did you mean '{_ELSEWHERE[plain]}'?)"
     same = [name for name in known if name.lower().replace("_", "") == plain]
-    matches = same or difflib.get_close_matches(word.lower(), known, n=5)
-    if not matches:
-        return ""
-    # of several, one of the word's own length: a slip of the finger rarely adds letters
-    return f" (did you mean '{min(matches, key=lambda match: abs(len(match) - len(word)))}'?)"
+    if same or (matches := difflib.get_close_matches(word.lower(), known, n=5)):
+        return f" (did you mean '{_likest(word.lower(), same or matches)}'?)"
+    held = [name for name in known if len(plain) > 3 and plain in name.replace("_", "")]
+    return f" (did you mean '{min(held, key=len)}'?)" if held else ""
+
+
+def _likest(word: str, names: list[str]) -> str:
+    """Choose among near names, of which some may be equally near.
+
+    What begins as the word does, or as which the word begins, has been cut short or made longer.
+    Of others, one of the word's own length: a slip of the finger rarely adds letters.
+    """
+    cut = [name for name in names if len(word) > 3 and name.startswith(word)]
+    longer = [name for name in names if len(name) > 3 and word.startswith(name)]
+    if cut or longer:
+        return min(cut, key=len) if cut else max(longer, key=len)
+    return min(names, key=lambda name: abs(len(name) - len(word)))
 
 
 def unknown(word: str, known: Iterable[str]) -> str:

@@ -40,9 +40,13 @@ def tune_allocator(arguments: Sequence[str]) -> None:
 
 
 def leave_on_signals() -> None:
-    """End at once on a signal, without a traceback, until the training itself takes them."""
+    """End at once on a signal, without a traceback, until the training itself takes them.
+
+    An exception that Python raises in JAX's own callbacks is lost there, or crashes the process.
+    """
 
     def leave(number: int, _: object) -> NoReturn:
+        os.write(2, b"stopped\n")
         os._exit(128 + number)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
