@@ -91,6 +91,7 @@ def _backward(folder: Path) -> None:
     text = page.read_text(encoding="utf-8").replace(
         '"../../scripts/backward_fixtures"', '"../source/scripts/backward_fixtures.html"'
     )
+    text = text.replace("</body>", '<script src="../palette.js"></script>\n</body>')
     page.write_text(re.sub(r'href="(\.\./\w+)\.md"', r'href="\1.html"', text), encoding="utf-8")
 
 

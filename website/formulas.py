@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from latex2mathml.converter import convert_to_element
@@ -17,6 +18,7 @@ FORMULA = re.compile(
 COMMANDS = {
     r"\arg\max": r"\operatorname{arg max}",
     r"\arg\min": r"\operatorname{arg min}",
+    r"{aligned}": r"{split}",
     r"\lbrace": r"\{",
     r"\rbrace": r"\}",
 }  # in the converter's words
@@ -30,6 +32,8 @@ SUMS = {"\u2211", "\u220f", "\u222b"}
 ROWS = {"math", "mrow", "mtd", "mstyle"}
 SCRIPTED = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
 LONG = 150  # letters of LaTeX: a chain of equations that is longer stands on several lines
+SIGNS = {"=", "\u2248"}
+GAP = "2em"  # what \\qquad leaves
 THIN = "0.167em"
 APPLY = "\u2061"  # "function of", which is not seen
 
@@ -48,6 +52,8 @@ def mathml(found: re.Match[str]) -> str:
         element.text = html.unescape(element.text or "")  # the converter names letters by number
     if "\\" in "".join(tree.itertext()):
         raise ValueError(f"{latex!r} holds a command that is not known")
+    if any(element.text == "&" for element in tree.iter()):
+        raise ValueError(f"{latex!r} is aligned where the converter can't align")
     tree.set("alttext", " ".join(latex.split()))
     for element in list(tree.iter()):
         _primes(element)
@@ -58,7 +64,59 @@ def mathml(found: re.Match[str]) -> str:
             element[:] = _spaced(list(element))
     if found["steps"] and len(latex) > LONG:
         _steps(tree[0])
+    if display:
+        return _lines(tree)
     return ET.tostring(tree, encoding="unicode")
+
+
+def _lines(tree: ET.Element) -> str:
+    """Set a displayed formula such that a narrow page can break it, in a gap or before a sign.
+
+    MathML itself is never broken, so each part is a formula of its own and flows like a word.
+    """
+    equations: list[list[ET.Element]] = [[]]
+    for element in tree[0]:
+        if element.tag == "mspace" and element.get("width") == GAP:
+            equations.append([])
+        else:
+            equations[-1].append(element)
+    whole = tree.get("alttext", "")
+    spans = [_equation(e, whole if len(equations) == 1 else "") for e in equations if e]
+    return f'<div class="formula">{" ".join(spans)}</div>'
+
+
+def _equation(elements: list[ET.Element], label: str) -> str:
+    parts: list[list[ET.Element]] = [[]]
+    for element in elements:
+        if element.tag == "mo" and element.text in SIGNS and parts[-1]:
+            element.set("form", "infix")  # though it stands first, there is something before it
+            parts.append([])
+        parts[-1].append(element)
+    written = []
+    for part in parts:
+        math = ET.Element("math", {"displaystyle": "true"})
+        math.set("alttext", label if label and len(parts) == 1 else plain(part).strip())
+        ET.SubElement(math, "mrow")[:] = part
+        written.append(ET.tostring(math, encoding="unicode"))
+    return f'<span class="equation">{"<wbr>".join(written)}</span>'
+
+
+def plain(elements: Iterable[ET.Element]) -> str:
+    """A formula in letters alone, as a line of text can show it."""
+    return "".join(_plain(element) for element in elements)
+
+
+def _plain(element: ET.Element) -> str:
+    inner = [_plain(child) for child in element]
+    if element.tag == "mfrac":
+        return "/".join(inner)
+    if element.tag in SCRIPTED and len(inner) > 1:
+        marks = {"msub": "_", "munder": "_", "mover": ""}.get(element.tag, "^")
+        return inner[0] + (marks + inner[1] if len(inner) == 2 else f"_{inner[1]}^{inner[2]}")
+    if element.tag == "mspace":
+        return " "
+    text = (element.text or "").replace(APPLY, "")
+    return f" {text} " if element.tag == "mo" and text in SIGNS else text + "".join(inner)
 
 
 def _steps(row: ET.Element) -> None:

@@ -9,9 +9,9 @@ from tests.docs.site import SITE, built, needs_docs
 
 # The height of the first sum of a displayed formula, and how far its index is below its middle.
 SUM = """() => {
-  const under = document.querySelector('math[display=block] munder');
+  const under = document.querySelector('.formula munder');
   const [sum, index] = [...under.children].map((e) => e.getBoundingClientRect());
-  const letter = document.querySelector('math[display=block] mi').getBoundingClientRect();
+  const letter = document.querySelector('.formula mi').getBoundingClientRect();
   return [sum.height / letter.height, index.top - sum.bottom, index.top - letter.bottom];
 }"""
 
@@ -54,8 +54,31 @@ class TestConverted:
     def test_a_sign_is_told_from_a_difference(self, mathml):
         assert mathml("x = -y - z").count('form="prefix"') == 1
 
+    def test_a_displayed_chain_can_be_broken(self, mathml):
+        made = mathml(r"a = b = c, \qquad d = \frac{e'}{f_2}", "div")
+        assert made.count('class="equation"') == 2
+        assert made.count("<math ") == 5
+        assert 'alttext="= e\u2032/f_2"' in made
+        assert mathml("a", "div").count("<math ") == 1
+
+    def test_lines_are_aligned(self, mathml):
+        made = mathml(r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "div")
+        assert made.count("<mtr>") == 2
+        assert "&amp;</" not in made
+
     def test_what_is_compared_is_escaped(self, mathml):
         assert "<mo>&lt;</mo>" in mathml("0 < b")
+
+
+@built
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["worked_example", "learn/backward", "learn/losses"])
+def test_formulas_fit_a_phone(page):
+    with chromium() as browser, opened(browser, SITE / f"{page}.html", 400) as tab:
+        over = "e => e.map((f) => [f.scrollWidth - f.clientWidth, f.textContent])"
+        wide = tab.locator(".formula").evaluate_all(over)
+        assert [row for row in wide if row[0] > 1] == []
 
 
 @built
