@@ -61,7 +61,8 @@ class Vmapped:
         return self._primitive.bind(*arrays, statics=statics, policy=Policy.current())
 
     def _by_itself(self, *arrays: jax.Array, **options: Any) -> jax.Array:
-        if jax.config.jax_disable_jit:  # there the compiled one is this one
+        # There the compiled one is this one.
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._run(*arrays, **options)
         return self._compiled(*arrays, **options)
 
