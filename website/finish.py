@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import copying
 import formulas
+import searching
 import tables
 
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
@@ -26,7 +28,7 @@ def finish(site: Path) -> list[str]:
     """Finish all pages; return what is wrong with them."""
     _backward(site / "backward")
     (site / "404.html").unlink(missing_ok=True)  # for servers: its links begin at their root
-    return [*finish_pages(site), *dead_links(site)]
+    return [*finish_pages(site), *searching.readable(site), *dead_links(site)]
 
 
 def finish_pages(site: Path) -> list[str]:
@@ -38,6 +40,8 @@ def finish_pages(site: Path) -> list[str]:
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
         done = formulas.FORMULA.sub(partial(_mathml, page, wrong), tables.laid_out(text))
+        if page.relative_to(site).parts[0] != "source":  # files are copied as they are
+            done = copying.without_prompts(done)
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )

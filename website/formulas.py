@@ -42,6 +42,18 @@ def mathml(found: re.Match[str]) -> str:
     """What FORMULA found, as MathML; ValueError says why it can't be set."""
     latex = html.unescape(found["latex"]).strip()
     display = found["tag"] == "div"
+    tree = _tree(latex, display)
+    if found["steps"] and len(latex) > LONG:
+        _steps(tree[0])
+    return _lines(tree) if display else ET.tostring(tree, encoding="unicode")
+
+
+def letters(latex: str) -> str:
+    """A formula as a line of text can show it, escaped for HTML; ValueError as above."""
+    return html.escape(plain(_tree(html.unescape(latex).strip(), False)), quote=False).strip()
+
+
+def _tree(latex: str, display: bool) -> ET.Element:
     for command, meant in COMMANDS.items():
         latex = latex.replace(command, meant)
     try:
@@ -62,11 +74,7 @@ def mathml(found: re.Match[str]) -> str:
         if element.tag in ROWS:
             _signs(element)
             element[:] = _spaced(list(element))
-    if found["steps"] and len(latex) > LONG:
-        _steps(tree[0])
-    if display:
-        return _lines(tree)
-    return ET.tostring(tree, encoding="unicode")
+    return tree
 
 
 def _lines(tree: ET.Element) -> str:

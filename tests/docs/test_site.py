@@ -1,5 +1,7 @@
 """The site that ``scripts/site`` built, complete and readable; and how it is built."""
 
+import html
+import json
 import re
 
 import pytest
@@ -94,6 +96,39 @@ class TestGenerated:
             r"b.html: a formula is shown as code: \partial L",
         ]
 
+    def test_the_button_copies_what_was_typed(self, website):
+        copying = website("copying")
+        block = "<pre><span></span><code>{}</code></pre>"
+        session = "<b>&gt;&gt;&gt;</b> for a in &quot;ab&quot;:\n...     print(a)\n...\na\nb"
+        made = copying.without_prompts(block.format(session))
+        copied = re.search('data-copy="(.*?)"', made, re.DOTALL)[1]
+        assert html.unescape(copied) == 'for a in "ab":\n    print(a)\n\n'
+        assert copying.without_prompts(block.format("$ ls")) == block.format("$ ls")
+
+    def test_the_search_shows_formulas_in_letters(self, website):
+        in_letters = website("searching").in_letters
+        assert in_letters(r"so \(\frac{dl}{da_k} = g' \ln x^2\), <code>\(</code>") == (
+            r"so dl/da_k = g′ ln x^2, <code>\(</code>"
+        )
+
+    def test_the_word_reference_leads_there(self, website):
+        rewrite, docs = website("sources").rewrite, ROOT / "docs"
+        for page, leads in {
+            "index.md": "reference/ops.md",
+            "guides/troubleshooting.md": "../reference/config/index.md",
+        }.items():
+            assert rewrite("*Reference*", docs / page, docs)[0] == f"[*Reference*]({leads})"
+
+    def test_contributing_stands_last(self, website, tmp_path):
+        for name in ("contributing.md", "measurements/unplaced.md", "results.md"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        assert website("navigation").tree(tmp_path)["Evidence"] == [
+            "results.md",
+            "measurements/unplaced.md",
+            "contributing.md",
+        ]
+
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")
         placed = {page for pages in tree.values() for page in pages}
@@ -146,6 +181,22 @@ class TestBuilt:
                     for text, lines in tab.evaluate(LINES):
                         written = len(text.rstrip("\n").split("\n"))
                         assert lines == pytest.approx(written, abs=0.9), (page, text)
+
+    def test_the_search_holds_no_latex(self):
+        items = json.loads(text("search.json"))["items"]
+        prose = [re.sub("<code>.*?</code>", "", item["text"], flags=re.DOTALL) for item in items]
+        assert not [said for said in prose if re.search(r"\\(frac|partial|sum|mathcal)\b", said)]
+
+    @needs_browser
+    def test_an_example_is_copied_without_prompts(self):
+        access = {"permissions": ["clipboard-read", "clipboard-write"]}
+        with chromium() as browser, opened(browser, SITE / "learn/index.html", **access) as tab:
+            tab.locator("button[data-md-type=copy], .md-clipboard, .md-code__button").first.click()
+            tab.wait_for_timeout(200)
+            copied = tab.evaluate("navigator.clipboard.readText()")
+            assert copied.startswith("import numpy as np\na = np.array")
+            assert ">>>" not in copied
+            assert "array([  1." not in copied
 
     @needs_browser
     def test_search_finds_words(self):
