@@ -54,7 +54,7 @@ def init(
     from jcnn.config import load_experiment
     from jcnn.inspection.own_folder import look
     from jcnn.inspection.proposal import propose
-    from jcnn.runs.files import write_text
+    from jcnn.runs.files import write_text, writing
 
     found = look(folder)
     path = out or Path(f"{folder.resolve().name}.toml")
@@ -62,7 +62,8 @@ def init(
         raise UserError(f"'{path}' is there already; give another file (--out)")
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: expected a file in an existing folder")
-    write_text(path, propose(found))
+    with writing(f"'{path}'"):
+        write_text(path, propose(found))
     try:
         load_experiment(path)
     except UserError:

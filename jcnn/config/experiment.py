@@ -174,7 +174,7 @@ def parse_override(text: str) -> tuple[str, object]:
         raise UserError(f"expected key=value, such as training.epochs=3, found '{text}'")
     try:
         parsed = tomllib.loads(f"value = {written}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, an endless number or nesting
         return key.strip(), written.strip()
     return key.strip(), parsed["value"] if len(parsed) == 1 else written.strip()
 
@@ -193,6 +193,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a text file in UTF-8: expected TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise UserError(
+            f"{path} is not valid TOML: a number of thousands of digits, or lists within lists"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -102,7 +102,7 @@ def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
     Raises:
         UserError: The file's folder does not exist.
     """
-    from jcnn.runs.files import write_text
+    from jcnn.runs.files import write_text, writing
 
     path = Path(path)
     if not path.parent.is_dir():
@@ -116,7 +116,8 @@ def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
         signs=signs(comparison),
         charts=[_chart(comparison, key) for key in ("loss", "accuracy")],
     )
-    write_text(path, text)
+    with writing(f"'{path}'"):
+        write_text(path, text)
 
 
 def _chart(comparison: Comparison, key: str) -> Any:

@@ -74,7 +74,7 @@ def write_report(
         UserError: The folder holds no run, its data are missing, or there is no such example, layer
             or tap.
     """
-    from jcnn.runs.files import write_text
+    from jcnn.runs.files import write_text, writing
 
     run = Run.open(Path(folder))
     experiment = run.experiment(overrides)
@@ -88,7 +88,8 @@ def write_report(
         **_overview(run, experiment),
         **(_learned(trained, examples, taps or {}) if trained else {"measured": None}),
     )
-    write_text(path, text)
+    with writing(f"'{path}'"):
+        write_text(path, text)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -56,6 +57,18 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Draw one of Matplotlib's figures, in the format that the path's ending names.
+
+    Raises:
+        UserError: It can't be written.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."))
+    with writing(f"'{path}'"):
+        write_bytes(path, drawn.getvalue())
 
 
 @contextmanager

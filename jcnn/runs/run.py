@@ -163,10 +163,13 @@ class Run:
             raise UserError(f"run '{self.folder}' has no summary.json: its training has not ended")
         try:
             summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"'{self.summary_file}' is damaged: {error}") from error
-        if not isinstance(summary, dict):
-            raise UserError(f"'{self.summary_file}' is damaged: expected a JSON object")
+        if not _is_summary(summary):
+            raise UserError(
+                f"'{self.summary_file}' is damaged: expected what came out of a training, with "
+                "'test' and 'seconds'"
+            )
         return summary
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -187,12 +190,12 @@ class Run:
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)  # of bytes that are no UTF-8, a ValueError
-            except ValueError:
-                row = None
-            if isinstance(row, dict):
+                row, whole = json.loads(line), True  # of bytes that are no UTF-8, a ValueError
+            except (ValueError, RecursionError):
+                row, whole = None, False
+            if whole and _is_row(row):
                 rows.append(row)
-            elif row is not None or number < len(lines):
+            elif whole or number < len(lines):
                 raise UserError(f"'{self.metrics_file}' line {number} is damaged")
         return rows
 
@@ -200,6 +203,31 @@ class Run:
         """Let the metrics be those that a checkpoint has, whatever the file holds."""
         with writing(f"'{self.metrics_file}'"):
             write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds or (int, float)) and not isinstance(value, bool)
+
+
+def _is_measured(value: object) -> bool:
+    """Whether loss and accuracy are numbers; null where they were not finite."""
+    found = [value.get(key) for key in ("loss", "accuracy")] if isinstance(value, dict) else [""]
+    return all(one is None or _is_number(one) for one in found)
+
+
+def _is_row(row: object) -> bool:
+    """Whether a row of metrics says what was measured, and when."""
+    if not (_is_measured(row) and isinstance(row, dict) and isinstance(row.get("split"), str)):
+        return False
+    return all(_is_number(row.get(key), int) for key in ("step", "epoch"))
+
+
+def _is_summary(summary: object) -> bool:
+    return (
+        isinstance(summary, dict)
+        and _is_measured(summary.get("test"))
+        and _is_number(summary.get("seconds"))
+    )
 
 
 class WatchedRun(Run):

@@ -19,7 +19,7 @@ from jcnn.folders import RUNS
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
-from jcnn.sweep.plan import Choices, Range, combinations, drawn, name
+from jcnn.sweep.plan import Choices, Range, combinations, drawn, name, typed
 from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import Progress
 from jcnn.training.sharing import Shared
@@ -136,6 +136,7 @@ def run_sweep(
         if key in ("seed", "name"):
             raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
     first = load_experiment(config, base)
+    choices = typed(choices, first.model_dump(mode="json"))
     folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
     if method == "search":

@@ -20,6 +20,7 @@ from jcnn.runs import Run
 from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
+from jcnn.sweep.plan import combinations, typed
 from jcnn.training import load_trained, train
 from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
@@ -220,6 +221,21 @@ def test_the_file_s_table_says_what_arguments_do_not(config, untrained):
     assert main(["sweep", str(config)]) == 0
     assert sorted(untrained) == [(r, s, False) for r in (0.1, 0.3) for s in range(3)]
     assert load_experiment(config).seed == 0
+
+
+def test_a_range_of_a_key_that_is_no_integer_draws_no_integers():
+    values = {"optimizer": {"learning_rate": 0.1}, "layers": [{"drop_rate": 0.5, "features": 8}]}
+    ranges = dict.fromkeys(("optimizer.learning_rate", "layers.0.drop_rate"), Range(0, 1))
+    found = drawn(typed({**ranges, "layers.0.features": Range(1, 2)}, values), 4)
+    assert len(found) == 4
+    assert len({one["optimizer.learning_rate"] for one in found}) == 4
+    assert {one["layers.0.features"] for one in found} <= {1, 2}
+
+
+def test_as_many_are_drawn_as_are_asked_for_and_none_twice():
+    assert len(drawn({"a": Range(1, 4)}, 4)) == 4
+    assert len(drawn({"a": Range(1, 2)}, 9)) == 2
+    assert combinations({"a": [1, 1, 2]}) == [{"a": 1}, {"a": 2}]
 
 
 def test_random_draws_within_its_ranges_and_repeats_itself():

@@ -195,6 +195,15 @@ def test_a_damaged_checkpoint_costs_what_came_after_another(tiny, finished, tmp_
     assert caplog.text.count("set aside as damaged-18-evaluated-1") == 1
 
 
+def test_a_run_that_has_ended_is_not_begun_anew_where_its_checkpoints_are_lost(tiny, finished):
+    run = Run(finished)
+    shutil.rmtree(run.checkpoints_folder)
+    kept = {file: file.read_bytes() for file in (run.summary_file, run.metrics_file)}
+    with pytest.raises(UserError, match=r"has ended, and no undamaged checkpoint is left"):
+        train(tiny({"training.epochs": 2}), finished, resume=True)
+    assert kept == {file: file.read_bytes() for file in kept}
+
+
 def test_two_trainings_of_one_folder_are_one_too_many(tiny, finished):
     with (
         locked(Run(finished)),
