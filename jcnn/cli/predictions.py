@@ -41,7 +41,8 @@ def as_given(prediction: Prediction, standard_input: Path) -> Prediction:
 
 def _expanded(file: Path, held: Path) -> list[Path]:
     if file == STANDARD_INPUT:
-        held.write_bytes(sys.stdin.buffer.read())
+        if not held.exists():  # a second - is the same file
+            held.write_bytes(sys.stdin.buffer.read())
         return [held]
     if not file.is_dir():
         return [file]

@@ -76,6 +76,10 @@ def test_standard_input_is_a_file_too(trained, images, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert main(["predict", str(trained), "-"]) == 0
     assert capsys.readouterr().out.startswith("-  ")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert main(["predict", str(trained), "-", "-"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"no image")))
     assert main(["predict", str(trained), "-"]) == 1
     assert capsys.readouterr().err.startswith("jcnn: - ")

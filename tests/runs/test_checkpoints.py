@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jcnn.errors import UserError
-from jcnn.runs import checkpoint
+from jcnn.runs import checkpoint, files
 from jcnn.runs.checkpoints import KEEP, Checkpoints
 from jcnn.runs.place import Place
 
@@ -80,6 +80,17 @@ def test_the_newest_undamaged_one_is_taken_and_the_others_set_aside(folder, capl
     assert re.search(r"'.*30' is damaged and was set aside as damaged-30-1: record\.json", said[0])
     assert "sha256.json is missing" in said[1]
     assert sorted(p.name for p in folder.iterdir()) == ["10", "damaged-20-1", "damaged-30-1"]
+
+
+def test_hashes_of_less_than_all_are_no_hashes(folder):
+    hashes = json.loads((folder / "30" / "sha256.json").read_text())
+    (folder / "30" / "sha256.json").write_text(json.dumps({"record.json": hashes["record.json"]}))
+    assert checkpoint.damage(folder / "30") == "sha256.json is not what was written"
+
+
+def test_who_may_read_the_record_may_read_the_arrays(template):
+    modes = {path.stat().st_mode & 0o777 for path in (template / "30").glob("*.*")}
+    assert modes == {files.MODE}
 
 
 def test_one_who_only_reads_leaves_damaged_ones_where_they_are(folder, caplog):
