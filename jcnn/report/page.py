@@ -117,9 +117,17 @@ def _overview(run: Run, experiment: Experiment) -> dict[str, Any]:
         "input": times(experiment.input_shape),
         "summary": run.summary() if ended else None,
         "last": rows[-1] if rows else None,
+        "validation": _validation(run, rows),
         "toml": run.experiment_file.read_text(encoding="utf-8"),
         "charts": [] if not rows else [learning_curve(rows, key) for key in ("loss", "accuracy")],
     }
+
+
+def _validation(run: Run, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The figures that choices were made by, as training measured them; None without the split."""
+    if run.summary_file.exists():
+        return run.summary().get("validation")
+    return next((row for row in reversed(rows) if row["split"] == "validation"), None)
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], key: str) -> Any:

@@ -21,7 +21,7 @@ from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
 from jcnn.sweep.plan import Choices, Range, combinations, drawn, name, typed
 from jcnn.training import NonFiniteError, evaluate, train
-from jcnn.training.progress import Progress
+from jcnn.training.progress import SPLITS, Progress
 from jcnn.training.sharing import Shared
 
 FILE = "sweep.json"
@@ -237,7 +237,12 @@ class _Members:
         summary = run.summary()
         if self._train_split:
             summary = {**summary, "train": evaluate(folder, "train")}
-        self._say(f"{folder}: test error {100 * (1 - summary['test']['accuracy']):.2f} %")
+        errors = ", ".join(
+            f"{split} error {100 * (1 - summary[split]['accuracy']):.2f} %"
+            for split in SPLITS
+            if split in summary
+        )
+        self._say(f"{folder}: {errors}")
         return summary
 
 

@@ -18,6 +18,7 @@ from jcnn.config import load_experiment
 from jcnn.errors import UserError
 from jcnn.report import write_report
 from jcnn.report.measured import Measured, measure
+from jcnn.runs import Run
 from jcnn.training import Step, Trained, load_trained
 
 # They start processes, train or compile much.
@@ -130,6 +131,21 @@ def test_a_wrong_argument_is_named(trained, capsys, arguments, words):
     assert words in captured.err
     assert len(captured.err.splitlines()) == 1
     assert captured.out == ""
+
+
+def test_validation_has_a_tile_of_its_own(page, trained, tmp_path):
+    assert "Validation accuracy" not in page.read_text()
+    run = Run(shutil.copytree(trained, tmp_path / "run"))
+    run.write_summary({**run.summary(), "validation": {"accuracy": 0.875, "loss": 0.25}})
+    assert re.search(r"Validation accuracy</dt><dd>87.50\s%<small>loss 0.25<", _page(run))
+    run.summary_file.unlink()
+    row = {"step": 2, "epoch": 1, "split": "validation", "loss": 0.5, "accuracy": 0.75}
+    run.rewrite_metrics([row, *run.metrics()])
+    assert re.search(r"<dd>75.00\s%<small>loss 0.5, after epoch 1<", _page(run))
+
+
+def _page(run: Run) -> str:
+    return write_report(run.folder).read_text()
 
 
 def test_no_run_no_page(tmp_path):

@@ -21,6 +21,7 @@ from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
 from jcnn.sweep.plan import combinations, typed
+from jcnn.sweep.tables import print_sweep
 from jcnn.training import load_trained, train
 from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
@@ -288,6 +289,20 @@ def test_the_table_has_mean_deviation_and_interval():
     assert "| test error % | 5.00 | 1.41 | -7.71 to 17.71 | 4.00 | 6.00 |" in table
     alone = markdown(Combination({}, [], {"seconds": spread([2.0])}))
     assert "| seconds | 2.00 | 0.00 | – | 2.00 | 2.00 |" in alone
+
+
+def test_the_table_shows_the_validation_error_that_it_chooses_by(capsys):
+    figures = {"test error %": 3.0, "test loss": 0.1, "seconds": 2.0}
+    rows = [
+        Combination({"a": a}, [], {name: spread([value]) for name, value in own.items()})
+        for a, own in enumerate((figures, {**figures, "validation error %": 4.25}))
+    ]
+    print_sweep(Sweep("c", rows))
+    head, _, without, with_it = capsys.readouterr().out.strip().splitlines()
+    assert head.split()[-3:] == ["validation", "error", "%"]
+    assert (without.split()[-1], with_it.split()[-1]) == ("–", "4.25")
+    print_sweep(Sweep("c", [rows[0], rows[0]]))
+    assert "validation" not in capsys.readouterr().out
 
 
 def test_the_best_is_that_of_the_smallest_error():
