@@ -15,7 +15,7 @@ import jcnn
 PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
-    ("errors", "folders", "processor"),
+    ("console", "errors", "folders", "processor"),
     ("axes", "fields", "geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),

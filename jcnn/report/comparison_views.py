@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jcnn.console import wide
 from jcnn.errors import UserError
 from jcnn.report.comparison import Comparison
 from jcnn.report.curves import COLOURS, Curve, draw
 from jcnn.report.template import number, percent, render
 from jcnn.runs.statistics import Spread
 
-_PIPE = 1000  # columns, where no terminal says how many there are
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def labels(folders: Sequence[str]) -> list[str]:
@@ -24,7 +27,7 @@ def labels(folders: Sequence[str]) -> list[str]:
     >>> labels(["runs/s/rate=0.1/0", "runs/s/rate=0.2/1"])
     ['rate=0.1/0', 'rate=0.2/1']
     """
-    parts = [Path(folder).parts for folder in folders]
+    parts = [Path(path).parts for path in map(os.path.abspath, folders)]  # "." has none
     for end, rest in ((0, slice(1, None)), (-1, slice(-1))):
         while min(map(len, parts)) > 1 and len({own[end] for own in parts}) == 1:
             parts = [own[rest] for own in parts]
@@ -57,36 +60,51 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print runs, differing keys and verdicts as tables."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    console = wide(100, highlight=False, markup=False)  # a path may have brackets
+    console.print(_figures(comparison))
+    if comparison.keys:
+        console.print(_differences(comparison))
+    for letter, group in comparison.groups.items():
+        if group.count > 1:
+            console.print(f"{letter}: {_spread_words(group)}")
+    for sentence in sentences(comparison):
+        console.print(sentence)
 
-    console = Console()
-    # In a pipe nothing is cut off.
-    console.width = max(console.width, 100) if console.is_terminal else _PIPE
-    table = Table(box=SIMPLE_HEAD)
-    for column in ("", "run", "seed", "test accuracy", "95 % interval", "test loss", "seconds"):
-        words = column in ("", "run")
-        table.add_column(column, justify="left" if words else "right", overflow="fold")
+
+def _figures(comparison: Comparison) -> Table:
+    table = _table(["", "run", "seed", "test accuracy", "95 % interval", "test loss", "seconds"])
+    for column in table.columns[2:]:
+        column.justify = "right"
     for sign, run in zip(signs(comparison), comparison.runs, strict=True):
         ends = " to ".join(percent(end, 2) for end in run.interval) if run.interval else "–"
         name = run.run if run.ended else f"{run.run} (not ended)"
         figures = percent(run.accuracy, 2), ends, number(run.loss, 4), number(run.seconds)
         table.add_row(sign, name, str(run.seed), *figures)
-    console.print(table, highlight=False)
-    table = Table(box=SIMPLE_HEAD, title="What differs", title_justify="left")
-    table.add_column("key", overflow="fold")
-    for sign in signs(comparison):
-        table.add_column(sign, overflow="fold")
+    return table
+
+
+def _differences(comparison: Comparison) -> Table:
+    """A column per run; of more runs than keys a row per run, so that no column is narrow."""
+    rows = [["", *signs(comparison)]]
     for key, values in comparison.keys.items():
-        table.add_row(key, *("–" if value is None else str(value) for value in values))
-    if comparison.keys:
-        console.print(table, highlight=False)
-    for letter, group in comparison.groups.items():
-        if group.count > 1:
-            console.print(f"{letter}: {_spread_words(group)}", highlight=False)
-    for sentence in sentences(comparison):
-        console.print(sentence, highlight=False)
+        rows.append([key, *("–" if value is None else str(value) for value in values)])
+    if len(comparison.runs) > len(comparison.keys):
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    table = _table(rows[0], title="What differs", title_justify="left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _table(columns: Sequence[str], **options: Any) -> Table:
+    """A table whose cells are broken where there is no room, and never cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, **options)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _spread_words(group: Spread) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jcnn.console import wide
 from jcnn.runs.files import write_figure
 from jcnn.runs.statistics import Spread
 from jcnn.sweep.run import Combination, Sweep
@@ -40,10 +41,9 @@ def interval(own: Spread, digits: int = 2) -> str:
 def print_sweep(sweep: Sweep) -> None:
     """Print a row per combination; of one combination, a row per figure."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(Console().width, 110))
+    console = wide(110)
     if len(sweep.combinations) == 1:
         console.print(markdown(sweep.combinations[0]), highlight=False, markup=False)
         return
