@@ -150,7 +150,14 @@ class Run:
         return self.metrics_file.exists() and self.metrics_file.stat().st_size > 0
 
     def experiment(self, overrides: Mapping[str, object] | None = None) -> Experiment:
-        """Read the resolved experiment, with other values for some of its keys."""
+        """Read the resolved experiment, with other values for some keys of ``[data]``.
+
+        Raises:
+            UserError: Another key is to be changed: the network is that of the run.
+        """
+        for key in overrides or {}:
+            if not key.startswith("data."):
+                raise UserError(f"--set {key}: of a run's folder, only keys of data can be changed")
         return load_experiment(self.experiment_file, overrides)
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whose files lie elsewhere by now is reported on and exported all the same."""
+"""A run whose files lie elsewhere by now is reported on, exported and checked all the same."""
 
 from __future__ import annotations
 
@@ -34,13 +34,20 @@ features = 2
 """
 
 
-def test_a_page_and_an_export_find_the_files_where_they_are_now(tmp_path, monkeypatch, capsys):
+def test_every_command_that_reads_the_files_finds_them_where_they_are_now(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     write_colours(tmp_path / "photos", {"blue": 8, "red": 8})
     (tmp_path / "colours.toml").write_text(CONFIG)
     assert main(["train", "colours.toml", "--out", "run"]) == 0
     (tmp_path / "photos").rename(tmp_path / "moved")
-    for command in (["report", "run"], ["export", "run", "--format", "safetensors"]):
+    for command in (
+        ["report", "run"],
+        ["export", "run", "--format", "safetensors"],
+        ["evaluate", "run"],
+        ["check", "run"],
+    ):
         capsys.readouterr()
         assert main(command) == 2
         assert "--set data.folder=" in capsys.readouterr().err
