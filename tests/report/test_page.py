@@ -75,6 +75,16 @@ def test_headings_nest_and_pictures_have_words(page):
     assert all(len(image["alt"]) > 5 for image in outline.images)
 
 
+def test_captions_are_as_wide_as_the_text(browser, page):
+    text = page.read_text()
+    assert "<caption" not in text  # it would be as narrow as its table
+    assert set(re.findall('aria-labelledby="(.*?)"', text)) <= set(Outline(text).ids)
+    tab = look(browser, page, 1280, "light")
+    heights = "[...document.querySelectorAll('.caption')].map(c => c.getClientRects()[0].height)"
+    assert max(tab.evaluate(heights)) < 30  # one line
+    tab.context.close()
+
+
 def test_it_says_what_evaluate_says(page, trained):
     summary = json.loads((trained / "summary.json").read_text())
     text = page.read_text().replace("\u202f", "")
@@ -232,7 +242,7 @@ def test_every_kind_of_network_has_a_page(browser, name, tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text(experiment.to_toml())
-    monkeypatch.setattr(jcnn.report.page, "_trained", lambda _: Trained(experiment, state, 0))
+    monkeypatch.setattr(jcnn.report.page, "_trained", lambda *_: Trained(experiment, state, 0))
     page = write_report(run, examples=[1])
     assert page.stat().st_size < 5e6
     for width, scheme in ((1280, "light"), (390, "dark")):
