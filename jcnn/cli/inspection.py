@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jcnn.cli import process
 from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
 
@@ -99,14 +100,10 @@ def verify(
 
     experiment = load_target(target, overrides)
     training.enable_compilation_cache()
-    with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
-        verification = verify_experiment(
-            experiment,
-            Path(folder),
-            kills=kills,
-            seed=seed,
-            report=lambda line: say(line, error=True),
-        )
+    how = {"kills": kills, "seed": seed, "report": lambda line: say(line, error=True)}
+    temporary = tempfile.TemporaryDirectory(prefix="jcnn-verify-")
+    with process.unwound_by_signals(), temporary as folder:
+        verification = verify_experiment(experiment, Path(folder), **how)
     if as_json:
         print_json(verification.to_dict())
     else:

@@ -12,9 +12,10 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jcnn.errors import command
 
@@ -49,12 +50,38 @@ def leave_on_signals() -> None:
         os.write(2, b"stopped\n")
         os._exit(128 + number)
 
+    _take_signals(leave)
+
+
+@contextmanager
+def unwound_by_signals() -> Iterator[None]:
+    """Within the context a signal is an exception: for who waits for children, and has to end them.
+
+    Not for who computes: see :func:`leave_on_signals`.
+    """
+
+    def leave(number: int, _: object) -> NoReturn:
+        os.write(2, b"stopped\n")
+        raise SystemExit(128 + number)
+
+    before = _take_signals(leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _take_signals(handler: Callable[[int, Any], NoReturn]) -> dict[int, Any]:
+    """Set the handler of each signal that asks to end; return those before."""
+    before = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # what is ignored (nohup) or somebody else's stays so
         default = (signal.SIG_DFL, signal.default_int_handler)
         if number is not None and signal.getsignal(number) in default:
-            signal.signal(number, leave)
+            before[number] = signal.signal(number, handler)
+    return before
 
 
 def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int], NoReturn]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,33 @@ def test_a_measurement_that_is_interrupted_ends_in_a_word(command):
     output, said = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     assert said.splitlines()[-1] == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_verification_that_is_ended_ends_its_training(tmp_path, number):
+    """And leaves no folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jcnn", "verify", str(CONFIG)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "undisturbed\n"
+    while not list(tmp_path.glob("jcnn-verify-*/*.log")):
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert not list(tmp_path.iterdir())
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    own = [
+        line.split()[1]
+        for line in listed.stdout.splitlines()
+        if line.split()[0] == str(process.pid)
+    ]
+    assert all(state.startswith("Z") for state in own)  # nothing of its group goes on
