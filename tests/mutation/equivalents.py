@@ -13,6 +13,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "no more is counted than is padded, so that as much at least is as much": (
         "ops/pooling.py: _divisor: counted == g.padding → counted >= g.padding",
     ),
+    "a length that is left open is so with its padding": (
+        "ops/pooling.py: _divisor: g.size → g.padded",
+    ),
     "a span per axis, as there is a window": (
         "geometry.py: Geometry.rank: self.window → self.span",
     ),
@@ -185,6 +188,8 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "where arrays are placed on devices": (
         "ops/dense.py: dense: range(x.ndim - 1) → range(1, x.ndim - 1)",
+        "ops/local_response.py: _neighbours: range(x.ndim) → range(1, x.ndim)",
+        "ops/max_pooling.py: _place: 0 → 1",
         "ops/dense.py: dense: x.ndim - 1 → x.ndim",
     ),
     "a check that two shapes are the same": (
