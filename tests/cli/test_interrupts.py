@@ -52,12 +52,16 @@ def test_a_verification_that_is_ended_ends_its_training(tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+    until = time.monotonic() + 30
+    while _goes_on(process.pid):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def _goes_on(group: int) -> bool:
+    """Whether a process of the group does something yet; what has ended may still be listed."""
     listed = subprocess.run(
         ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
     )
-    own = [
-        line.split()[1]
-        for line in listed.stdout.splitlines()
-        if line.split()[0] == str(process.pid)
-    ]
-    assert all(state.startswith("Z") for state in own)  # nothing of its group goes on
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return any(own == str(group) and not state.startswith("Z") for own, state in rows)
