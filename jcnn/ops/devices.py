@@ -18,12 +18,12 @@ from jcnn.ops.rule import linear
 
 def equal_on_all(mesh_axis: str, x: jax.Array) -> bool:
     """Whether ``shard_map`` knows that ``x`` is the same on all devices of a mesh axis."""
-    return _tracked(lax.axis_index(mesh_axis), mesh_axis) and not _tracked(x, mesh_axis)
+    return tracked(lax.axis_index(mesh_axis), mesh_axis) and not tracked(x, mesh_axis)
 
 
 def gathered(axis: int, mesh_axis: str, x: jax.Array) -> jax.Array:
     """The whole array, on all devices, of an axis that is split over those of a mesh axis."""
-    return _gathered(_Along(mesh_axis, _tracked(x, mesh_axis), axis, x.shape[axis]), x)
+    return _gathered(_Along(mesh_axis, tracked(x, mesh_axis), axis, x.shape[axis]), x)
 
 
 def averaged(mesh_axes: tuple[str, ...], y: jax.Array) -> jax.Array:
@@ -34,13 +34,13 @@ def averaged(mesh_axes: tuple[str, ...], y: jax.Array) -> jax.Array:
 def summed(mesh_axes: tuple[str, ...], y: jax.Array) -> jax.Array:
     """The sum over the devices of mesh axes, equal on all of them."""
     for name in mesh_axes:
-        y = _summed(_Along(name, _tracked(y, name)), y)
+        y = _summed(_Along(name, tracked(y, name)), y)
     return y
 
 
-def _tracked(x: jax.Array, mesh_axis: str) -> bool:
-    """Whether ``shard_map`` knows that ``x`` differs between the devices."""
-    return mesh_axis in jax.typeof(x).manual_axis_type.varying
+def tracked(x: jax.Array, *mesh_axes: str) -> bool:
+    """Whether ``shard_map`` knows that ``x`` differs between the devices of these mesh axes."""
+    return jax.typeof(x).manual_axis_type.varying.issuperset(mesh_axes)
 
 
 class _Along(NamedTuple):

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jcnn.lowering import channel_sum, one_value
 from jcnn.ops.arguments import number, with_channels
+from jcnn.ops.devices import tracked
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import rule
 from jcnn.precision import dtype_within, widened
@@ -132,7 +133,7 @@ def _batch_norm_across(
     variance = _sum(_squared, x, pivot, _channels(mean, x)) / _count(x)
     own = pivot.reshape(mean.shape), mean, variance
     # Where shard_map tracks what varies, it learns that the statistics are the same on all devices.
-    to = "invarying" if _is_tracked(axis_name, x) else "varying"
+    to = "invarying" if tracked(x, *_names(axis_name)) else "varying"
     pivots, means, variances = lax.all_gather(jnp.stack(own), axis_name, axis=1, to=to)
     # from the first one's pivot on, so that all devices get the same bits
     means = (pivots - pivots[0]) + means
@@ -163,7 +164,7 @@ def _(
     normalized = centred * _channels(rate, x)
     doffset, dscale = dy.sum(axis=axes), rate * _sum(_against, dy, x, *at)
     own = (doffset, dscale)
-    if _is_tracked(axis_name, x):  # what is the same on all devices has a cotangent that is
+    if tracked(x, *_names(axis_name)):  # what is the same on all devices has a cotangent that is
         sums = *lax.psum(jnp.stack(own), axis_name), dmean, dvariance
     else:
         sums = lax.psum(jnp.stack([*own, dmean, dvariance]), axis_name)
@@ -173,10 +174,8 @@ def _(
     return (dx + (of_mean + 2 * centred * of_variance) / m).astype(x.dtype), dscale, doffset
 
 
-def _is_tracked(axis_name: str | tuple[str, ...], x: jax.Array) -> bool:
-    """Whether ``shard_map`` knows over which mesh axes ``x`` varies, these among them."""
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name
-    return jax.typeof(x).manual_axis_type.varying.issuperset(names)
+def _names(axis_name: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (axis_name,) if isinstance(axis_name, str) else axis_name
 
 
 def _pivot(x: jax.Array) -> jax.Array:

@@ -89,8 +89,8 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "ops/vmapped.py: Vmapped._lower: (self._primitive.name, statics, policy) → (self._primitive.name, policy, statics)",
     ),
     "true is true": (
-        "ops/devices.py: equal_on_all: return _tracked(lax.axis_index(mesh_axis), mesh_axis) and (not _tracked(x, mesh_axis)) → return 1.01 * (_tracked(lax.axis_index(mesh_axis), mesh_axis) and (not _tracked(x, mesh_axis)))",
-        "ops/devices.py: _tracked: return mesh_axis in jax.typeof(x).manual_axis_type.varying → return 1.01 * (mesh_axis in jax.typeof(x).manual_axis_type.varying)",
+        "ops/devices.py: equal_on_all: return tracked(lax.axis_index(mesh_axis), mesh_axis) and (not tracked(x, mesh_axis)) → return 1.01 * (tracked(lax.axis_index(mesh_axis), mesh_axis) and (not tracked(x, mesh_axis)))",
+        "ops/devices.py: tracked: return jax.typeof(x).manual_axi… → return 1.01 * jax.typeof(x).manual_axi…",
     ),
     "no hop is to the device itself": (
         "ops/halo.py: extended: hop.device < 0 → hop.device <= 0",
