@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,8 @@ os.environ.setdefault("JCNN_MACHINE", "avx2")  # the same choices on every machi
 os.environ.setdefault("JCNN_NATIVE", "0")  # whatever this user has built
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as what a script starts with & inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.devices()  # JAX starts: no test that asks for more devices gives them to the others
 
 

@@ -35,7 +35,8 @@ def test_a_measurement_that_is_interrupted_ends_in_a_word(command):
 
 
 @pytest.mark.slow
-def test_a_verification_that_is_ended_ends_its_training(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_verification_that_is_ended_ends_its_training(tmp_path, number):
     """And leaves no folder."""
     process = subprocess.Popen(
         [sys.executable, "-m", "jcnn", "verify", str(CONFIG)],
@@ -48,9 +49,9 @@ def test_a_verification_that_is_ended_ends_its_training(tmp_path):
     assert process.stderr.readline() == "undisturbed\n"
     while not list(tmp_path.glob("jcnn-verify-*/*.log")):
         time.sleep(0.05)
-    process.terminate()
+    process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert not list(tmp_path.iterdir())
     until = time.monotonic() + 30
     while _goes_on(process.pid):
