@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from jcnn.departure import departure
+
 _EXTRA = ("typer", "rich")
 
 
 def main() -> int:
     """Run the command line, or say what to install for it."""
+    departure.watch()  # before the imports, which take a second
     try:
         from jcnn.cli import main as run
     except ModuleNotFoundError as error:

@@ -15,8 +15,9 @@ import jcnn
 PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
-    ("errors", "fields", "folders", "processor"),
-    ("axes", "geometry", "precision"),
+    ("errors", "folders", "processor", "remains", "signals"),
+    ("departure",),
+    ("axes", "fields", "geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),
     ("proof",),

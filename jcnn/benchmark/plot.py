@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jcnn.benchmark.rows import PEER, THEIRS, Benchmark
 from jcnn.errors import UserError
+from jcnn.runs.files import write_figure
 
 _COLOURS = {THEIRS: "#4c72b0", PEER: "#dd8452"}
 _BAR_INCHES = 0.28
@@ -57,4 +58,4 @@ def save_plot(benchmark: Benchmark, path: Path) -> None:
     axes.set_title(benchmark.name)
     if columns:
         axes.legend(loc="lower right")
-    figure.savefig(path)
+    write_figure(path, figure)

@@ -9,6 +9,7 @@ import typer
 
 from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
+from jcnn.remains import temporary_folder
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -91,18 +92,16 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Train twice, undisturbed and killed at random moments, and compare every bit."""
-    import tempfile
-
     from jcnn import training
     from jcnn.inspection.verification import print_verification
     from jcnn.inspection.verification import verify as verify_experiment
 
     experiment = load_target(target, overrides)
     training.enable_compilation_cache()
-    with tempfile.TemporaryDirectory(prefix="jcnn-verify-") as folder:
+    with temporary_folder(prefix="jcnn-verify-") as folder:
         verification = verify_experiment(
             experiment,
-            Path(folder),
+            folder,
             kills=kills,
             seed=seed,
             report=lambda line: say(line, error=True),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jcnn.cli.options import print_json, say
+from jcnn.remains import temporary_folder
 
 if TYPE_CHECKING:
     from jcnn.training import Prediction
@@ -21,8 +21,8 @@ STANDARD_INPUT = Path("-")
 @contextlib.contextmanager
 def given(files: Sequence[Path]) -> Iterator[list[Path]]:
     """Replace ``-`` by a file with what standard input holds, and folders by the files in them."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield [path for file in files for path in _expanded(file, Path(folder))]
+    with temporary_folder() as folder:
+        yield [path for file in files for path in _expanded(file, folder)]
 
 
 def _expanded(file: Path, folder: Path) -> list[Path]:

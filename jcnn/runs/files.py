@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -10,9 +11,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jcnn.errors import Elsewhere, UserError
+from jcnn.remains import cleared
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
 
@@ -21,12 +26,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` through a temporary file beside it: no half is ever seen."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with cleared(lambda: Path(temporary).unlink(missing_ok=True)):
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -36,6 +42,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode())
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure in the format that the name ends in; see :func:`write_bytes`."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip("."))
+    write_bytes(path, drawn.getvalue())
 
 
 def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jcnn.benchmark.tables import figure
+from jcnn.runs.files import write_figure
 from jcnn.scaling.prediction import STRONG, WEAK, Row, Scaling, epochs_per_hour
 
 _HEADINGS = (
@@ -95,4 +96,4 @@ def save_plot(scaling: Scaling, path: Path) -> None:
         axes.set_ylabel(words)
         axes.legend(fontsize=7)
     drawn.suptitle(f"{scaling.name} on {scaling.chip.name}: predicted")
-    drawn.savefig(path)
+    write_figure(path, drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jcnn.runs.files import write_figure
 from jcnn.runs.statistics import Spread
 from jcnn.sweep.run import Combination, Sweep
 
@@ -84,4 +85,4 @@ def save_figure(sweep: Sweep, path: Path) -> None:
     axes.set_yticks(range(len(rows)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("test error, %: mean, 95 % interval (line), range of the seeds (bar)")
-    figure.savefig(path)
+    write_figure(path, figure)
