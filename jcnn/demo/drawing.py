@@ -43,7 +43,7 @@ class Drawer:
         height, width, channels = self.experiment.input_shape
         pixels = centred(decoded(body), (height, width), margin)[..., None]
         x = self._normalized(np.repeat(pixels, channels, axis=-1))
-        return self._network(x, pictures.example(pixels, what="What the network sees"))
+        return self._network(x, pictures.example(pixels, None, "What the network sees"))
 
     def _normalized(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise pixels in [0, 1] as the run's data are."""

@@ -48,7 +48,7 @@ class Listener:
     def __call__(self, body: bytes) -> dict[str, Any]:
         """Say what a recording is: little-endian float32 samples at the front end's rate."""
         x = self._front_end.features(trimmed(decoded(body), self._front_end.sample_rate))
-        return self._network(x, pictures.example(x, what="What the network hears"))
+        return self._network(x, pictures.example(x, None, "What the network hears"))
 
 
 def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
