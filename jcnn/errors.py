@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 
 
@@ -67,6 +68,15 @@ _ELSEWHERE = {
     **{"weightdecay": "add_decayed_weights"},
 }
 _SAME, _SLIP, _BEGINS, _CONTAINED, _SIMILAR, _OTHER = range(6, 0, -1)
+
+
+def command(*words: object) -> str:
+    """Write one of jcnn's commands as a shell takes it, for messages that name it.
+
+    >>> command("train", "my photos.toml", "--resume")
+    "jcnn train 'my photos.toml' --resume"
+    """
+    return shlex.join(["jcnn", *map(str, words)])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,9 +1,13 @@
-"""Where what belongs to this user and machine lies."""
+"""Where what belongs to this user and machine lies, and how what is written there is named."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+
+# Where runs lie, unless told otherwise, and the file by which a folder is known as one.
+RUNS = "runs"
+EXPERIMENT = "experiment.toml"
 
 
 def cache_folder() -> Path:

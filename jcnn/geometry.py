@@ -140,7 +140,8 @@ def place(
     resolved = Geometry(size, window, strides, edges, dilation, groups, fill_of(padding))
     if any(known(n) and n < 1 for n in resolved.output):
         raise ValueError(_too_large(resolved))
-    if any(map(any, resolved.border)) and min(resolved.bordered().size) < 1:
+    inside = resolved.bordered().size if any(map(any, resolved.border)) else ()
+    if any(known(n) and n < 1 for n in inside):
         raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
     return resolved
 

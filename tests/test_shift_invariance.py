@@ -87,4 +87,4 @@ def test_a_finished_run_is_measured_on_moved_digits_and_nothing_else(run, capsys
     assert main(["evaluate", str(run), "--set", "data.test_shift_pixels=9"]) == 2
     assert "test_shift_pixels <= 2" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--set", "seed=1"]) == 2
-    assert "--set seed: of a finished run, only keys of data" in capsys.readouterr().err
+    assert "--set seed: of a run's folder, only keys of data" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def stage() -> None:
     """Copy the pages, generate the others, and show every file that one of them links to."""
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(ROOT / "docs", DOCS, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("site.css", "worker.js"):
+    for name in ("site.css", "worker.js", "palette.js"):
         shutil.copy(HERE / name, DOCS / name)
     generated = {**keys.pages(), **operations.pages(), "reference/commands.md": commands.page()}
     for name, text in generated.items():

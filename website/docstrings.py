@@ -30,7 +30,17 @@ def _math(found: re.Match[str]) -> str:
     if ("&" in formula or r"\\" in formula) and r"\begin" not in formula:
         formula = rf"\begin{{aligned}} {formula} \end{{aligned}}"
     lines = "\n".join(indent + line for line in formula.splitlines())
-    return f"\n{indent}$$\n{lines}\n{indent}$$\n"
+    gap = "" if _opens_a_section(found) else "\n"
+    return f"{gap}{indent}$$\n{lines}\n{indent}$$\n"
+
+
+def _opens_a_section(found: re.Match[str]) -> bool:
+    """Whether a formula stands right under a head such as ``Gradient:``.
+
+    An empty line there would hide the section from griffe, which shows what follows as code.
+    """
+    head = found.string[: found.start()].removesuffix("\n").rpartition("\n")[2]
+    return head.rstrip().endswith(":") and len(head) - len(head.lstrip()) < len(found[1])
 
 
 def _literal(found: re.Match[str]) -> str:

@@ -10,17 +10,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from latex2mathml.converter import convert
+import copying
+import formulas
+import searching
+import tables
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
-COMMANDS = {
-    r"\arg\max": r"\operatorname{arg max}",
-    r"\arg\min": r"\operatorname{arg min}",
-    r"\lbrace": r"\{",
-    r"\rbrace": r"\}",
-}  # in the converter's words
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
+SOURCE = re.compile(r'<details class="mkdocstrings-source">.*?</details>', re.DOTALL)
+CODE = re.compile(r"<(pre|code)\b[^>]*>(.*?)</\1>", re.DOTALL)
+LATEX = re.compile(r"\$\$|\\(?:partial|frac|begin)\b")
 ROW = re.compile(r"<p>\| [^\n]{,40}")
 LIMIT = 1_000_000  # bytes of one page
 
@@ -29,7 +28,7 @@ def finish(site: Path) -> list[str]:
     """Finish all pages; return what is wrong with them."""
     _backward(site / "backward")
     (site / "404.html").unlink(missing_ok=True)  # for servers: its links begin at their root
-    return [*finish_pages(site), *dead_links(site)]
+    return [*finish_pages(site), *searching.readable(site), *dead_links(site)]
 
 
 def finish_pages(site: Path) -> list[str]:
@@ -40,7 +39,9 @@ def finish_pages(site: Path) -> list[str]:
     wrong: list[str] = []
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
-        done = FORMULA.sub(partial(_mathml, page, wrong), text)
+        done = formulas.FORMULA.sub(partial(_mathml, page, wrong), tables.laid_out(text))
+        if page.relative_to(site).parts[0] != "source":  # files are copied as they are
+            done = copying.without_prompts(done)
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )
@@ -53,24 +54,31 @@ def finish_pages(site: Path) -> list[str]:
         if found := ITEM.search(done):
             item = found[0].rpartition("\n")[2]
             wrong.append(f"{page.relative_to(site)}: a list needs an empty line before '{item}'")
+        if found := _formula_as_code(page.relative_to(site), done):
+            wrong.append(f"{page.relative_to(site)}: a formula is shown as code: {found}")
         if found := ROW.search(done):
             wrong.append(f"{page.relative_to(site)}: no table has the row '{found[0]}'")
     return wrong
 
 
 def _mathml(page: Path, wrong: list[str], found: re.Match[str]) -> str:
-    latex = html.unescape(found[3]).strip()
-    for command, meant in COMMANDS.items():
-        latex = latex.replace(command, meant)
     try:
-        made = convert(latex, display="block" if found[1] == "div" else "inline")
-    except Exception as error:
-        wrong.append(f"{page.name}: {latex!r} can't be set: {error}")
+        return formulas.mathml(found)
+    except ValueError as error:
+        wrong.append(f"{page.name}: {error}")
         return found[0]
-    if "\\" in made:
-        wrong.append(f"{page.name}: {latex!r} holds a command that is not known")
-    label = html.escape(" ".join(latex.split()), quote=True)
-    return made.replace("<math ", f'<math alttext="{label}" ', 1)
+
+
+def _formula_as_code(where: Path, text: str) -> str:
+    """The first line of LaTeX in a block of code that is no file's source; empty if there is none."""
+    if where.parts[0] == "source":
+        return ""
+    for code in CODE.finditer(SOURCE.sub("", text)):
+        plain = html.unescape(re.sub(r"<[^>]+>", "", code[2]))
+        for line in plain.splitlines():
+            if LATEX.search(line):
+                return line.strip()[:60]
+    return ""
 
 
 def _backward(folder: Path) -> None:
@@ -87,6 +95,7 @@ def _backward(folder: Path) -> None:
     text = page.read_text(encoding="utf-8").replace(
         '"../../scripts/backward_fixtures"', '"../source/scripts/backward_fixtures.html"'
     )
+    text = text.replace("</body>", '<script src="../palette.js"></script>\n</body>')
     page.write_text(re.sub(r'href="(\.\./\w+)\.md"', r'href="\1.html"', text), encoding="utf-8")
 
 

@@ -14,7 +14,6 @@ GROUPS = {
     "Convolution": ["correlate", "convolve", "convolve_transpose"],
     "Borders": ["pad"],
     "Pools": ["max_pool", "relu_max_pool", "average_pool", "square_pool", "decimate", "global_max_pool", "global_average_pool"],
-    "Padding": ["pad"],
     "The dense layer": ["dense"],
     "Activations": ["relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "gelu", "softmax", "unit_step", "signum"],
     "Losses": ["mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy"],

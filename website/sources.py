@@ -6,7 +6,7 @@ import ast
 import os
 import re
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\(|^\[[^\]\n]+\]: )(?![a-z]+:|#)([^()\s#]*)(#[^()\s]*)?", re.MULTILINE)
@@ -15,6 +15,8 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "README.md": "index.md",
 }
+# Where *Reference*, a word in a page's text, leads on the site; in a checkout there are no such pages.
+REFERENCE = {"index.md": "ops.md", "guides/own_schedule.md": "config/optimizers.md"}
 LANGUAGES = {".toml": "toml", ".py": "python", ".md": "markdown", ".js": "js", ".ipynb": "json"}
 
 
@@ -40,7 +42,13 @@ def rewrite(text: str, page: Path, docs: Path) -> tuple[str, set[Path]]:
             leads, anchor = source_page(file), line_anchor(file, anchor[1:])
         return f"{before}{os.path.relpath(leads, PurePosixPath(place).parent)}{anchor}"
 
-    return LINK.sub(point, text), shown
+    return LINK.sub(point, _reference(text, place)), shown
+
+
+def _reference(text: str, place: PurePath) -> str:
+    """Let the word *Reference* lead to the generated pages, to those that the page speaks of."""
+    page = f"reference/{REFERENCE.get(place.as_posix(), 'config/index.md')}"
+    return text.replace("*Reference*", f"[*Reference*]({os.path.relpath(page, place.parent)})")
 
 
 def source_page(file: Path) -> str:

@@ -15,6 +15,7 @@ from jcnn import lowering, ops
 from jcnn.benchmark.rows import MILLISECONDS
 from jcnn.benchmark.shapes import CONVOLUTIONS, POOLS, TRANSPOSED
 from jcnn.config import Experiment
+from jcnn.console import wide
 from jcnn.geometry import place, place_pool
 from jcnn.layers import Context, Layer, Residual, Sequence, Shape
 from jcnn.lowering import Choice, Geometry, Policy, Problem, candidates, decide
@@ -202,7 +203,6 @@ def _candidates(problem: Problem) -> list[dict[str, Any]]:
 def print_plan(rows: list[dict[str, Any]]) -> None:
     """Print the rows as a table, under the machine whose costs chose."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
@@ -217,8 +217,7 @@ def print_plan(rows: list[dict[str, Any]]) -> None:
         before = row["layer"]
         times = "\n".join(map(_times, row["candidates"]))
         table.add_row(*named, row["pass"], row["lowering"], times, row["why"].partition(":")[0])
-    console = Console(highlight=False)
-    console.width = max(console.width, 140)  # a narrow terminal may break lines, not cut words
+    console = wide(140, highlight=False)
     console.print(table)
     console.print(f"Costs: {Policy.current().on.name}; milliseconds.", style="dim")
 

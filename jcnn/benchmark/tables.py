@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jcnn.benchmark.rows import COLUMNS, PEER, THEIRS, Benchmark, Row
+from jcnn.console import wide
 from jcnn.runs.environment import hardware
 
 _OTHERS = (THEIRS, PEER)
@@ -11,7 +12,6 @@ _OTHERS = (THEIRS, PEER)
 def print_benchmark(benchmark: Benchmark) -> None:
     """Print the rows, and what they were measured with."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=benchmark.name, title_justify="left", box=SIMPLE_HEAD)
@@ -20,8 +20,7 @@ def print_benchmark(benchmark: Benchmark) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for row in benchmark.rows:
         table.add_row(row.what, *_cells(benchmark, row))
-    console = Console(highlight=False)
-    console.width = max(console.width, 160)  # a narrow terminal may break lines, not cut figures
+    console = wide(160, highlight=False)
     console.print(table)
     for line in _explanation(benchmark):
         console.print(line, style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,8 @@ def bench(
         raise UserError("bench needs either CONFIG (with --plan: its lowerings) or --ops")
     if scan_steps == 1:
         raise UserError("--scan-steps 1: expected 0, or at least 2")
+    if seconds is not None and not isfinite(seconds):
+        raise UserError(f"--seconds: expected a number of seconds, found {seconds}")
     experiment = None if config is None else load(config, overrides)
     from jcnn import benchmark
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jcnn.cli.options import Json, print_json, say
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Only this one, with what its keys mean.")
@@ -52,8 +52,9 @@ def init(
 ) -> None:
     """Write a first experiment for a folder of one's own images or recordings."""
     from jcnn.config import load_experiment
-    from jcnn.inspection.proposal import look, propose
-    from jcnn.runs.files import write_text
+    from jcnn.inspection.own_folder import look
+    from jcnn.inspection.proposal import propose
+    from jcnn.runs.files import write_text, writing
 
     found = look(folder)
     path = out or Path(f"{folder.resolve().name}.toml")
@@ -61,12 +62,13 @@ def init(
         raise UserError(f"'{path}' is there already; give another file (--out)")
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: expected a file in an existing folder")
-    write_text(path, propose(found))
+    with writing(f"'{path}'"):
+        write_text(path, propose(found))
     try:
         load_experiment(path)
     except UserError:
         path.unlink()
         raise
-    split = f"train and {found.test_folder}" if found.test_folder else "a fifth for testing"
-    say(f"{found.count} {found.kind}, {len(found.classes)} classes, {split}: wrote {path}")
-    say(f"next: jcnn train {path}")
+    what = f"{found.count} {found.kind}, {len(found.classes)} classes, {found.splits}"
+    say(f"{what}: wrote {path}")
+    say(f"next: {command('train', path)}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jcnn.cli.options import Json, RunFolder, print_json, say
+from jcnn.cli.options import Json, Overrides, RunFolder, parsed, print_json, say
 
 
 def export(
@@ -16,6 +16,7 @@ def export(
     format: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="onnx, stablehlo or safetensors.")
     ],
+    overrides: Overrides = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="For model.FORMAT and README.md [RUN/export]."),
@@ -34,7 +35,7 @@ def export(
     from jcnn.export import export_run
 
     training.enable_compilation_cache()
-    exported = export_run(run, format, out, hard=hard, license=license)
+    exported = export_run(run, format, out, hard=hard, license=license, overrides=parsed(overrides))
     if as_json:
         print_json(asdict(exported))
         return

@@ -98,14 +98,9 @@ def verify(
 
     experiment = load_target(target, overrides)
     training.enable_compilation_cache()
+    how = {"kills": kills, "seed": seed, "report": lambda line: say(line, error=True)}
     with temporary_folder(prefix="jcnn-verify-") as folder:
-        verification = verify_experiment(
-            experiment,
-            folder,
-            kills=kills,
-            seed=seed,
-            report=lambda line: say(line, error=True),
-        )
+        verification = verify_experiment(experiment, folder, **how)
     if as_json:
         print_json(verification.to_dict())
     else:

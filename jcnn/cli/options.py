@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jcnn.cli import process
-from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -41,14 +40,12 @@ def load(config: Path, overrides: Sequence[str] | None) -> Experiment:
 
 
 def load_target(target: Path, overrides: Sequence[str] | None) -> Experiment:
-    """Read the experiment of a file, or of a run's folder, which is as it was trained."""
+    """Read the experiment of a file, or of a run's folder, of which only the data may be others."""
     if not target.is_dir():
         return load(target, overrides)
-    if overrides:
-        raise UserError(f"--set changes an experiment's file, and {target} is a run's folder")
     from jcnn.runs import Run
 
-    return Run.open(target).experiment()
+    return Run.open(target).experiment(parsed(overrides))
 
 
 def parsed(overrides: Sequence[str] | None) -> dict[str, object]:

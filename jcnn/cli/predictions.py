@@ -19,21 +19,39 @@ STANDARD_INPUT = Path("-")
 
 
 @contextlib.contextmanager
-def given(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Replace ``-`` by a file with what standard input holds, and folders by the files in them."""
+def given(files: Sequence[Path]) -> Iterator[tuple[list[Path], Path]]:
+    """Replace ``-`` by a file with what standard input holds, and folders by the files in them.
+
+    Returns:
+        The files, and the one that stands for standard input, which goes with the context.
+    """
     with temporary_folder() as folder:
-        yield [path for file in files for path in _expanded(file, folder)]
+        held = folder / "standard-input"
+        yield [path for file in files for path in _expanded(file, held)], held
 
 
-def _expanded(file: Path, folder: Path) -> list[Path]:
+def as_given(prediction: Prediction, standard_input: Path) -> Prediction:
+    """Name standard input as it was named."""
+    path = str(standard_input)
+    if prediction.file != path:
+        return prediction
+    error = prediction.error and prediction.error.replace(path, str(STANDARD_INPUT))
+    return prediction._replace(file=str(STANDARD_INPUT), error=error)
+
+
+def _expanded(file: Path, held: Path) -> list[Path]:
     if file == STANDARD_INPUT:
-        path = folder / "standard-input"
-        path.write_bytes(sys.stdin.buffer.read())
-        return [path]
+        if not held.exists():  # a second - is the same file
+            held.write_bytes(sys.stdin.buffer.read())
+        return [held]
     if not file.is_dir():
         return [file]
+    from jcnn.data.folder_scan import walk
+    from jcnn.data.image import ENDINGS as IMAGES
+    from jcnn.data.sound import ENDINGS as SOUNDS
+
     # An empty one is passed on, and named among what could not be read.
-    found = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
+    found = sorted(path for path, _ in walk(file, IMAGES + SOUNDS) if path.is_file())
     return found or [file]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from jcnn.departure import hold
+from jcnn.errors import command
 from jcnn.remains import end_workers
 
 SWITCH = "JCNN_ALLOCATOR"
@@ -64,7 +65,7 @@ def end(code: int) -> NoReturn:
 def stopped(out: Path, step: int | None) -> str:
     """Say where a training stopped, and how to go on."""
     where = "" if step is None else f" after step {step}"
-    return f"stopped{where}; continue with: jcnn train {out} --resume"
+    return f"stopped{where}; continue with: {command('train', out, '--resume')}"
 
 
 def allocator_note() -> str | None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from jcnn.cli.options import Json, RunFolder, print_json, say
+from jcnn.cli.options import Json, Overrides, RunFolder, parsed, print_json, say
 from jcnn.errors import UserError
 
 
 def report(
     run: RunFolder,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page [RUN/report.html].")
     ] = None,
@@ -39,7 +40,8 @@ def report(
     from jcnn.report import write_report
 
     training.enable_compilation_cache()
-    say(f"report in {write_report(run, out, examples=examples, taps=chosen)}")
+    how = {"examples": examples, "taps": chosen, "overrides": parsed(overrides)}
+    say(f"report in {write_report(run, out, **how)}")
 
 
 def _tap(text: str) -> tuple[str, tuple[int, ...]]:

@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import NoReturn
 
+from jcnn.errors import command
+
 SWITCH = "JCNN_SUPERVISOR"  # the end of a pipe that closes when the parent ends
 LOST = 4  # exit code where another process is lost
 MARK = "\x1ejcnn run "
@@ -112,4 +114,5 @@ class _Relay:
         return f"{many} {names} {was} lost: nothing was heard any more{self._on()}"
 
     def _on(self) -> str:
-        return f"; continue with: jcnn train {self._run} --resume" if self._run else ""
+        again = command("train", self._run, "--resume")
+        return f"; continue with: {again}" if self._run else ""

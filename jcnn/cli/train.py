@@ -130,8 +130,10 @@ def _outcome(summary: dict[str, Any], out: Path) -> str:
         "early_stopping": f" (stopped early; of step {best}, the best)",
         "max_seconds": f" (stopped by training.max_seconds after {summary['steps']} steps)",
     }[summary["stopped_by"]]
+    validation = summary.get("validation")
+    watched = f"validation accuracy {validation['accuracy']:.2%}, " if validation else ""
     return (
-        f"test accuracy {test['accuracy']:.2%}{why} in {summary['seconds']:.1f} s "
+        f"{watched}test accuracy {test['accuracy']:.2%}{why} in {summary['seconds']:.1f} s "
         f"({summary['compile_seconds']:.1f} s of it compiling); run in {out}"
     )
 
@@ -166,7 +168,9 @@ def evaluate(
         f"(step {result['step']})"
     )
     if details:
-        say(f"top-5 accuracy {result['top_5']:.2%}  F1 (mean over classes) {result['f1']:.4f}")
+        # Among five classes or fewer every class is one of the five.
+        five = f"top-5 accuracy {result['top_5']:.2%}  " if len(result["recall"]) > 5 else ""
+        say(f"{five}F1 (mean over classes) {result['f1']:.4f}")
         for line in _confusions(result):
             say(line)
 
@@ -210,10 +214,10 @@ def predict(
     from jcnn.cli import predictions
 
     training.enable_compilation_cache()
-    with predictions.given(files) as paths:
+    with predictions.given(files) as (paths, standard_input):
         output = predictions.Output(top, as_csv=as_csv, as_json=as_json)
         for prediction in training.predictions(run, paths, invert=invert):
-            output.add(prediction)
+            output.add(predictions.as_given(prediction, standard_input))
         if explain is not None:
             from jcnn.report import explain as write_explanations
 

@@ -10,6 +10,7 @@ import typer
 
 from jcnn.cli import options
 from jcnn.cli.options import Config, Out, Overrides, RunFolder, Verbose, say, say_allocator_note
+from jcnn.errors import command
 
 WeightFile = Annotated[
     Path,
@@ -41,4 +42,4 @@ def load(
     say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)
     training.load_weights(experiment, out)
-    say(f"run in {out}; train it further with: jcnn train {out} --resume")
+    say(f"run in {out}; train it further with: {command('train', out, '--resume')}")

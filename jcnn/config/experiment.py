@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from os import PathLike
 from pathlib import Path
@@ -133,6 +133,9 @@ class Experiment(Table):
         return to_toml(self.model_dump(mode="json", exclude_none=True))
 
 
+_SWEEP = "sweep"  # a table of the file, not of one experiment, but of many: jcnn.sweep reads it
+
+
 def load_experiment(
     path: str | PathLike[str], overrides: Mapping[str, object] | None = None
 ) -> Experiment:
@@ -151,7 +154,8 @@ def load_experiment(
     path = find_config(Path(path))
     document = _read(path)
     document.setdefault("name", path.stem)
-    document.pop("sweep", None)  # not of one experiment, but of many: jcnn.sweep reads it
+    document.pop(_SWEEP, None)
+    written = set(document)
     document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
         _override(document, key, deepcopy(value))
@@ -159,8 +163,8 @@ def load_experiment(
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
-        key, message = explain(error, Experiment, document)
-        raise UserError(f"{_place(path, key, overrides or {})}: {message}") from None
+        key, message = explain(error, Experiment, document, also=(_SWEEP,))
+        raise UserError(f"{_place(path, key, overrides or {}, written)}: {message}") from None
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -174,7 +178,7 @@ def parse_override(text: str) -> tuple[str, object]:
         raise UserError(f"expected key=value, such as training.epochs=3, found '{text}'")
     try:
         parsed = tomllib.loads(f"value = {written}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, an endless number or nesting
         return key.strip(), written.strip()
     return key.strip(), parsed["value"] if len(parsed) == 1 else written.strip()
 
@@ -193,6 +197,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a text file in UTF-8: expected TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise UserError(
+            f"{path} is not valid TOML: a number of thousands of digits, or lists within lists"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -200,6 +208,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(document: dict[str, Any], key: str, value: object) -> None:
     """Put a value in its place; whether its last name exists is seen when all is checked."""
     *parents, last = key.split(".")
+    if _SWEEP in (key, *parents[:1]):
+        raise UserError(
+            f"--set {key}: [{_SWEEP}] is read from the file alone; expected --over or --seeds of "
+            "jcnn sweep"
+        )
     here: Any = document
     for depth, part in enumerate(parents):
         place = ".".join(parents[:depth])
@@ -226,9 +239,19 @@ def _index(here: list[Any], part: str, key: str, place: str) -> int:
     )
 
 
-def _place(path: Path, key: str, overrides: Mapping[str, object]) -> str:
-    """Name the override where the mistake is in one, otherwise the file, and the key."""
+def _place(path: Path, key: str, overrides: Mapping[str, object], written: Collection[str]) -> str:
+    """Name the override where the mistake is in one, otherwise the file, and the key.
+
+    Args:
+        path: The file.
+        key: Where the mistake is.
+        overrides: What took the place of the file's values.
+        written: The file's own keys, of its top.
+    """
     for override in overrides:
         if key == override or key.startswith(f"{override}."):
             return f"--set {key}"
+        # A table that --set made.
+        if key.partition(".")[0] not in written and override.startswith(f"{key}."):
+            return f"--set {override}: {key}"
     return f"{path}: {key}" if key else str(path)

@@ -36,7 +36,9 @@ _EXPECTED = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], document: Any) -> tuple[str, str]:
+def explain(
+    error: ValidationError, model: type[BaseModel], document: Any, also: Sequence[str] = ()
+) -> tuple[str, str]:
     """Return the dotted key of the first mistake, and what is wrong there.
 
     A mistyped key is also a missing one; the former says more, so unknown keys go first.
@@ -45,6 +47,7 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> tu
         error: What pydantic raised.
         model: The class that was to be made.
         document: The plain dicts and lists that it was to be made from.
+        also: Keys that the file may have beside those of ``model``, which knows nothing of them.
     """
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
@@ -57,16 +60,16 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> tu
     if first["type"].startswith("union_tag"):
         path.append(context["discriminator"].strip("'"))
     same = [each for each in errors if _written_path(each["loc"], document) == path]
-    return ".".join(path), _sentence(first, same, model)
+    return ".".join(path), _sentence(first, same, model, also)
 
 
-def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel]) -> str:
+def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel], also: Sequence[str]) -> str:
     """Say what is wrong; ``same`` are the errors of this key, one per type that it may have."""
     kind, found, context = first["type"], first["input"], first.get("ctx", {})
     match kind:
         case "extra_forbidden":
             *parents, key = first["loc"]
-            known = _fields(model, tuple(parents))
+            known = [*_fields(model, tuple(parents)), *(() if parents else also)]
             hint = nearest(str(key), known) or ("" if parents else _elsewhere(str(key), model))
             return f"unknown key{hint}; there are {', '.join(known)}"
         case "missing" | "union_tag_not_found":

@@ -186,6 +186,10 @@ class DataConfig(Table):
         """What is subtracted from each channel and what it is divided by; None where nothing is."""
         return None
 
+    def remark(self) -> str | None:
+        """Say in a sentence what is allowed and may not be meant; None where there is nothing."""
+        return None
+
     def test_recordings(self) -> list[Recording] | None:
         """Return the recordings of the test examples, in their order; None of other examples."""
         return None

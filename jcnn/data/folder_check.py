@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from jcnn.data.folder_scan import LEFTOVERS, TABLES, describe
+from jcnn.data.folder_scan import TABLES, describe, walk
 from jcnn.data.image import ENDINGS as IMAGES
 from jcnn.data.image import open_image
 from jcnn.data.sound import ENDINGS as SOUNDS
@@ -51,7 +50,7 @@ def check_folder(folder: Path) -> tuple[int, list[Finding]]:
         raise UserError(f"{folder} {found}: expected a folder of images or recordings")
     files: list[Path] = []
     findings: list[Finding] = []
-    for path, entry in _walk(folder):
+    for path, entry in walk(folder, IMAGES + SOUNDS):
         if entry is None:
             findings.append(Finding(path, "empty", f"{path} is a folder without any file"))
         elif not path.exists():
@@ -66,27 +65,6 @@ def check_folder(folder: Path) -> tuple[int, list[Finding]]:
         findings += content.findings
     findings += _duplicates(files, [content.digest for content in contents])
     return len(files), sorted(findings)
-
-
-def _walk(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str] | None]]:
-    """Yield every file, hidden ones and leftovers apart; an empty folder as None."""
-    try:
-        with os.scandir(folder) as entries:
-            kept = [e for e in entries if e.name[0] != "." and e.name.lower() not in LEFTOVERS]
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
-    if not kept:
-        yield folder, None
-    for entry in sorted(kept, key=lambda e: e.name):
-        if entry.is_dir(follow_symlinks=False) or (entry.is_dir() and _is_outside(entry)):
-            yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path), entry
-
-
-def _is_outside(entry: os.DirEntry[str]) -> bool:
-    """Whether a link to a folder leads out of where it stands, and so not round and round."""
-    return Path(entry.path).resolve() not in Path(entry.path).absolute().parents
 
 
 def _check_file(path: Path) -> _Content:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from jcnn.data.selection import class_quotas
 from jcnn.errors import UserError, nearest
+from jcnn.folders import EXPERIMENT, RUNS
 
 # What systems and programs leave behind in folders, in lower case.
 LEFTOVERS = {
@@ -20,6 +21,7 @@ LEFTOVERS = {
     *("system volume information", "lost+found"),
 }
 TABLES = (".csv", ".tsv")
+OWN = (".toml",)
 SHOWN = 5
 
 
@@ -55,17 +57,17 @@ class FileList:
 def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
     """Names of the class folders, sorted.
 
-    Hidden entries (their name begins with a dot), what systems leave behind, and tables of labels
-    are passed over.
+    Hidden entries (their name begins with a dot), what systems leave behind, tables of labels, and
+    what jcnn itself writes are passed over.
 
     Raises:
         UserError: something else than folders is there, or nothing.
     """
-    entries = [e for e in _entries(folder) if not e.name.lower().endswith(TABLES)]
-    refuse([e for e in entries if not e.is_dir()], "only folders there, one per class")
-    if not entries:
+    found = [e for e in entries(folder, kind.endings) if not e.name.lower().endswith(TABLES)]
+    refuse([e for e in found if not e.is_dir()], "only folders there, one per class")
+    if not found:
         raise UserError(f"{folder} is empty: expected a folder of {kind.word} for each class")
-    return tuple(e.name for e in entries)
+    return tuple(e.name for e in found)
 
 
 def list_files(folder: Path, classes: tuple[str, ...], kind: Kind, *, complete: bool) -> FileList:
@@ -152,23 +154,77 @@ def share(files: FileList, test_share: float, seed: int) -> tuple[FileList, File
 
 def _files(folder: Path, kind: Kind) -> tuple[list[str], list[os.DirEntry[str]]]:
     """Names of the files of a class, and what does not belong there."""
-    entries = _entries(folder)
-    if not entries:
+    found = entries(folder, kind.endings)
+    if not found:
         raise UserError(f"{folder} is a class without {kind.word}: expected at least one")
-    names = [e.name for e in entries if _is_file(e, kind)]
-    return names, [e for e in entries if not _is_file(e, kind)]
+    names = [e.name for e in found if _is_file(e, kind)]
+    return names, [e for e in found if not _is_file(e, kind)]
 
 
 def _is_file(entry: os.DirEntry[str], kind: Kind) -> bool:
     return entry.name.lower().endswith(kind.endings) and entry.is_file()
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path, endings: tuple[str, ...]) -> list[os.DirEntry[str]]:
+    """List what people have put into a folder, sorted by name.
+
+    Left out are hidden entries, what systems leave behind, and what jcnn itself writes: files of
+    experiments, runs, and folders of runs.
+
+    Args:
+        folder: where.
+        endings: of the files looked for. A folder that holds one of them is no folder of runs.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
     try:
-        with os.scandir(folder) as entries:
-            kept = (e for e in entries if e.name[0] != "." and e.name.lower() not in LEFTOVERS)
-            return sorted(kept, key=lambda e: e.name)
+        with os.scandir(folder) as found:
+            kept = (e for e in found if e.name[0] != "." and e.name.lower() not in LEFTOVERS)
+            return sorted((e for e in kept if not _is_own(e, endings)), key=lambda e: e.name)
     except FileNotFoundError:
         raise UserError(f"{folder} does not exist: expected a folder for each class") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
+
+
+def walk(folder: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, os.DirEntry[str] | None]]:
+    """Yield every file under a folder, but for what :func:`entries` leaves out.
+
+    A folder without any is yielded too, as None.
+    """
+    kept = entries(folder, endings)
+    if not kept:
+        yield folder, None
+    for entry in kept:
+        if entry.is_dir(follow_symlinks=False) or (entry.is_dir() and _is_outside(entry)):
+            yield from walk(Path(entry.path), endings)
+        else:
+            yield Path(entry.path), entry
+
+
+def _is_outside(entry: os.DirEntry[str]) -> bool:
+    """Whether a link to a folder leads out of where it stands, and so not round and round."""
+    return Path(entry.path).resolve() not in Path(entry.path).absolute().parents
+
+
+def _is_own(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
+    """Whether jcnn has written it: an experiment's file, a run, or a folder of runs."""
+    name = entry.name.lower()
+    if name.endswith(endings) or not entry.is_dir():
+        return name.endswith(OWN)
+    return _holds_runs(Path(entry.path), endings)
+
+
+def _holds_runs(folder: Path, endings: tuple[str, ...]) -> bool:
+    if (folder / EXPERIMENT).is_file():
+        return True
+    try:
+        with os.scandir(folder) as found:
+            if any(e.name.lower().endswith(endings) for e in found):
+                return False  # a class, even one that is called so
+    except OSError:
+        return False  # named when it is read
+    # a sweep's members lie one or two folders deep
+    deep = (f"*/{EXPERIMENT}", f"*/*/{EXPERIMENT}")
+    return folder.name == RUNS or any(any(folder.glob(pattern)) for pattern in deep)

@@ -13,7 +13,11 @@ from jcnn.errors import UserError, nearest
 FILE = ("file", "filename", "file_name", "image", "path", "image_id", "id", "name", "img", "fname")
 LABEL = ("label", "class", "category", "target", "breed", "labels", "classes", "class_name")
 SPLIT = ("split", "set", "subset", "fold", "dataset")
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+}
 
 
 class Row(NamedTuple):
@@ -103,7 +107,9 @@ def _label(path: Path, number: int, written: str) -> str:
 
 def _split(path: Path, number: int, written: str) -> str:
     if (word := written.strip().lower()) not in SPLITS:
-        raise UserError(f"{path}, line {number}: expected 'train' or 'test', found '{written}'")
+        raise UserError(
+            f"{path}, line {number}: expected 'train', 'test' or 'validation', found '{written}'"
+        )
     return SPLITS[word]
 
 

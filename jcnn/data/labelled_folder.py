@@ -21,6 +21,8 @@ from jcnn.errors import UserError
 from jcnn.fields import Count, Natural
 
 Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
+# What people call the folder of the files that training is judged by.
+VALIDATION_FOLDERS = ("valid", "val", "validation")
 
 
 class Lists(NamedTuple):
@@ -29,6 +31,10 @@ class Lists(NamedTuple):
     train: FileList
     test: FileList
     validation: FileList | None
+
+
+# Training, test and validation files as they lie there.
+Published = tuple[FileList, FileList | None, FileList | None]
 
 
 class LabelledFolder(DataConfig):
@@ -41,11 +47,14 @@ class LabelledFolder(DataConfig):
             names are those of the class folders, or of the table's labels, sorted.
         train_folder: the training files, seen from ``folder``.
         test_folder: the test files, seen from ``folder``; ImageNet calls them ``val``.
+        validation_folder: where given, the validation files, seen from ``folder``: a third split,
+            measured beside the test set as that of ``validation`` is.
         test_share: where given, the class folders lie in ``folder`` itself (or the table has no
             column ``split``), and this share of each class is for testing.
         split_seed: which files that share takes.
         labels: a CSV file, seen from ``folder``, whose columns ``file`` and ``label`` say which
-            file is of which class, and ``split`` ("train" or "test"), if there, in which split.
+            file is of which class, and ``split`` ("train", "test" or "validation"), if there, in
+            which split.
         on_unreadable: "stop" at a file that cannot be read, or "skip" it: then every file is read
             once before training.
     """
@@ -56,6 +65,7 @@ class LabelledFolder(DataConfig):
     classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
     train_folder: str = "train"
     test_folder: str = "test"
+    validation_folder: str | None = None
     test_share: Share | None = None
     split_seed: Natural = 0
     labels: str | None = None
@@ -65,6 +75,16 @@ class LabelledFolder(DataConfig):
     def _check_classes(self) -> Self:
         if isinstance(self.classes, tuple) and len(set(self.classes)) < len(self.classes):
             raise ValueError("expected classes to name each class once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_validation_folder(self) -> Self:
+        for key in ("validation", "validation_count", "test_share", "labels"):
+            if self.validation_folder is not None and getattr(self, key) is not None:
+                raise ValueError(
+                    f"expected data.validation_folder or data.{key}, found both: the first is for "
+                    "files that lie in a folder for each split, and is their validation split"
+                )
         return self
 
     @abstractmethod
@@ -111,24 +131,40 @@ class LabelledFolder(DataConfig):
         Raises:
             UserError: the folder is not as the keys say.
         """
-        train, test = self._published()
+        train, test, validation = self._published()
         if self.on_unreadable == "skip":
             train = self._readable(train)
             test = None if test is None else self._readable(test)
+            validation = None if validation is None else self._readable(validation)
         kept, taken = self.select_indices(train.labels)
-        validation = None if taken is None else train.take(taken)
+        if taken is not None:
+            validation = train.take(taken)
         if self.validation_count is not None:
             test, validation = validation, None
         assert test is not None
         return Lists(train if kept is None else train.take(kept), test, validation)
 
-    def _published(self) -> tuple[FileList, FileList | None]:
+    def remark(self) -> str | None:
+        """See :meth:`DataConfig.remark`: a folder of validation files that nobody uses."""
+        chosen = (self.validation, self.validation_count, self.validation_folder)
+        if self.test_share or self.labels or any(each is not None for each in chosen):
+            return None
+        used = (self.train_folder, self.test_folder)
+        for name in VALIDATION_FOLDERS:
+            if name not in used and (self.path / name).is_dir():
+                return (
+                    f"{self.path / name} is not used: data.validation_folder = '{name}' measures "
+                    "it beside the test set"
+                )
+        return None
+
+    def _published(self) -> Published:
         """The splits as they lie there; no test split where another takes its place."""
         if not self.path.is_dir():
             raise UserError(
                 f"data.folder: {self.path} does not exist: expected a folder of {self.kind.word}, "
                 "seen from the experiment's file or from the folder that JCNN_DATA names, or a "
-                "full path"
+                "full path; of a run, --set data.folder=… says where it is now"
             )
         needs_test = self.validation_count is None
         if self.labels:
@@ -136,11 +172,19 @@ class LabelledFolder(DataConfig):
         names = self._class_names_of_folders()
         if self.test_share is not None:
             whole = list_files(self.path, names, self.kind, complete=True)
-            return share(whole, self.test_share, self.split_seed)
+            return *share(whole, self.test_share, self.split_seed), None
         train = list_files(self.path / self.train_folder, names, self.kind, complete=True)
-        if not needs_test:
-            return train, None
-        return train, list_files(self.path / self.test_folder, names, self.kind, complete=False)
+
+        def others(folder: str | None) -> FileList | None:
+            if folder is None:
+                return None
+            return list_files(self.path / folder, names, self.kind, complete=False)
+
+        return (
+            train,
+            others(self.test_folder if needs_test else None),
+            others(self.validation_folder),
+        )
 
     def _class_names_of_folders(self) -> tuple[str, ...]:
         train, test = self.path / self.train_folder, self.path / self.test_folder
@@ -155,7 +199,7 @@ class LabelledFolder(DataConfig):
     def _table(self) -> list[label_table.Row]:
         return label_table.read_table(self.path / (self.labels or ""), self.path, self.kind)
 
-    def _of_table(self, needs_test: bool) -> tuple[FileList, FileList | None]:
+    def _of_table(self, needs_test: bool) -> Published:
         rows, names = self._table(), self.class_names
         for row in rows:
             if row.label not in names:
@@ -166,15 +210,29 @@ class LabelledFolder(DataConfig):
         labels = np.array([names.index(row.label) for row in rows], np.int32)
         whole = FileList(self.path, tuple(row.name for row in rows), labels)
         if self.test_share is not None:
-            return share(whole, self.test_share, self.split_seed)
-        for_test = np.array([row.split == "test" for row in rows])
-        test = whole.take(np.flatnonzero(for_test)) if for_test.any() else None
-        if needs_test and test is None:
-            raise UserError(
-                f"{self.path / (self.labels or '')} names no file for testing: expected a column "
-                "'split' with 'train' and 'test', or data.test_share = 0.2"
-            )
-        return whole.take(np.flatnonzero(~for_test)), test
+            return *share(whole, self.test_share, self.split_seed), None
+        splits = np.array([row.split or "train" for row in rows])
+        self._check_splits(set(splits.tolist()), needs_test)
+        train, test, validation = (
+            whole.take(np.flatnonzero(splits == name)) for name in ("train", "test", "validation")
+        )
+        return train, test if len(test) else None, validation if len(validation) else None
+
+    def _check_splits(self, found: set[str], needs_test: bool) -> None:
+        """Refuse a table whose splits are not those that the keys want."""
+        table = self.path / (self.labels or "")
+        for split, wanted in (("train", True), ("test", needs_test)):
+            if wanted and split not in found:
+                raise UserError(
+                    f"{table} names no file for {split}ing: expected a column 'split' with 'train' "
+                    "and 'test', or data.test_share = 0.2"
+                )
+        for key in ("validation", "validation_count"):
+            if "validation" in found and getattr(self, key) is not None:
+                raise UserError(
+                    f"{table} has a validation split of its own: expected an experiment without "
+                    f"data.{key}"
+                )
 
     def _readable(self, files: FileList) -> FileList:
         """Leave out what cannot be read, and say so."""

@@ -35,7 +35,7 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
             samples = recording.read(dtype="float32", always_2d=True)
     except UserError:
         raise
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
         reason = getattr(error, "error_string", None) or str(error)
         raise UserError(f"{path} is not an intact recording: {reason.rstrip('.')}") from None
     if not len(samples):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -61,6 +61,7 @@ def export_run(
     *,
     hard: bool = False,
     license: str = "unknown",
+    overrides: Mapping[str, object] | None = None,
 ) -> Exported:
     """Write a run's network in a format of elsewhere, after it has proved to be the same.
 
@@ -74,6 +75,7 @@ def export_run(
         out: The folder for the file and its model card; ``export`` in the run's where not given.
         hard: Whether to export decisions; see :func:`jcnn.export.hard_outputs`.
         license: Of the weights, as an SPDX identifier, for the model card.
+        overrides: Other values for keys of ``[data]``, by dotted key, such as where it lies now.
 
     Raises:
         UserError: No such format or run, a package is missing, a layer has no counterpart, the data
@@ -83,7 +85,7 @@ def export_run(
         raise UserError(f"--format: {unknown(format, FORMATS)}")
     if hard and format == "safetensors":
         raise UserError("--hard: a file of weights has no outputs; expected onnx or stablehlo")
-    trained = load_trained(folder)
+    trained = load_trained(folder, overrides)
     taken = network(trained.experiment, *trained.state.evaluated)
     if hard:
         hardening(taken.experiment)

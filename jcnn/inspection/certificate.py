@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
+from jcnn.console import wide
 from jcnn.proof.exact import ExactRow, check_exact
 from jcnn.proof.oracle import OPERATIONS
 from jcnn.proof.recording import Call, Recorder
@@ -134,7 +135,6 @@ def calls_of(experiment: Experiment, batch_size: int) -> list[Call]:
 
 def print_certificate(certificate: Certificate) -> None:
     """Print what was compared and the verdict, or the first element that differs."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -143,8 +143,7 @@ def print_certificate(certificate: Certificate) -> None:
     table.add_column("elements", justify="right")
     for operation in dict.fromkeys(row.operation for row in certificate.rows):
         table.add_row(*_cells([row for row in certificate.rows if row.operation == operation]))
-    console = Console(highlight=False)
-    console.width = max(console.width, 110)
+    console = wide(110, highlight=False)
     console.print(table)
     for line in _lines(certificate):
         console.print(line)

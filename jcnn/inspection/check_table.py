@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jcnn.console import wide
 from jcnn.inspection.check import ModelCheck
 from jcnn.proof.comparison import Row
 
@@ -9,7 +10,6 @@ from jcnn.proof.comparison import Row
 def print_check(check: ModelCheck) -> None:
     """Print a row for each tensor and oracle, and the verdict."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
@@ -26,8 +26,7 @@ def print_check(check: ModelCheck) -> None:
     table.add_row("", "[bold]the whole model[/bold]")
     for row in check.model.rows:
         table.add_row(*_cells(row))
-    console = Console()
-    console.width = max(console.width, 110)  # a narrow terminal may break lines, not cut figures
+    console = wide(110)
     console.print(table)
     if check.passed:
         console.print("every gradient agrees with every oracle", style="green")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn import ops
+from jcnn.console import wide
 from jcnn.layers import Context
 from jcnn.training import Failure, Step, keys
 
@@ -194,7 +195,6 @@ def _passage(what: str, layer: str, name: str, a: Any) -> Passage:
 def print_dissection(dissection: Dissection) -> None:
     """Print a row for each tensor, and the verdict."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
@@ -213,8 +213,7 @@ def print_dissection(dissection: Dissection) -> None:
             f"{row.wrong:,}" if row.wrong else "",
         )
     record = dissection.record
-    console = Console(highlight=False)
-    console.width = max(console.width, 110)
+    console = wide(110, highlight=False)
     console.print(table)
     console.print(
         f"step {record['step']} (epoch {record['epoch']}): {record['tensor']} was "

@@ -7,6 +7,7 @@ from typing import Any
 
 from jcnn.axes import times
 from jcnn.config import Experiment
+from jcnn.console import wide
 from jcnn.layers import Cost, Residual, Sequence, Shape, fully_connected_parameters
 
 
@@ -65,7 +66,6 @@ def _counts(cost: Cost) -> dict[str, int]:
 def print_summary(summary: dict[str, Any]) -> None:
     """Print what :func:`summarize` gave as a table."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     shape = times(tuple(summary["input_shape"]))
@@ -77,8 +77,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     _add_rows(table, summary["layers"], depth=0)
     table.add_section()
     table.add_row("total", "", *_cells(summary), "")
-    # A narrow terminal may break lines, but no figure may be cut.
-    console = Console(width=max(Console().width, 120))
+    console = wide(120)
     console.print(table)
     console.print(
         "'fully connected' is what a dense layer between the same shapes would have in parameters; "

@@ -47,8 +47,13 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     y = jnp.zeros((), x.dtype)
     for c, channel in enumerate(_channels(g, x, w.shape[-1])):
         for k, seen in enumerate(views(g, pad(g, channel))):
-            y = y + seen * taps[k, c]
+            y = y + _scaled(seen, taps[k, c])
     return y
+
+
+def _scaled(a: jax.Array, tap: jax.Array) -> jax.Array:
+    """Each channel times its own weight."""
+    return a * lax.broadcast_to_rank(tap, a.ndim)
 
 
 def _correlate_in_a_loop(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -80,7 +85,7 @@ def _turn(
     kernel = lax.dynamic_slice_in_dim(taps, first, count)
     for c, image in enumerate(images):
         for k, seen in enumerate(views_from(g, image, first, count)):
-            y = y + seen * kernel[k, c]
+            y = y + _scaled(seen, kernel[k, c])
     return y
 
 
@@ -95,7 +100,8 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     taps = w.reshape(g.taps, c, d)
     grouped = (*dy.shape[:-1], g.groups, d // g.groups)
     parts = (
-        jnp.stack([(dy * tap[i]).reshape(grouped).sum(-1) for i in range(c)], -1) for tap in taps
+        jnp.stack([_scaled(dy, tap[i]).reshape(grouped).sum(-1) for i in range(c)], -1)
+        for tap in taps
     )
     return lax.collapse(overlap_add_channels(g, parts), g.rank + 1)
 

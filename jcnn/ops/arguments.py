@@ -23,13 +23,19 @@ def naming(op: str) -> Iterator[None]:
         raise type(error)(f"{op}: {error}") from None
 
 
-def floating(op: str, **arrays: ArrayLike | None) -> list[jax.Array]:
-    """Convert to JAX arrays of one floating dtype that vary together; leave out None."""
+def floating(op: str, **arrays: ArrayLike) -> list[jax.Array]:
+    """Convert to JAX arrays of one floating dtype that vary together."""
     converted = _floating(op, **arrays)
     if len({a.dtype for a in converted.values()}) > 1:
         found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
         raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
     return varying_together(*converted.values())
+
+
+def weighted(op: str, x: ArrayLike, w: ArrayLike, b: ArrayLike | None) -> list[jax.Array]:
+    """As :func:`floating`, with the bias where there is one."""
+    bias = {} if b is None else {"b": b}
+    return floating(op, x=x, w=w, **bias)
 
 
 def with_channels(op: str, x: ArrayLike, **channels: ArrayLike) -> list[jax.Array]:
@@ -45,8 +51,11 @@ def with_channels(op: str, x: ArrayLike, **channels: ArrayLike) -> list[jax.Arra
     return varying_together(first, *(a.astype(wide) for a in rest))
 
 
-def _floating(op: str, **arrays: ArrayLike | None) -> dict[str, jax.Array]:
-    converted = {name: jnp.asarray(a) for name, a in arrays.items() if a is not None}
+def _floating(op: str, **arrays: ArrayLike) -> dict[str, jax.Array]:
+    for name, a in arrays.items():
+        if a is None:
+            raise TypeError(f"{op}: {name} must be an array, found None")
+    converted = {name: jnp.asarray(a) for name, a in arrays.items()}
     for name, a in converted.items():
         if not jnp.issubdtype(a.dtype, jnp.floating):
             raise TypeError(f"{op}: {name} must be floating point, found {a.dtype}")

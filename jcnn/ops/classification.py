@@ -184,7 +184,7 @@ def _check_classes(classes: int, labels: ArrayLike, where: ArrayLike | None) -> 
     if not getattr(labels, "is_fully_addressable", True):
         return
     known = np.asarray(labels)
-    if not np.issubdtype(known.dtype, np.integer):
+    if not jnp.issubdtype(known.dtype, jnp.integer):
         return
     wrong = (known < 0) | (known >= classes)
     if where is not None:

@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 from jcnn.axes import Axes, Padding, integer
 from jcnn.geometry import Geometry, place, place_transposed
 from jcnn.ops import folds, spatial
-from jcnn.ops.arguments import floating, naming
+from jcnn.ops.arguments import naming, weighted
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import image, on_mesh
 from jcnn.ops.padding import bordered, unbordered
@@ -274,7 +274,7 @@ def _exchange_channels(w: jax.Array, groups: int) -> jax.Array:
 def _arrays(
     op: str, x: ArrayLike, w: ArrayLike, b: ArrayLike | None
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    x, w, *rest = floating(op, x=x, w=w, b=b)
+    x, w, *rest = weighted(op, x, w, b)
     return x, w, rest[0] if rest else None
 
 

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jcnn import lowering
 from jcnn.axes import known
-from jcnn.ops.arguments import floating, naming
+from jcnn.ops.arguments import naming, weighted
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
@@ -48,7 +48,7 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
     >>> dense(jnp.ones((1, 2)), jnp.array([[1.0], [2.0]]), jnp.array([0.5]))
     Array([[3.5]], dtype=float32)
     """
-    x, w, *rest = floating("dense", x=x, w=w, b=b)
+    x, w, *rest = weighted("dense", x, w, b)
     b = rest[0] if rest else None
     if x.ndim < 2 or w.ndim != 2 or x.shape[-1] != w.shape[0]:
         raise ValueError(

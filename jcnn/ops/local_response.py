@@ -2,6 +2,7 @@ r"""Local response normalisation (Krizhevsky et al. 2012)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -11,6 +12,7 @@ from jax.typing import ArrayLike
 from jcnn.axes import integer
 from jcnn.lowering import computed_anew
 from jcnn.ops.arguments import floating, naming, number
+from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32
 
@@ -95,6 +97,11 @@ def _(numbers: Numbers, x: jax.Array, dy: jax.Array) -> jax.Array:
 
 def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:
     """Sum each channel with those ``before`` and ``after`` it."""
+    spec = tuple(axis(x, i) for i in range(x.ndim))
+    return on_mesh(partial(_shifted_sum, before, after), x, spec=spec)
+
+
+def _shifted_sum(before: int, after: int, x: jax.Array) -> jax.Array:
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
     channels = x.shape[-1]
     shifted = (padded[..., k : k + channels] for k in range(before + after + 1))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes, reshard
 
+Result = TypeVar("Result")
 MeshAxis: TypeAlias = str | tuple[str, ...] | None
 
 
 def on_mesh(
-    function: Callable[..., jax.Array], *arrays: jax.Array, spec: tuple[MeshAxis, ...]
-) -> jax.Array:
-    """Return ``function(*arrays)``, sharded by ``spec`` where a mesh has explicit axes.
+    function: Callable[..., Result], *arrays: jax.Array, spec: tuple[MeshAxis, ...]
+) -> Result:
+    """Return ``function(*arrays)``, all of it sharded by ``spec`` where a mesh has explicit axes.
 
     A lowering reshapes and contracts as suits one device. Explicit axes would have each step say
     where its result goes; so inside, the steps are left to the compiler, those of the gradient too,
@@ -37,3 +39,28 @@ def image(x: jax.Array, features: jax.Array) -> tuple[MeshAxis, ...]:
 def axis(a: jax.Array, place: int) -> MeshAxis:
     """Return the mesh axis, or axes, that an axis of ``a`` is sharded over."""
     return jax.typeof(a).sharding.spec[place]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Placement:
+    """How a rule's arguments are sharded on a mesh of explicit axes; None where there is none."""
+
+    shardings: tuple[NamedSharding | None, ...]
+
+    def of(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Shard each gradient as its argument: a sum over examples is, until then, as these are."""
+        if not any(self.shardings):
+            return gradients
+        pairs = zip(gradients, self.shardings, strict=True)
+        return tuple(g if g is None or s is None else reshard(g, s) for g, s in pairs)
+
+
+def placement(*arrays: Any) -> Placement:
+    """Return how these arrays are sharded."""
+    return Placement(tuple(map(_explicit, arrays)))
+
+
+def _explicit(a: Any) -> NamedSharding | None:
+    sharding = jax.typeof(a).sharding
+    return sharding if AxisType.Explicit in sharding.mesh.axis_types else None

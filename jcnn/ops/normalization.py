@@ -131,7 +131,9 @@ def _batch_norm_across(
     mean = _sum(_deviation, x, pivot) / _count(x)
     variance = _sum(_squared, x, pivot, _channels(mean, x)) / _count(x)
     own = pivot.reshape(mean.shape), mean, variance
-    pivots, means, variances = lax.all_gather(jnp.stack(own), axis_name, axis=1)
+    # Where shard_map tracks what varies, it learns that the statistics are the same on all devices.
+    to = "invarying" if _is_tracked(axis_name, x) else "varying"
+    pivots, means, variances = lax.all_gather(jnp.stack(own), axis_name, axis=1, to=to)
     # from the first one's pivot on, so that all devices get the same bits
     means = (pivots - pivots[0]) + means
     mean = means.mean(axis=0)
@@ -160,11 +162,21 @@ def _(
     centred = _centred(x, *at)
     normalized = centred * _channels(rate, x)
     doffset, dscale = dy.sum(axis=axes), rate * _sum(_against, dy, x, *at)
-    sums = lax.psum(jnp.stack([doffset, dscale, dmean, dvariance]), axis_name)
+    own = (doffset, dscale)
+    if _is_tracked(axis_name, x):  # what is the same on all devices has a cotangent that is
+        sums = *lax.psum(jnp.stack(own), axis_name), dmean, dvariance
+    else:
+        sums = lax.psum(jnp.stack([*own, dmean, dvariance]), axis_name)
     of_offset, of_scale, of_mean, of_variance = (_channels(each, x) for each in sums)
     m = _count(x) * lax.axis_size(axis_name)
     dx = _channels(scale * rate, x) * (dy - (of_offset + normalized * of_scale) / m)
     return (dx + (of_mean + 2 * centred * of_variance) / m).astype(x.dtype), dscale, doffset
+
+
+def _is_tracked(axis_name: str | tuple[str, ...], x: jax.Array) -> bool:
+    """Whether ``shard_map`` knows over which mesh axes ``x`` varies, these among them."""
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name
+    return jax.typeof(x).manual_axis_type.varying.issuperset(names)
 
 
 def _pivot(x: jax.Array) -> jax.Array:

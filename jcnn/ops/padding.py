@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.axes import FILLS, ZEROS, Padding, Pairs, pads, resized, times
+from jcnn.axes import FILLS, ZEROS, Padding, Pairs, known, pads, resized, times
 from jcnn.geometry import Geometry
 from jcnn.lowering import windows
 from jcnn.ops import spatial
@@ -96,7 +96,7 @@ def place_border(size: tuple[int, ...], padding: Padding, mode: str) -> Border:
     if isinstance(padding, str):
         raise TypeError(f"padding must be integers here, found {padding!r}")
     edges = pads(padding, size, size, size)
-    if min(resized(size, edges)) < 1:
+    if any(known(n) and n < 1 for n in resized(size, edges)):
         raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
     if name != ZEROS and min(map(min, edges)) < 0:
         raise ValueError(f"padding must be at least 0 with mode {name}, found {edges}")

@@ -16,7 +16,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
-from jcnn.axes import Axes, Padding, Pairs, per_axis
+from jcnn.axes import Axes, Padding, Pairs, known, per_axis
 from jcnn.geometry import Geometry, place_pool
 from jcnn.ops import spatial
 from jcnn.ops.arguments import floating, naming, positions
@@ -120,11 +120,14 @@ def _divisor(static: _Average, dtype: DTypeLike) -> jax.Array | int:
         return g.taps
     counts = []
     for axis, (before, after) in enumerate(counted):
-        first = np.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
-        held = np.clip([first, first + g.window[axis]], -before, g.size[axis] + after)
+        # Of a length that jax.export leaves open, counted when the program runs.
+        numbers = np if known(g.size[axis]) else jnp
+        first = numbers.arange(g.output[axis]) * g.strides[axis] - g.padding[axis][0]
+        ends = numbers.stack([first, first + g.window[axis]])
+        held = numbers.clip(ends, -before, g.size[axis] + after)
         # along its own axis of (N, *output, C)
         shape = (*(1,) * (axis + 1), -1, *(1,) * (g.rank - axis))
-        counts.append(jnp.asarray(np.diff(held, axis=0).reshape(shape), dtype))
+        counts.append(jnp.asarray(numbers.diff(held, axis=0).reshape(shape), dtype))
     return math.prod(spatial.own_run(parts, axis, n) for axis, n in enumerate(counts, 1))
 
 

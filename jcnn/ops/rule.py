@@ -33,6 +33,7 @@ from typing import Any, Generic, TypeVar
 
 import jax
 
+from jcnn.ops.mesh import Placement, placement
 from jcnn.ops.vmapped import Fold, Splits, Vmapped
 
 R = TypeVar("R")
@@ -94,14 +95,14 @@ class Rule(Generic[R]):
     def pullback(self, function: Callable[..., Any]) -> Rule[R]:
         """State ``function(*statics, *kept, dy)``: the gradient of each argument, or of the one."""
 
-        def forward(*args: Any) -> tuple[R, Kept]:
-            y = self(*args)
-            return y, self._keeps(y, *args[self._statics :])
+        def forward(*args: Any) -> tuple[R, tuple[Kept, Placement]]:
+            y, arrays = self(*args), args[self._statics :]
+            return y, (self._keeps(y, *arrays), placement(*arrays))
 
         def backward(*args: Any) -> tuple[Any, ...]:
-            *statics, kept, dy = args
+            *statics, (kept, placed), dy = args
             gradients = function(*statics, *kept, dy)
-            return gradients if isinstance(gradients, tuple) else (gradients,)
+            return placed.of(gradients if isinstance(gradients, tuple) else (gradients,))
 
         self._function.defvjp(forward, backward)
         return self

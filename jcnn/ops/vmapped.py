@@ -49,7 +49,8 @@ class Vmapped:
         self._call, self._fold, self._like, self._splits = call, fold, like, splits
         self._primitive = Primitive(name)
         # Of the primitive, so that an operation called by itself is split as within a program.
-        self._primitive.def_impl(jax.jit(self._primitive.bind, static_argnames=STATIC))
+        self._compiled = jax.jit(self._primitive.bind, static_argnames=STATIC)
+        self._primitive.def_impl(self._by_itself)
         self._primitive.def_abstract_eval(self._type)
         ad.primitive_jvps[self._primitive] = self._derivative
         batching.primitive_batchers[self._primitive] = self._batch
@@ -58,6 +59,12 @@ class Vmapped:
     def __call__(self, statics: Statics, *arrays: jax.Array) -> jax.Array:
         """Call the rule, with what is asked of the lowerings here."""
         return self._primitive.bind(*arrays, statics=statics, policy=Policy.current())
+
+    def _by_itself(self, *arrays: jax.Array, **options: Any) -> jax.Array:
+        # There the compiled one is this one.
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            return self._run(*arrays, **options)
+        return self._compiled(*arrays, **options)
 
     def _run(self, *arrays: jax.Array, statics: Statics, policy: Policy) -> jax.Array:
         with policy.applied():

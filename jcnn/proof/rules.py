@@ -62,6 +62,8 @@ def check_rule(
         to see the table on failure, ``report = check_rule(...); assert report, str(report)``.
 
     Raises:
+        TypeError: An argument is not an array.
+        ValueError: No argument can be differentiated, or the two give other numbers of values.
         NotLinearError: ``exact``, and the reference is not linear in each argument.
         TooLargeError: ``exact``, and sums over arrays of these shapes leave the exact range.
 
@@ -76,13 +78,18 @@ def check_rule(
     """
     with jax.enable_x64(True):
         generator = np.random.default_rng(seed)
-        whole = [_double(a) for a in args]
+        whole = [_double(i, a) for i, a in enumerate(args)]
         places = [i for i, a in enumerate(whole) if jnp.issubdtype(a.dtype, jnp.floating)]
         labels = [names[i] if names else f"argument {i}" for i in places]
         free = tuple(whole[i] for i in places)
-
+        if not free:
+            raise ValueError("check_rule: expected an argument of floating dtype, found none")
         outputs = [_flat(f, whole, places) for f in (function, reference)]
-        shape = jax.eval_shape(outputs[1], *free).shape
+        own, shape = (jax.eval_shape(output, *free).shape for output in outputs)
+        if own != shape:
+            raise ValueError(
+                f"check_rule: expected the reference's {shape[0]} output values, found {own[0]}"
+            )
         cotangent = jnp.asarray(generator.standard_normal(shape))
         v = [jnp.asarray(generator.standard_normal(a.shape)) for a in free]
         found, expected = (
@@ -106,8 +113,14 @@ def check_rule(
 Scalar = Callable[..., jax.Array]
 
 
-def _double(a: Any) -> jax.Array:
-    a = jnp.asarray(a)
+def _double(number: int, a: Any) -> jax.Array:
+    try:
+        a = jnp.asarray(a)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"check_rule: argument {number} must be an array, found a {type(a).__name__}; let the "
+            "function take a tree's arrays one by one"
+        ) from None
     return a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
 
 

@@ -1,6 +1,7 @@
 """A run as a page to look at, with its backward pass, and runs beside each other."""
 
-from jcnn.report.comparison import compare, comparison_page, print_comparison
+from jcnn.report.comparison import compare
+from jcnn.report.comparison_views import comparison_page, print_comparison
 from jcnn.report.explanations import attribution, explain
 from jcnn.report.page import write_report
 from jcnn.report.passes import Passage, passages

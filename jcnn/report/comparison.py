@@ -12,8 +12,6 @@ from typing import Any
 from jcnn.config import Experiment
 from jcnn.data import DataConfig
 from jcnn.errors import UserError
-from jcnn.report.curves import COLOURS, Curve, draw
-from jcnn.report.template import number, percent, render
 from jcnn.runs import Run
 from jcnn.runs.statistics import Spread, chance, holm, share_interval, spread
 
@@ -213,96 +211,3 @@ def _groups(runs: Sequence[Compared]) -> tuple[dict[str, Spread], list[Differenc
         for (a, b), p in zip(pairs, chances, strict=True)
     ]
     return spreads, differences
-
-
-def sentences(comparison: Comparison) -> list[str]:
-    """Say what the figures allow to be said."""
-    said = []
-    for difference in comparison.differences:
-        a, b = difference.groups
-        verdict = "larger than chance" if difference.beyond_chance else "no larger than chance"
-        said.append(
-            f"{b} less {a}: {number(100 * difference.accuracy)} percentage points of accuracy, "
-            f"{verdict} (p = {number(difference.chance, 2)})"
-        )
-    alone = [letter for letter, group in comparison.groups.items() if group.count == 1]
-    if alone and len(comparison.groups) > 1:
-        said.append(
-            f"{', '.join(alone)}: one ended run each, so nothing is said about chance; "
-            "train further seeds (--set seed=1, …)"
-        )
-    return said
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print runs, differing keys and verdicts as tables."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=max(Console().width, 100))
-    table = Table(box=SIMPLE_HEAD)
-    for column in ("", "run", "seed", "test accuracy", "95 % interval", "test loss", "seconds"):
-        table.add_column(column, justify="left" if column in ("", "run") else "right")
-    for run in comparison.runs:
-        ends = " to ".join(percent(end, 2) for end in run.interval) if run.interval else "–"
-        name = run.run if run.ended else f"{run.run} (not ended)"
-        figures = percent(run.accuracy, 2), ends, number(run.loss, 4), number(run.seconds)
-        table.add_row(run.group, name, str(run.seed), *figures)
-    console.print(table)
-    table = Table(box=SIMPLE_HEAD, title="What differs", title_justify="left")
-    table.add_column("key")
-    for number_, run in enumerate(comparison.runs, 1):
-        table.add_column(f"{number_}: {Path(run.run).name}", overflow="fold")
-    for key, values in comparison.keys.items():
-        table.add_row(key, *("–" if value is None else str(value) for value in values))
-    if comparison.keys:
-        console.print(table)
-    for letter, group in comparison.groups.items():
-        if group.count > 1:
-            console.print(f"{letter}: {_spread_words(group)}", highlight=False)
-    for sentence in sentences(comparison):
-        console.print(sentence, highlight=False)
-
-
-def _spread_words(group: Spread) -> str:
-    return (
-        f"{group.count} seeds, accuracy {percent(group.mean, 2)} ± {percent(group.deviation, 2)}, "
-        f"95 % interval of the mean {percent(group.low, 2)} to {percent(group.high, 2)}"
-    )
-
-
-def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a page: the same tables, and the curves over each other.
-
-    Raises:
-        UserError: The file's folder does not exist.
-    """
-    from jcnn.runs.files import write_text
-
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise UserError(f"--html {path}: expected a file in an existing folder")
-    text = render(
-        "compare.html",
-        title=f"Comparison of {len(comparison.runs)} runs",
-        comparison=comparison,
-        groups={letter: _spread_words(g) for letter, g in comparison.groups.items() if g.count > 1},
-        sentences=sentences(comparison),
-        charts=[_chart(comparison, key) for key in ("loss", "accuracy")],
-    )
-    write_text(path, text)
-
-
-def _chart(comparison: Comparison, key: str) -> Any:
-    """One curve per run: a colour per experiment, a dash per run within it."""
-    letters = list(dict.fromkeys(run.group for run in comparison.runs))
-    seen: dict[str, int] = {}
-    curves = []
-    for run in comparison.runs:
-        dash = seen[run.group] = seen.get(run.group, -1) + 1
-        points = [(row["epoch"], row.get(key)) for row in run.rows if row["split"] == "test"]
-        colour = letters.index(run.group) % COLOURS
-        curves.append(Curve(f"{run.group}: {Path(run.run).name}", points, colour, dash))
-    title = f"Test {key} by epoch"
-    return draw(curves, title=title, x_label="epoch", y_label=key)

@@ -70,15 +70,18 @@ def _y(value: float, ends: tuple[float, float]) -> float:
     return _HEIGHT - _BOTTOM - (value - ends[0]) / (ends[1] - ends[0]) * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _ticks(ends: tuple[float, float]) -> list[float]:
-    """Round numbers, about five of them, within the ends.
+def _ticks(ends: tuple[float, float], least: float = 0.0) -> list[float]:
+    """Round numbers, about five of them, within the ends, ``least`` apart or more.
 
     >>> _ticks((0.0, 1.0))
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> _ticks((0.9, 3.1), least=1)
+    [1.0, 2.0, 3.0]
     """
     rough = (ends[1] - ends[0]) / _TICKS
     power = 10 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    step = max(step, least)
     first = math.ceil(ends[0] / step - 1e-9)
     last = math.floor(ends[1] / step + 1e-9)
     return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
@@ -91,7 +94,7 @@ def _axes(xs: tuple[float, float], ys: tuple[float, float], x_label: str, y_labe
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(_text(f"{value:g}", f'x="{_LEFT - 6}" y="{y}" dy="4" text-anchor="end"'))
     below, middle = _HEIGHT - _BOTTOM + 18, (_TOP + _HEIGHT - _BOTTOM) / 2
-    for value in _ticks(xs):
+    for value in _ticks(xs, least=1):  # epochs and steps are counted
         parts.append(_text(f"{value:g}", f'x="{_x(value, xs):.1f}" y="{below}" {_CENTRED}'))
     parts.append(_text(x_label, f'x="{(_LEFT + _WIDTH) / 2:.0f}" y="{_HEIGHT - 5}" {_CENTRED}'))
     turned = f'transform="translate(14 {middle:.0f}) rotate(-90)"'

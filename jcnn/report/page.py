@@ -52,6 +52,7 @@ def write_report(
     *,
     examples: Sequence[int] | None = None,
     taps: Taps | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> Path:
     """Write a run's page: one HTML file that needs no other and no network.
 
@@ -64,6 +65,7 @@ def write_report(
             mistake, where not given.
         taps: By layer the tap (*k, c, d) whose gradient is written out, term by term; that of the
             largest gradient where not given.
+        overrides: Other values for keys of ``[data]``, by dotted key, such as where it lies now.
 
     Returns:
         The file.
@@ -72,28 +74,29 @@ def write_report(
         UserError: The folder holds no run, its data are missing, or there is no such example, layer
             or tap.
     """
-    from jcnn.runs.files import write_text
+    from jcnn.runs.files import write_text, writing
 
     run = Run.open(Path(folder))
-    experiment = run.experiment()
+    experiment = run.experiment(overrides)
     path = Path(out) if out is not None else run.folder / FILE
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: expected a file in an existing folder")
-    trained = _trained(run)
+    trained = _trained(run, overrides)
     text = render(
         "report.html",
         title=f"{experiment.name}: report",
         **_overview(run, experiment),
         **(_learned(trained, examples, taps or {}) if trained else {"measured": None}),
     )
-    write_text(path, text)
+    with writing(f"'{path}'"):
+        write_text(path, text)
     return path
 
 
-def _trained(run: Run) -> Trained | None:
+def _trained(run: Run, overrides: Mapping[str, object] | None) -> Trained | None:
     """Load the newest checkpoint; None where a run has not got that far."""
     try:
-        return load_trained(run.folder)
+        return load_trained(run.folder, overrides)
     except UserError:
         if run.summary_file.exists() or _has_checkpoint(run):
             raise
@@ -114,9 +117,17 @@ def _overview(run: Run, experiment: Experiment) -> dict[str, Any]:
         "input": times(experiment.input_shape),
         "summary": run.summary() if ended else None,
         "last": rows[-1] if rows else None,
+        "validation": _validation(run, rows),
         "toml": run.experiment_file.read_text(encoding="utf-8"),
         "charts": [] if not rows else [learning_curve(rows, key) for key in ("loss", "accuracy")],
     }
+
+
+def _validation(run: Run, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The figures that choices were made by, as training measured them; None without the split."""
+    if run.summary_file.exists():
+        return run.summary().get("validation")
+    return next((row for row in reversed(rows) if row["split"] == "validation"), None)
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], key: str) -> Any:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.runs.files import reason, sync, write_text
+from jcnn.runs.files import MODE, reason, sync, write_text
 from jcnn.runs.parts import Arrays, Single, Writers, is_key, joined, name_of, numbers
 
 ARRAYS, RECORD, HASHES = "arrays.safetensors", "record.json", "sha256.json"
@@ -49,6 +49,7 @@ def write(
         try:
             if temporary.exists():  # else the first one has an error to report
                 save_file(arrays, temporary / _arrays_of(writers.index))
+                (temporary / _arrays_of(writers.index)).chmod(MODE)
                 sync(temporary / _arrays_of(writers.index))
         finally:
             writers.meet()
@@ -84,9 +85,9 @@ def damage(folder: Path) -> str | None:
         hashes = json.loads((folder / HASHES).read_bytes())
     except FileNotFoundError:
         return f"{HASHES} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"{HASHES} can't be read: {reason(error)}"
-    if not isinstance(hashes, dict) or RECORD not in hashes:
+    if not isinstance(hashes, dict) or not {RECORD, ARRAYS} <= hashes.keys():
         return f"{HASHES} is not what was written"
     for name, expected in hashes.items():
         try:

@@ -11,15 +11,22 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jcnn.errors import Elsewhere, UserError
 from jcnn.remains import cleared
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
+
+
+def _mode() -> int:
+    """Return how a new file may be used, as the user's mask says; it can be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+MODE = _mode()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -31,7 +38,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
+            Path(temporary).chmod(MODE)
             Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -42,13 +49,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode())
-
-
-def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure in the format that the name ends in; see :func:`write_bytes`."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix.lstrip("."))
-    write_bytes(path, drawn.getvalue())
 
 
 def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -69,6 +69,18 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Draw one of Matplotlib's figures, in the format that the path's ending names.
+
+    Raises:
+        UserError: It can't be written.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."))
+    with writing(f"'{path}'"):
+        write_bytes(path, drawn.getvalue())
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jcnn.config import Experiment
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 from jcnn.runs.run import Run
 
 # What changes no bit of the steps that are done already.
@@ -48,6 +48,8 @@ Changes = dict[str, tuple[Any, Any]]
 def check_continues(run: Run, experiment: Experiment) -> Changes:
     """Refuse to resume a run with another experiment; more or fewer epochs are allowed.
 
+    One that has learned nothing yet may go on with any.
+
     Returns:
         For each key that has changed, the value before and the value now.
 
@@ -55,6 +57,8 @@ def check_continues(run: Run, experiment: Experiment) -> Changes:
         UserError: Names the first key that may not differ.
     """
     changes = _changes(run, experiment)
+    if not run.has_learned():
+        return changes
     for key, (old, new) in changes.items():
         if key not in CHANGEABLE:
             raise UserError(
@@ -68,10 +72,11 @@ def check_unused(run: Run, experiment: Experiment) -> None:
     """Refuse a folder that holds a run, and say how to go on where it is of this experiment.
 
     Raises:
-        UserError: It holds a run.
+        UserError: It holds a run that has learned something.
     """
-    if not run.exists():
+    if not run.exists() or not run.has_learned():
         return run.check_unused()
+    resume = command("train", run.folder, "--resume")
     where = f"folder '{run.folder}' already holds a run of"
     other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]
     if other:
@@ -79,12 +84,9 @@ def check_unused(run: Run, experiment: Experiment) -> None:
     if run.summary_file.exists():
         raise UserError(
             f"{where} this experiment, which has ended; give another --out, or train it further "
-            f"with: jcnn train {run.folder} --resume --set training.epochs=N"
+            f"with: {resume} --set training.epochs=N"
         )
-    raise UserError(
-        f"{where} this experiment, which has not ended; continue it with: "
-        f"jcnn train {run.folder} --resume"
-    )
+    raise UserError(f"{where} this experiment, which has not ended; continue it with: {resume}")
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:

@@ -11,9 +11,10 @@ from typing import Any
 
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
+from jcnn.folders import EXPERIMENT, RUNS
 from jcnn.runs.files import append_lines, write_text, writing
 
-RUNS_FOLDER = Path("runs")
+RUNS_FOLDER = Path(RUNS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     @property
     def experiment_file(self) -> Path:
         """The resolved experiment."""
-        return self.folder / "experiment.toml"
+        return self.folder / EXPERIMENT
 
     @property
     def data_file(self) -> Path:
@@ -66,12 +67,14 @@ class Run:
         return self.folder / "failure"
 
     def check_unused(self) -> None:
-        """Refuse a folder that already holds a run, or what a run has left.
+        """Refuse a folder that holds a run that has learned, or what another run has left.
 
         Raises:
             UserError: It does.
         """
         if self.exists():
+            if not self.has_learned():
+                return
             raise UserError(
                 f"folder '{self.folder}' already holds a run; give another folder (--out), "
                 "or --resume to continue that run"
@@ -92,6 +95,8 @@ class Run:
         self.check_unused()
         with writing(f"output folder '{self.folder}'"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in (self.data_file, self.history_file):  # of one that never took a step
+                stale.unlink(missing_ok=True)
             write_text(self.experiment_file, experiment.to_toml())
 
     def change(self, experiment: Experiment, changes: Mapping[str, Any], place: str) -> None:
@@ -132,8 +137,27 @@ class Run:
         except OSError:
             return False
 
+    def has_learned(self) -> bool:
+        """Whether anything is left of its steps; of a run that stopped before the first, nothing.
+
+        A damaged checkpoint counts, and so does the state of a step that failed.
+        """
+        folder = self.checkpoints_folder
+        if folder.is_dir() and any(entry.name[0] != "." for entry in folder.iterdir()):
+            return True
+        if self.summary_file.exists() or self.failure_folder.exists():
+            return True
+        return self.metrics_file.exists() and self.metrics_file.stat().st_size > 0
+
     def experiment(self, overrides: Mapping[str, object] | None = None) -> Experiment:
-        """Read the resolved experiment, with other values for some of its keys."""
+        """Read the resolved experiment, with other values for some keys of ``[data]``.
+
+        Raises:
+            UserError: Another key is to be changed: the network is that of the run.
+        """
+        for key in overrides or {}:
+            if not key.startswith("data."):
+                raise UserError(f"--set {key}: of a run's folder, only keys of data can be changed")
         return load_experiment(self.experiment_file, overrides)
 
     def summary(self) -> dict[str, Any]:
@@ -146,10 +170,13 @@ class Run:
             raise UserError(f"run '{self.folder}' has no summary.json: its training has not ended")
         try:
             summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"'{self.summary_file}' is damaged: {error}") from error
-        if not isinstance(summary, dict):
-            raise UserError(f"'{self.summary_file}' is damaged: expected a JSON object")
+        if not _is_summary(summary):
+            raise UserError(
+                f"'{self.summary_file}' is damaged: expected what came out of a training, with "
+                "'test' and 'seconds'"
+            )
         return summary
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -170,12 +197,12 @@ class Run:
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)  # of bytes that are no UTF-8, a ValueError
-            except ValueError:
-                row = None
-            if isinstance(row, dict):
+                row, whole = json.loads(line), True  # of bytes that are no UTF-8, a ValueError
+            except (ValueError, RecursionError):
+                row, whole = None, False
+            if whole and _is_row(row):
                 rows.append(row)
-            elif row is not None or number < len(lines):
+            elif whole or number < len(lines):
                 raise UserError(f"'{self.metrics_file}' line {number} is damaged")
         return rows
 
@@ -183,6 +210,31 @@ class Run:
         """Let the metrics be those that a checkpoint has, whatever the file holds."""
         with writing(f"'{self.metrics_file}'"):
             write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds or (int, float)) and not isinstance(value, bool)
+
+
+def _is_measured(value: object) -> bool:
+    """Whether loss and accuracy are numbers; null where they were not finite."""
+    found = [value.get(key) for key in ("loss", "accuracy")] if isinstance(value, dict) else [""]
+    return all(one is None or _is_number(one) for one in found)
+
+
+def _is_row(row: object) -> bool:
+    """Whether a row of metrics says what was measured, and when."""
+    if not (_is_measured(row) and isinstance(row, dict) and isinstance(row.get("split"), str)):
+        return False
+    return all(_is_number(row.get(key), int) for key in ("step", "epoch"))
+
+
+def _is_summary(summary: object) -> bool:
+    return (
+        isinstance(summary, dict)
+        and _is_measured(summary.get("test"))
+        and _is_number(summary.get("seconds"))
+    )
 
 
 class WatchedRun(Run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jcnn.benchmark.tables import figure
+from jcnn.console import wide
 from jcnn.runs.files import write_figure
 from jcnn.scaling.prediction import STRONG, WEAK, Row, Scaling, epochs_per_hour
 
@@ -17,7 +18,6 @@ _HEADINGS = (
 def print_scaling(scaling: Scaling, examples: int | None = None) -> None:
     """Print the rows, and what must be known to read them."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     title = f"{scaling.name} on {scaling.chip.name}, figures per device"
@@ -26,8 +26,7 @@ def print_scaling(scaling: Scaling, examples: int | None = None) -> None:
         table.add_column(heading, justify="left" if heading == "scaling" else "right", no_wrap=True)
     for cells in _table(scaling, examples):
         table.add_row(*cells)
-    console = Console(highlight=False)
-    console.width = max(console.width, 160)  # a narrow terminal may break lines, not cut figures
+    console = wide(160, highlight=False)
     console.print(table)
     for note in scaling.notes:
         console.print(note, style="dim")

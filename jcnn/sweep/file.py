@@ -21,7 +21,7 @@ def planned(config: Path) -> Plan:
     """
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Plan()
     table = document.get("sweep", {})
     try:

@@ -19,6 +19,7 @@ from jcnn.fields import Count, Table
 
 Values = Mapping[str, object]
 _LONGEST_NAME = 120
+_DRAWS = 20  # for each that is wanted, since some are drawn twice
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,37 @@ class Range:
             value = generator.uniform(self.low, self.high)
         return round(value) if self.whole else float(f"{value:.4g}")
 
+    def real(self) -> Range:
+        """The same range, of numbers that are no integers.
+
+        >>> Range(0, 1).real()
+        Range(low=0.0, high=1.0)
+        """
+        return Range(float(self.low), float(self.high))
+
 
 Choices = Mapping[str, Sequence[object] | Range]
+
+
+def typed(choices: Choices, experiment: Mapping[str, object]) -> Choices:
+    """Let ranges of keys whose value is no integer be of such numbers, whatever their ends are."""
+    return {
+        key: values.real()
+        if isinstance(values, Range) and isinstance(_at(experiment, key), float)
+        else values
+        for key, values in choices.items()
+    }
+
+
+def _at(value: Any, key: str) -> object:
+    for part in key.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, Sequence) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
 
 
 class Plan(Table):
@@ -121,7 +151,7 @@ def _range(where: str, written: str) -> Range:
 
 
 def combinations(choices: Choices) -> list[dict[str, object]]:
-    """Return the grid: every combination, the last key running fastest.
+    """Return the grid: every combination once, the last key running fastest.
 
     >>> combinations({"a": [1, 2], "b": [3]})
     [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}]
@@ -133,18 +163,21 @@ def combinations(choices: Choices) -> list[dict[str, object]]:
                 "with it, or values"
             )
     listed = [values for values in choices.values() if not isinstance(values, Range)]
-    return [dict(zip(choices, values, strict=True)) for values in product(*listed)]
+    grid = [dict(zip(choices, values, strict=True)) for values in product(*listed)]
+    return list({name(one): one for one in grid}.values())
 
 
 def drawn(choices: Choices, count: int) -> list[dict[str, object]]:
-    """Draw combinations, the same ones each time; twice the same is one.
+    """Draw so many combinations, the same ones each time; fewer where there are no more.
 
     >>> drawn({"a": Range(1, 5)}, 2) == drawn({"a": Range(1, 5)}, 2)
     True
     """
     generator = random.Random(0)
     found: dict[str, dict[str, object]] = {}
-    for _ in range(count):
+    for _ in range(_DRAWS * count):
+        if len(found) == count:
+            break
         one = {
             key: values.draw(generator) if isinstance(values, Range) else generator.choice(values)
             for key, values in choices.items()

@@ -15,12 +15,13 @@ from typing import Any
 from jcnn import processor
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
+from jcnn.folders import RUNS
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
-from jcnn.sweep.plan import Choices, Range, combinations, drawn, name
+from jcnn.sweep.plan import Choices, Range, combinations, drawn, name, typed
 from jcnn.training import NonFiniteError, evaluate, train
-from jcnn.training.progress import Progress
+from jcnn.training.progress import SPLITS, Progress
 from jcnn.training.sharing import Shared
 
 FILE = "sweep.json"
@@ -135,7 +136,8 @@ def run_sweep(
         if key in ("seed", "name"):
             raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
     first = load_experiment(config, base)
-    folder = Path(out) if out is not None else Path("runs") / f"{first.name}-sweep"
+    choices = typed(choices, first.model_dump(mode="json"))
+    folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
     if method == "search":
         results = list(_searched(choices, count, sweep))
@@ -228,20 +230,25 @@ class _Members:
             watched = _Watched(stop)
             how = {"progress": watched, "shared": self._shared}
             try:
-                train(experiment, folder, resume=run.exists(), **how)
+                train(experiment, folder, resume=run.exists() and run.has_learned(), **how)
             except NonFiniteError as error:
                 self._say(f"{folder}: {error}")
                 return None
         summary = run.summary()
         if self._train_split:
             summary = {**summary, "train": evaluate(folder, "train")}
-        self._say(f"{folder}: test error {100 * (1 - summary['test']['accuracy']):.2f} %")
+        errors = ", ".join(
+            f"{split} error {100 * (1 - summary[split]['accuracy']):.2f} %"
+            for split in SPLITS
+            if split in summary
+        )
+        self._say(f"{folder}: {errors}")
         return summary
 
 
 def _check(folder: Path, experiment: Experiment) -> None:
     run = Run(folder)
-    if run.exists() and run.experiment().resolved() != experiment:
+    if run.exists() and run.has_learned() and run.experiment().resolved() != experiment:
         raise UserError(f"'{folder}' holds a run of another experiment; give another --out")
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jcnn.console import wide
 from jcnn.runs.files import write_figure
 from jcnn.runs.statistics import Spread
 from jcnn.sweep.run import Combination, Sweep
+
+_COLUMNS = ("n", "test error %", "deviation", "95 % interval", "test loss", "seconds")
+_VALIDATION = "validation error %"
 
 
 def markdown(combination: Combination) -> str:
@@ -37,10 +41,9 @@ def interval(own: Spread, digits: int = 2) -> str:
 def print_sweep(sweep: Sweep) -> None:
     """Print a row per combination; of one combination, a row per figure."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(Console().width, 110))
+    console = wide(110)
     if len(sweep.combinations) == 1:
         console.print(markdown(sweep.combinations[0]), highlight=False, markup=False)
         return
@@ -48,10 +51,14 @@ def print_sweep(sweep: Sweep) -> None:
     keys = list(sweep.combinations[0].values)
     for key in keys:
         table.add_column(key, justify="right", overflow="fold")
-    for column in ("n", "test error %", "deviation", "95 % interval", "test loss", "seconds"):
+    judged = any(_VALIDATION in each.figures for each in sweep.combinations)
+    for column in (*_COLUMNS, *([_VALIDATION] if judged else [])):
         table.add_column(column, justify="right")
     for each in sweep.combinations:
         cells = [str(each.values[key]) for key in keys] + _cells(each)
+        if judged:  # the best combination is that of this error
+            error = each.figures.get(_VALIDATION)
+            cells.append(f"{error.mean:.2f}" if error else "–")
         table.add_row(*cells, style="bold" if each is sweep.best else None)
     console.print(table)
 
@@ -59,7 +66,7 @@ def print_sweep(sweep: Sweep) -> None:
 def _cells(combination: Combination) -> list[str]:
     figures, lost = combination.figures, len(combination.diverged)
     if not figures:
-        return [f"0, {lost} diverged", *["–"] * 5]
+        return [f"0, {lost} diverged", *["–"] * (len(_COLUMNS) - 1)]
     error = figures["test error %"]
     count = f"{error.count}, {lost} diverged" if lost else f"{error.count}"
     numbers = [f"{error.mean:.2f}", f"{error.deviation:.2f}", interval(error)]

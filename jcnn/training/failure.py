@@ -15,7 +15,7 @@ import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.data import Batch
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 from jcnn.runs.files import writing
 from jcnn.runs.run import Run, WatchedRun
 from jcnn.training import keys
@@ -45,7 +45,7 @@ class NonFiniteError(Exception):
         super().__init__(
             f"{after}step {self.step} (epoch {self.epoch}): {what} {self.tensor} is "
             f"{record['value']}; state and batch are in '{run.failure_folder}', look into them "
-            f"with: jcnn check {run.folder} --failure; {hint}"
+            f"with: {command('check', run.folder, '--failure')}; {hint}"
         )
 
 

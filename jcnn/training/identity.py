@@ -84,8 +84,12 @@ def difference(run: Run, found: dict[str, Any]) -> str:
         return ""
     try:
         different = _difference(json.loads(run.data_file.read_text(encoding="utf-8")), found)
-    except (OSError, ValueError, LookupError, AttributeError) as error:
-        raise UserError(f"'{run.data_file}' is damaged: {error}") from None
+    except OSError as error:
+        raise UserError(f"'{run.data_file}' can't be read: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise UserError(
+            f"'{run.data_file}' is damaged: expected the classes and the counts of each split"
+        ) from None
     if not different:
         return ""
     return f"the data are not those that run '{run.folder}' learned from: {different}"

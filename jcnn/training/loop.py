@@ -137,15 +137,17 @@ def _take(
     *,
     resume: bool,
 ) -> None:
-    """Make the run's folder, or see that the data are those that it learned from."""
+    """Make the run's folder, or see that the data are those that it learned from, if it did."""
     from jcnn.runs.lock import locked
 
-    if resume:
-        check_identity(run, found)
-    elif writes:
+    if resume and run.has_learned():
+        return check_identity(run, found)
+    if not writes:
+        return
+    if not resume:
         stack.enter_context(locked(run))
         run.create(experiment)
-        write_identity(run, found)
+    write_identity(run, found)
 
 
 def _checkpoints(run: Run, processes: Alone) -> Checkpoints:

@@ -50,15 +50,10 @@ class Profile(Progress):
             self._stop()
 
     def evaluated(
-        self,
-        epoch: int,
-        step: int,
-        test: Mapping[str, float],
-        train: Mapping[str, float],
-        seconds: float,
+        self, epoch: int, step: int, means: Mapping[str, Mapping[str, float]], seconds: float
     ) -> None:
         """See :class:`Progress`."""
-        self._progress.evaluated(epoch, step, test, train, seconds)
+        self._progress.evaluated(epoch, step, means, seconds)
 
     def end(self) -> None:
         """End the trace, if it goes on."""

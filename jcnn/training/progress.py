@@ -8,6 +8,8 @@ from typing import IO, Any
 from jcnn.config import Experiment
 
 Means = Mapping[str, float]
+# Measured beside training, in the order in which they are said.
+SPLITS = ("validation", "test")
 
 
 class Progress:
@@ -25,8 +27,8 @@ class Progress:
     def stepped(self, step: int, means: Means, images_per_second: float) -> None:
         """``step`` steps are done; ``means`` are those since the last evaluation."""
 
-    def evaluated(self, epoch: int, step: int, test: Means, train: Means, seconds: float) -> None:
-        """An evaluation is done."""
+    def evaluated(self, epoch: int, step: int, means: Mapping[str, Means], seconds: float) -> None:
+        """An evaluation is done; ``means`` are those of each split."""
 
     def end(self) -> None:
         """Training has ended, whichever way."""
@@ -57,18 +59,23 @@ class Lines(Progress):
         """Say what compilation took."""
         self._say(f"compiled in {seconds:.1f} s")
 
-    def evaluated(self, epoch: int, step: int, test: Means, train: Means, seconds: float) -> None:
+    def evaluated(self, epoch: int, step: int, means: Mapping[str, Means], seconds: float) -> None:
         """Say how good the network is."""
+        train = means["train"]
+        measured = "  ".join(_measured(name, means[name]) for name in SPLITS if name in means)
         waiting = f"  {train['waiting']:.0%} waiting for data" if "waiting" in train else ""
-        part = f" (of {test['examples']} of {test['of']})" if "examples" in test else ""
         self._say(
             f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}  step {step}  "
-            f"train loss {train['loss']:.4f}  test loss {test['loss']:.4f}  "
-            f"test accuracy {test['accuracy']:.2%}{part}  {seconds:.1f} s{waiting}"
+            f"train loss {train['loss']:.4f}  {measured}  {seconds:.1f} s{waiting}"
         )
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+
+
+def _measured(split: str, means: Means) -> str:
+    part = f" (of {means['examples']} of {means['of']})" if "examples" in means else ""
+    return f"{split} loss {means['loss']:.4f}  {split} accuracy {means['accuracy']:.2%}{part}"
 
 
 class Live(Lines):

@@ -14,6 +14,8 @@ NEAR = 0.02
 def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iterator[str]:
     """Yield a sentence for each thing that is allowed and may not be meant."""
     training = experiment.training
+    if remark := experiment.data.remark():
+        yield remark
     size = training.batch_size
     if (left := examples - steps_per_epoch * size) > examples // 10:
         yield (

@@ -58,14 +58,12 @@ def load_trained(
         best: Read the one with the best test accuracy, which ``training.keep_best`` keeps.
 
     Raises:
-        UserError: The folder holds no run, or no checkpoint that can be read.
+        UserError: The folder holds no run, or no checkpoint that can be read; or another key is to
+            be changed.
     """
     from jcnn.runs.checkpoints import Checkpoints
 
     run = Run.open(Path(folder))
-    for key in overrides or {}:
-        if not key.startswith("data."):
-            raise UserError(f"--set {key}: of a finished run, only keys of data can be changed")
     experiment = run.experiment(overrides)
     with Checkpoints(run.checkpoints_folder, read_only=True) as checkpoints:
         place = checkpoints.best() if best or keeps_best(experiment) else None

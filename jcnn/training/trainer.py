@@ -69,9 +69,15 @@ class Trainer:
         """Take the state from the newest checkpoint; write down with what the run goes on.
 
         Raises:
-            UserError: The run stands further than the experiment goes.
+            UserError: The run stands further than the experiment goes, or has ended and lost its
+                checkpoints.
         """
         self._stand = self._saver.restore(checkpointed(self._feed.step))
+        if self._stand is None and self._run.summary_file.exists():
+            raise UserError(
+                f"run '{self._run.folder}' has ended, and no undamaged checkpoint is left to go on "
+                f"from: expected one in '{self._run.checkpoints_folder}'"
+            )
         step = self._stand.step if self._stand else 0
         if step > self._steps:
             raise UserError(
@@ -249,7 +255,7 @@ class Trainer:
         self._run.append_metrics(rows)
         self._stand = self._judged(at, rows)
         records.write(at.step, means, at.state)
-        self._progress.evaluated(epoch, at.step, means["test"], means["train"], seconds)
+        self._progress.evaluated(epoch, at.step, means, seconds)
         self._feed.waiting()  # what measuring takes is no training
         if self._stand.best == str(self._stand.place):
             self._saver.save(self._stand)

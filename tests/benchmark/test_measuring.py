@@ -150,6 +150,7 @@ def test_table_of_shapes_covers_what_it_should():
         (["tiny.toml", "--ops"], "needs either CONFIG"),
         (["--ops", "--plan"], "needs either CONFIG"),
         (["--ops", "--only", "nothing"], "is in no row"),
+        (["tiny.toml", "--seconds", "inf"], "--seconds: expected a number of seconds"),
         (["tiny.toml", "--plot", "ratios.xyz"], "expected a name that ends in"),
         (["tiny.toml", "--plot", "nowhere/ratios.svg"], "expected an existing folder"),
     ],

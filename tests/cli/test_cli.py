@@ -86,6 +86,20 @@ def test_train_says_what_it_does_and_leaves_a_run(capsys):
     assert json.loads(Path("runs/a/summary.json").read_text())["steps"] == 3
 
 
+def test_train_says_what_validation_says(capsys):
+    assert main(["train", "a.toml", "--set", "data.validation=50"]) == 0
+    *_, evaluated, last = capsys.readouterr().out.splitlines()
+    figures = {
+        split: f"{means['accuracy']:.2%}"
+        for split, means in json.loads(Path("runs/a/summary.json").read_text()).items()
+        if split in ("test", "validation")
+    }
+    assert f"validation accuracy {figures['validation']}  test loss" in evaluated
+    assert last.startswith(
+        f"validation accuracy {figures['validation']}, test accuracy {figures['test']} in "
+    )
+
+
 def test_train_set_and_json(capsys):
     assert main(["train", "a.toml", "--set", "training.batch_size=100", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)

@@ -70,10 +70,10 @@ def start(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str
     return subprocess.Popen([*prefix, sys.executable, *arguments], text=True, **pipes)
 
 
-def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[int, str, str]:
     """Press Ctrl-C; return the exit code, and what it said."""
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < SECONDS
     return process.returncode, out, err
@@ -148,14 +148,22 @@ def test_children_and_temporary_folders_go_with_it(tmp_path, stuck):
     assert not state.exists() or state.read_text().split()[2] == "Z"  # killed, and not yet buried
 
 
-def test_a_verification_takes_its_training_along(tmp_path):
+def test_tuning_ends_while_it_measures():
+    process = start(*JCNN, "tune", "--check")
+    wait_for(process, "")  # what is being measured
+    code, out, err = interrupt(process)
+    assert (code, out, err.splitlines()[-1]) == (130, "", "stopped")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_verification_takes_its_training_along(tmp_path, number):
     process = start(*JCNN, "verify", "a.toml")
     wait_for(process, "undisturbed")
     time.sleep(2)
     folder = str(tmp_path / "temporary")
     assert not nothing_runs(folder)
-    code, _, err = interrupt(process)
-    assert (code, err) == (130, "stopped\n")
+    code, _, err = interrupt(process, number)
+    assert (code, err) == (128 + number, "stopped\n")
     assert not any((tmp_path / "temporary").glob("jcnn-verify-*"))
     time.sleep(0.2)
     assert nothing_runs(folder)

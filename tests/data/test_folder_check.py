@@ -60,3 +60,13 @@ def test_a_folder_that_is_none_is_named(folder):
         check_folder(folder / "none")
     with pytest.raises(UserError, match="is a file: expected a folder"):
         check_folder(folder / "cat" / "000.jpg")
+
+
+def test_what_jcnn_itself_writes_there_is_no_finding(folder):
+    (folder / "own.toml").write_text("")
+    run = folder / "runs" / "own"
+    (run / "checkpoints" / "4").mkdir(parents=True)
+    (run / "checkpoints" / "9").mkdir()
+    for name in ("experiment.toml", "metrics.jsonl", "checkpoints/4/arrays.safetensors"):
+        (run / name).write_bytes(b"?")
+    assert check_folder(folder) == (6, [])

@@ -95,6 +95,36 @@ def test_leftovers_of_systems_are_passed_over(flat):
     assert len(config(test_share=0.2).lists().train) == 16
 
 
+def write_run(folder):
+    """What a training leaves."""
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("experiment.toml", "metrics.jsonl"):
+        (folder / name).write_text("?")
+
+
+@pytest.mark.parametrize(
+    "run", ["runs/own", "runs/own-sweep/1", "run", "sweep/2", "sweep/seed=1/2"]
+)
+def test_what_jcnn_itself_writes_there_is_passed_over(flat, run):
+    (flat / "own.toml").write_text("")
+    write_run(flat / run)
+    assert config(test_share=0.2).class_names == ("cat", "dog")
+    assert len(config(test_share=0.2).lists().train) == 16
+
+
+def test_an_empty_folder_of_runs_is_passed_over(flat):
+    (flat / "runs").mkdir()
+    assert config(test_share=0.2).class_names == ("cat", "dog")
+
+
+def test_a_class_that_is_called_runs_is_a_class(own_folder):
+    folder = write_colours(own_folder / "own", {"runs": 10, "walks": 10})
+    write_run(folder / "runs" / "own")
+    lists = config(test_share=0.2).lists()
+    assert config(test_share=0.2).class_names == ("runs", "walks")
+    assert np.bincount(lists.train.labels).tolist() == [8, 8]
+
+
 def test_all_that_does_not_belong_there_is_named_at_once(flat):
     (flat / "cat" / "a.txt").write_text("?")
     (flat / "dog" / "b.txt").write_text("?")
@@ -165,6 +195,12 @@ def test_a_table_of_labels_says_classes_and_splits(flat):
     assert config(labels="labels.csv").resolved().classes == ("meow", "woof")
 
 
+def test_a_table_without_training_files_is_refused(flat):
+    (flat / "t.csv").write_text("file,label,split\ncat/000.jpg,a,test\ndog/000.jpg,b,test\n")
+    with pytest.raises(UserError, match="names no file for training"):
+        config(labels="t.csv").lists()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -196,7 +232,10 @@ def test_numbers_as_labels_keep_their_order(flat):
         ("file,label\ncat/000.jpg,\n", "line 2: expected a label"),
         ("file,label\nx.jpg,a\ny.jpg,b\n", r"'x\.jpg' \(line 2\), 'y\.jpg' \(line 3\)"),
         ("file,label\ncat/000.jpg,a\ncat/000.jpg,b\n", "twice, as 'a' and as 'b'"),
-        ("file,label,split\ncat/000.jpg,a,dev\n", "expected 'train' or 'test', found 'dev'"),
+        (
+            "file,label,split\ncat/000.jpg,a,dev\n",
+            "expected 'train', 'test' or 'validation', found 'dev'",
+        ),
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
         ("file,label\ncat/000.jpg,a\n", "has 1 labels: expected 2"),
     ],

@@ -1,29 +1,20 @@
 """The site that ``scripts/site`` built, complete and readable; and how it is built."""
 
-import importlib
+import html
+import json
 import re
-import sys
 
 import pytest
 
 from jcnn import ops
 from tests.browser import chromium, fits, needs_browser, opened, worst_contrast
 from tests.docs.pages import ROOT
-from tests.optional import optional
+from tests.docs.site import SITE, built, needs_docs, text
 
 READ = (
     *("index.html", "start/own_images.html", "learn/index.html", "worked_example.html"),
     *("equations.html", "reference/ops.html", "reference/config/layers.html"),
 )
-SITE = ROOT / "build" / "site"
-*_, needs_docs = optional("zensical", "mkdocstrings_handlers", "latex2mathml")
-INDEX = SITE / "index.html"
-SOURCES = (*(ROOT / "docs").rglob("*.md"), *(ROOT / "jcnn").rglob("*.py"))
-built = pytest.mark.skipif(
-    not INDEX.exists() or INDEX.stat().st_mtime < max(file.stat().st_mtime for file in SOURCES),
-    reason="no site, or one of older sources: run scripts/site",
-)
-
 # Each block of code that is seen, and how many lines high it is, padding and scroll bar left out.
 LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.checkVisibility())
   .map((e) => {
@@ -31,21 +22,6 @@ LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.ch
     const height = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     return [e.textContent, height / parseFloat(style.lineHeight)];
   })"""
-
-
-def text(page):
-    return (SITE / page).read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def website(monkeypatch):
-    """The builder's modules."""
-    monkeypatch.syspath_prepend(str(ROOT / "website"))
-    before = set(sys.modules)
-    yield lambda name: importlib.import_module(name)
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and "website" in sys.modules[name].__file__:
-            del sys.modules[name]
 
 
 @needs_docs
@@ -74,6 +50,8 @@ class TestGenerated:
             to_markdown("a :math:`x + y` and ``b``, see :func:`f`") == "a $x + y$ and `b`, see `f`"
         )
         assert "$$\n    z = 1\n    $$" in to_markdown("Text.\n\n    .. math:: z = 1\n\n    More.")
+        section = "Gradient:\n    .. math:: z = 1\n\n    More."
+        assert to_markdown(section).startswith("Gradient:\n    $$\n"), "no section for griffe"
         assert to_markdown(">>> 1 + 1\n2") == "```pycon\n>>> 1 + 1\n2\n```"
 
     def test_a_link_into_the_code_leads_to_its_line(self, website, tmp_path):
@@ -107,6 +85,50 @@ class TestGenerated:
             "c.html: no table has the row '<p>| a | b |</p>'",
         ]
 
+    def test_a_formula_shown_as_code_is_noticed(self, website, tmp_path):
+        finish = website("finish")
+        (tmp_path / "a.html").write_text("<pre><code>$$\n<b>x</b>\n$$</code></pre>")
+        (tmp_path / "b.html").write_text("<code>\\partial L</code>")
+        source = '<details class="mkdocstrings-source"><pre>.. math:: \\frac12 $$</pre></details>'
+        (tmp_path / "c.html").write_text(f"{source}<code>$x$</code>")
+        assert finish.finish_pages(tmp_path) == [
+            "a.html: a formula is shown as code: $$",
+            r"b.html: a formula is shown as code: \partial L",
+        ]
+
+    def test_the_button_copies_what_was_typed(self, website):
+        copying = website("copying")
+        block = "<pre><span></span><code>{}</code></pre>"
+        session = "<b>&gt;&gt;&gt;</b> for a in &quot;ab&quot;:\n...     print(a)\n...\na\nb"
+        made = copying.without_prompts(block.format(session))
+        copied = re.search('data-copy="(.*?)"', made, re.DOTALL)[1]
+        assert html.unescape(copied) == 'for a in "ab":\n    print(a)\n\n'
+        assert copying.without_prompts(block.format("$ ls")) == block.format("$ ls")
+
+    def test_the_search_shows_formulas_in_letters(self, website):
+        in_letters = website("searching").in_letters
+        assert in_letters(r"so \(\frac{dl}{da_k} = g' \ln x^2\), <code>\(</code>") == (
+            r"so dl/da_k = g′ ln x^2, <code>\(</code>"
+        )
+
+    def test_the_word_reference_leads_there(self, website):
+        rewrite, docs = website("sources").rewrite, ROOT / "docs"
+        for page, leads in {
+            "index.md": "reference/ops.md",
+            "guides/troubleshooting.md": "../reference/config/index.md",
+        }.items():
+            assert rewrite("*Reference*", docs / page, docs)[0] == f"[*Reference*]({leads})"
+
+    def test_contributing_stands_last(self, website, tmp_path):
+        for name in ("contributing.md", "measurements/unplaced.md", "results.md"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        assert website("navigation").tree(tmp_path)["Evidence"] == [
+            "results.md",
+            "measurements/unplaced.md",
+            "contributing.md",
+        ]
+
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")
         placed = {page for pages in tree.values() for page in pages}
@@ -122,6 +144,15 @@ class TestBuilt:
         for name in ops.__all__:
             assert re.search(rf'id="jcnn\.ops\.\w+\.{name}"', page), name
         assert page.count("<math ") > 50
+        headings = re.findall(r'<h[1-6] id="([^"]+)"', page)
+        assert len(headings) == len(set(headings)), "something is there twice"
+
+    def test_what_an_operation_returns_is_one_text(self):
+        page = text("reference/ops.html")
+        begin = page.index('id="jcnn.ops.normalization.batch_norm"')
+        returns = page.index("Returns:", begin)
+        raises = page.index("Raises:", returns)
+        assert page[returns:raises].count("<li") == 1
 
     def test_pages_are_whole(self):
         pages = sorted(SITE.rglob("*.html"))
@@ -150,6 +181,22 @@ class TestBuilt:
                     for text, lines in tab.evaluate(LINES):
                         written = len(text.rstrip("\n").split("\n"))
                         assert lines == pytest.approx(written, abs=0.9), (page, text)
+
+    def test_the_search_holds_no_latex(self):
+        items = json.loads(text("search.json"))["items"]
+        prose = [re.sub("<code>.*?</code>", "", item["text"], flags=re.DOTALL) for item in items]
+        assert not [said for said in prose if re.search(r"\\(frac|partial|sum|mathcal)\b", said)]
+
+    @needs_browser
+    def test_an_example_is_copied_without_prompts(self):
+        access = {"permissions": ["clipboard-read", "clipboard-write"]}
+        with chromium() as browser, opened(browser, SITE / "learn/index.html", **access) as tab:
+            tab.locator("button[data-md-type=copy], .md-clipboard, .md-code__button").first.click()
+            tab.wait_for_timeout(200)
+            copied = tab.evaluate("navigator.clipboard.readText()")
+            assert copied.startswith("import numpy as np\na = np.array")
+            assert ">>>" not in copied
+            assert "array([  1." not in copied
 
     @needs_browser
     def test_search_finds_words(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.data import ImageFolder
+from jcnn.errors import UserError
 from jcnn.inspection.catalogue import layer_entries, optimizer_entries, schedule_entries
-from jcnn.inspection.proposal import look, propose
+from jcnn.inspection.own_folder import look
+from jcnn.inspection.proposal import propose
 
 flat = pytest.mark.skipif(
     "test_share" not in ImageFolder.model_fields, reason="needs data.test_share"
@@ -57,11 +60,13 @@ def test_the_commands_list_all_or_one(capsys, command, name):
     assert f"{command}: unknown 'zzz'" in capsys.readouterr().err
 
 
-def photographs(parent: Path, classes: str, count: int = 12, side: int = 40) -> None:
+def photographs(
+    parent: Path, classes: str, count: int = 12, size: tuple[int, ...] = (40, 49, 3)
+) -> None:
     for label in classes.split():
         (parent / label).mkdir(parents=True)
         for number in range(count):
-            pixels = np.random.default_rng(number).integers(0, 255, (side, side + 9, 3), np.uint8)
+            pixels = np.random.default_rng(number).integers(0, 255, size, np.uint8)
             Image.fromarray(pixels).save(parent / label / f"{number}.png")
 
 
@@ -77,7 +82,7 @@ def test_a_split_folder_gives_a_file_that_trains_at_once(tmp_path, monkeypatch, 
     assert experiment.data.class_names == ("cat", "dog")
     assert experiment.input_shape == (32, 32, 3)
     assert len(experiment.data.stream().labels("test")) == 6
-    assert experiment.training.batch_size <= 24
+    assert experiment.training.batch_size == 4
     assert main(["init", "pets"]) == 2
     assert "there already" in capsys.readouterr().err
 
@@ -88,6 +93,98 @@ def test_a_flat_folder_is_split_by_a_share(tmp_path, monkeypatch):
     photographs(tmp_path / "pets", "cat dog bird")
     assert main(["init", "pets"]) == 0
     assert load_experiment("pets.toml").data.test_share == 0.2
+
+
+@flat
+@pytest.mark.slow
+def test_the_whole_way_can_be_gone_in_the_folder_itself(tmp_path, monkeypatch, capsys):
+    photographs(tmp_path / "pets", "cat dog")
+    monkeypatch.chdir(tmp_path / "pets")
+    assert main(["init"]) == 0
+    for name in ("pets", "pets-2"):
+        assert main(["train", "pets.toml", "--set", "training.epochs=2"]) == 0
+        assert Path("runs", name, "summary.json").exists()
+    assert main(["init", "--out", "again.toml"]) == 0
+    capsys.readouterr()
+    main(["data", "check", "."])
+    assert not [line for line in capsys.readouterr().out.splitlines() if "runs" in line]
+    assert main(["predict", "runs/pets", "."]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
+
+
+@pytest.mark.slow
+def test_a_validation_folder_is_measured_beside_the_test_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for split, count in (("train", 12), ("valid", 3), ("test", 2)):
+        photographs(tmp_path / "my pets" / split, "cat dog", count)
+    assert main(["init", "my pets"]) == 0
+    said = capsys.readouterr().out
+    assert "2 classes, train, valid and test: wrote my pets.toml" in said
+    assert "next: jcnn train 'my pets.toml'" in said
+    assert main(["train", "my pets.toml", "--set", "training.epochs=1", "--out", "run"]) == 0
+    assert "is not used" not in capsys.readouterr().out
+    rows = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    assert [row["split"] for row in rows] == ["train", "validation", "test"]
+    Path("old.toml").write_text(
+        Path("my pets.toml").read_text().replace('validation_folder = "valid"\n', "")
+    )
+    assert main(["train", "old.toml", "--set", "training.epochs=1"]) == 0
+    assert "pets/valid is not used" in capsys.readouterr().out
+
+
+def proposed(folder: Path):
+    (folder.parent / "own.toml").write_text(propose(look(folder)))
+    return load_experiment(folder.parent / "own.toml")
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 2), (10, 4), (40, 16), (200, 32)])
+def test_few_files_make_several_steps_to_an_epoch(tmp_path, count, batch_size):
+    photographs(tmp_path / "own", "cat dog", count, (8, 8, 3))
+    experiment = proposed(tmp_path / "own")
+    lists = experiment.data.lists()
+    assert experiment.training.batch_size == batch_size <= len(lists.train)
+    assert np.bincount(lists.test.labels).tolist() == [max(1, count // 5)] * 2
+
+
+def test_a_class_of_one_file_is_too_few(tmp_path):
+    photographs(tmp_path / "own", "cat dog", 1)
+    with pytest.raises(UserError, match=r"own/cat' holds a single file: expected 2 images or more"):
+        look(tmp_path / "own")
+
+
+def test_small_squares_are_taken_as_they_are_and_gray_ones_gray(tmp_path):
+    photographs(tmp_path / "digits", "one two", size=(28, 28))
+    assert proposed(tmp_path / "digits").input_shape == (28, 28, 1)
+    photographs(tmp_path / "wide", "one two", size=(28, 40, 3))
+    assert proposed(tmp_path / "wide").input_shape == (24, 24, 3)
+    photographs(tmp_path / "mixed" / "x", "one two", size=(28, 28))
+    photographs(tmp_path / "mixed", "three four", size=(28, 28, 3))
+    (tmp_path / "mixed" / "x" / "one").rename(tmp_path / "mixed" / "one")
+    shutil.rmtree(tmp_path / "mixed" / "x")
+    assert proposed(tmp_path / "mixed").input_shape == (28, 28, 3)
+
+
+def test_what_training_would_refuse_is_named(tmp_path):
+    photographs(tmp_path / "own", "cat dog")
+    (tmp_path / "own" / "cat" / "notes.txt").write_text("?")
+    with pytest.raises(UserError, match=r"cat/notes\.txt is a stray file"):
+        look(tmp_path / "own")
+    (tmp_path / "own" / "cat" / "notes.txt").rename(tmp_path / "own" / "notes.txt")
+    with pytest.raises(UserError, match=r"own/notes\.txt is a stray file"):
+        look(tmp_path / "own")
+    (tmp_path / "own" / "notes.txt").unlink()
+    (tmp_path / "own" / "eel").mkdir()
+    with pytest.raises(UserError, match=r"own/eel is a class without images"):
+        look(tmp_path / "own")
+
+
+def test_a_test_folder_without_classes_is_no_split(tmp_path):
+    photographs(tmp_path / "own" / "train", "cat dog")
+    photographs(tmp_path / "own" / "val", "cat dog", 2)
+    (tmp_path / "own" / "test").mkdir()
+    shutil.copy(tmp_path / "own" / "val" / "cat" / "0.png", tmp_path / "own" / "test")
+    found = look(tmp_path / "own")
+    assert (found.test_folder, found.validation_folder) == ("val", None)
 
 
 @pytest.mark.parametrize("ending", [".wav", ".flac", ".caf"])

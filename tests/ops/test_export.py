@@ -33,6 +33,7 @@ CONVOLUTIONS = {
     "images, strided": ("b, h, w, 3", "3, 2, 3, 4", {"strides": 2, "padding": 1}),
     "images, dilated": ("2, h, w, 4", "3, 3, 4, 4", {"dilation": 2}),
     "images, depthwise": ("2, h, w, 4", "3, 3, 1, 4", {"groups": 4, "padding": 1}),
+    "images, cropped": ("b, h, w, 3", "3, 3, 3, 4", {"padding": -1}),
 }
 POOLS = {
     "2x2": {"window": 2},
@@ -59,6 +60,12 @@ CALLS = {
     },
     "global_max_pool": (ops.global_max_pool, "b, h, w, 2"),
     "global_average_pool": (ops.global_average_pool, "b, h, w, 2"),
+    "average_pool, those of the image": (
+        partial(ops.average_pool, window=3, padding=1, count_include_pad=False), "b, h, w, 2",
+    ),
+    "max_pool, cropped": (partial(ops.max_pool, window=2, padding=-1), "b, h, w, 2"),
+    "pad": (partial(ops.pad, padding=1), "b, h, w, 2"),
+    "pad, one axis open": (partial(ops.pad, padding=[(0, 1), (2, 0)]), "b, h, 12, 2"),
     "decimate": (partial(ops.decimate, factor=2), "b, h, w, 2"),
     "square_pool": (partial(ops.square_pool, window=2), "b, h, w, 2"),
     "relu_max_pool": (partial(ops.relu_max_pool, window=2), "b, h, w, 2"),
@@ -77,7 +84,7 @@ CALLS = {
 QUICK = {
     "correlate, filtered", "correlate, depthwise", "correlate, images, strided",
     "max_pool, large, b, h, w, 2", "max_pool, same, b, h, w, 2", "average_pool, same, b, h, w, 2",
-    "dense",
+    "dense", "average_pool, those of the image", "pad",
 }  # fmt: skip
 SIZES = ({"b": 1, "h": 16, "w": 16}, {"b": 3, "h": 17, "w": 21}, {"b": 8, "h": 20, "w": 16})
 

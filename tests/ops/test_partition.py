@@ -11,7 +11,7 @@ from jax import export, lax
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from jcnn import ops
+from jcnn import ops, reference
 from jcnn.lowering import forced
 from jcnn.lowering.policy import NAMES
 from tests.ops.meshes import collectives, mesh_of, placed
@@ -184,3 +184,47 @@ def test_programs_differ_where_their_windows_do():
 
     for padding in ((1, 1), (2, 0)):
         assert f"padding=({padding}, (0, 0))" in text(padding=(padding, 0))
+
+
+FEATURES = P(None, None, None, "model")
+PER_CHANNEL = {
+    "dense": lambda ops, x, b: ops.dense(x[:, 0, 0], x[0, 0], b),
+    "prelu": lambda ops, x, b: ops.prelu(x, b),
+    "batch_norm": lambda ops, x, b: ops.batch_norm(x, b, b)[0],
+    "batch_norm_inference": lambda ops, x, b: ops.batch_norm_inference(x, b, b, b, b),
+    "local_response_norm": lambda ops, x, b: ops.local_response_norm(x) * b,
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["one-by-one", "compiled"])
+@pytest.mark.parametrize("op", PER_CHANNEL)
+def test_what_all_devices_share_has_a_gradient_that_they_share(op, compiled):
+    """Of features that are split, on a mesh whose axes are explicit: as the derived one has."""
+    x = np.random.default_rng(0).standard_normal((2, 4, 8, 8)).astype(np.float32)
+    mesh = mesh_of(AxisType.Explicit, model=4)
+
+    def gradient(namespace, x):
+        loss = jax.grad(lambda b: (PER_CHANNEL[op](namespace, x, b) ** 2).sum())
+        return (jax.jit(loss) if compiled else loss)(jnp.full(8, 0.5))
+
+    expected = gradient(reference, x)
+    with jax.set_mesh(mesh):
+        found = gradient(ops, placed(mesh, [x], [FEATURES])[0])
+    assert found.sharding.spec in (P(), P(None))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["one-by-one", "compiled"])
+def test_the_largest_of_all_lies_where_its_example_does(compiled):
+    x = np.random.default_rng(0).standard_normal((4, 6, 6, 4)).astype(np.float32)
+    mesh = mesh_of(AxisType.Explicit, data=4)
+    pool = jax.value_and_grad(lambda x: (ops.global_max_pool(x) ** 2).sum())
+    pool = jax.jit(pool) if compiled else pool
+    expected = pool(x)
+    with jax.set_mesh(mesh):
+        (split,) = placed(mesh, [x], [P("data")])
+        found = pool(split)
+        assert jax.typeof(ops.global_max_pool(split)).sharding.spec == P("data", None)
+    assert jax.typeof(found[1]).sharding.spec == jax.typeof(split).sharding.spec
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)

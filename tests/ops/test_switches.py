@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcnn import ops, reference
+from jcnn import lowering, ops, reference
 from tests.cases import representative
 from tests.ops.pullbacks import cotangents, pullback
 from tests.selection import slow_unless
@@ -67,7 +67,31 @@ def test_no_rank_is_promoted(namespace):
     with jax.numpy_rank_promotion("raise"):
         for case in representative():
             function, args = case.function(namespace), case.arguments(np.float32)
-            jax.eval_shape(pullback(function), cotangents(function, args), *args)
+            # Lowered, since what runs a correlation is traced no sooner.
+            jax.jit(pullback(function)).lower(cotangents(function, args), *args)
+
+
+SUMMED = {"strides": {"strides": 2}, "groups": {"groups": 3}, "plain": {}}
+
+
+@pytest.mark.parametrize("options", SUMMED.values(), ids=SUMMED)
+def test_no_rank_is_promoted_by_sums_over_the_window(options):
+    function = partial(ops.correlate, padding="SAME", **options)
+    w = np.ones((3, 3, 3 // options.get("groups", 1), 6), np.float32)
+    with jax.numpy_rank_promotion("raise"), lowering.forced("direct"):
+        y, pull = jax.vjp(function, X, w)
+        pull(y)
+
+
+@pytest.mark.parametrize("op", sorted(FIRST))
+def test_one_by_one_without_compiling_gives_the_same(op):
+    function, args = FIRST[op].function(ops), FIRST[op].arguments(np.float32)
+    given = cotangents(function, args)
+    expected = jax.jit(pullback(function))(given, *args)
+    with jax.disable_jit():
+        found = pullback(function)(given, *args)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 TRACED = {

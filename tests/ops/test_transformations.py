@@ -1,6 +1,6 @@
 """Every operation under JAX's transformations gives the gradients it gives without them."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -231,6 +231,26 @@ def test_jit_of_sharded_arrays(op, kind):
     assert {kind for kind, _ in sent} <= {"all-reduce"}
     # Two sums are all that the four gradients are made of.
     assert sum(count for _, count in sent) == shared // (2 if op == "batch_norm_inference" else 1)
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+def test_statistics_over_devices_are_the_same_on_all_of_them(tracked):
+    """So ``P()`` says where they are, and their cotangents count once."""
+    rng, mesh = np.random.default_rng(0), mesh_of(data=4)
+    x, scale = (rng.normal(size=s).astype(np.float32) for s in ((8, 3, 3, 4), (4,)))
+    own = partial(ops.batch_norm, axis_name="data")
+    places = {"in_specs": (P("data"), P(), P()), "out_specs": (P("data"), P(), P())}
+    across = jax.shard_map(own, mesh=mesh, check_vma=tracked, **places)
+
+    def loss(norm, x, scale):
+        y, mean, variance = norm(x, scale, scale)
+        return (y**3).sum() + (mean**2).sum() + (variance**3).sum()
+
+    found, expected = (
+        jax.value_and_grad(partial(loss, f), (0, 1))(x, scale) for f in (across, ops.batch_norm)
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.errors import UserError
 from jcnn.report import compare, comparison_page
+from jcnn.report.comparison_views import labels
 from jcnn.runs import Run
 from tests.report.test_page import Outline, look
 from tests.small import CONFIG
@@ -106,10 +108,43 @@ def test_the_command_prints_tables_and_json(seeds, capsys):
     out = capsys.readouterr().out
     assert "optimizer.learning_rate" in out
     assert "larger than chance" in out
+    assert all(run in out for run in runs)  # whole, since this is no terminal
+    assert all(out.count(f" {place} {'A' if place <= 3 else 'B'} ") == 2 for place in range(1, 7))
     assert main(["compare", *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["runs"]) == 6
     assert found["differences"][0]["beyond_chance"] is True
+
+
+def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(written, monkeypatch, capsys):
+    runs = [str(written(f"{'long' * 30}-{seed}", 0.9, seed=seed)) for seed in range(2)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["compare", *runs]) == 0
+    out = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.count("long") < 60
+
+
+def test_brackets_in_a_path_are_no_markup(written, capsys):
+    runs = [str(written(f"a[/b]/{name}", 0.9, seed=k)) for k, name in enumerate(("c", "d[red]"))]
+    assert main(["compare", *runs]) == 0
+    out = capsys.readouterr().out
+    assert all(run in out for run in runs)
+
+
+def test_of_many_runs_each_has_a_row(seeds, capsys):
+    assert main(["compare", *map(str, seeds)]) == 0
+    _, below = capsys.readouterr().out.split("What differs")
+    assert below.split()[:2] == ["seed", "optimizer.learning_rate"]
+    assert "6 B 2 0.2" in " ".join(below.split())
+
+
+def test_the_part_in_which_paths_differ_is_never_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert labels([".", "../other"]) == [tmp_path.name, "other"]
+    assert labels(["a", "a/b"]) == ["a", "a/b"]
 
 
 def test_the_page_is_one_file(seeds, tmp_path):

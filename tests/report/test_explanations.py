@@ -105,7 +105,14 @@ def test_standard_input_is_a_file_too(trained, images, monkeypatch, capsys):
     content = (images / "1.png").read_bytes()
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert main(["predict", str(trained), "-"]) == 0
-    assert "standard-input" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("-  ")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert main(["predict", str(trained), "-", "-"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"no image")))
+    assert main(["predict", str(trained), "-"]) == 1
+    assert capsys.readouterr().err.startswith("jcnn: - ")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jcnn.config import load_experiment
 from jcnn.errors import UserError
 from jcnn.report import write_report
 from jcnn.report.measured import Measured, measure
+from jcnn.runs import Run
 from jcnn.training import Step, Trained, load_trained
 
 # They start processes, train or compile much.
@@ -72,6 +73,16 @@ def test_headings_nest_and_pictures_have_words(page):
     assert steps.max() == 1
     assert len(outline.images) > 20
     assert all(len(image["alt"]) > 5 for image in outline.images)
+
+
+def test_captions_are_as_wide_as_the_text(browser, page):
+    text = page.read_text()
+    assert "<caption" not in text  # it would be as narrow as its table
+    assert set(re.findall('aria-labelledby="(.*?)"', text)) <= set(Outline(text).ids)
+    tab = look(browser, page, 1280, "light")
+    heights = "[...document.querySelectorAll('.caption')].map(c => c.getClientRects()[0].height)"
+    assert max(tab.evaluate(heights)) < 30  # one line
+    tab.context.close()
 
 
 def test_it_says_what_evaluate_says(page, trained):
@@ -130,6 +141,21 @@ def test_a_wrong_argument_is_named(trained, capsys, arguments, words):
     assert words in captured.err
     assert len(captured.err.splitlines()) == 1
     assert captured.out == ""
+
+
+def test_validation_has_a_tile_of_its_own(page, trained, tmp_path):
+    assert "Validation accuracy" not in page.read_text()
+    run = Run(shutil.copytree(trained, tmp_path / "run"))
+    run.write_summary({**run.summary(), "validation": {"accuracy": 0.875, "loss": 0.25}})
+    assert re.search(r"Validation accuracy</dt><dd>87.50\s%<small>loss 0.25<", _page(run))
+    run.summary_file.unlink()
+    row = {"step": 2, "epoch": 1, "split": "validation", "loss": 0.5, "accuracy": 0.75}
+    run.rewrite_metrics([row, *run.metrics()])
+    assert re.search(r"<dd>75.00\s%<small>loss 0.5, after epoch 1<", _page(run))
+
+
+def _page(run: Run) -> str:
+    return write_report(run.folder).read_text()
 
 
 def test_no_run_no_page(tmp_path):
@@ -216,7 +242,7 @@ def test_every_kind_of_network_has_a_page(browser, name, tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text(experiment.to_toml())
-    monkeypatch.setattr(jcnn.report.page, "_trained", lambda _: Trained(experiment, state, 0))
+    monkeypatch.setattr(jcnn.report.page, "_trained", lambda *_: Trained(experiment, state, 0))
     page = write_report(run, examples=[1])
     assert page.stat().st_size < 5e6
     for width, scheme in ((1280, "light"), (390, "dark")):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from jcnn.errors import UserError
-from jcnn.runs import checkpoint
+from jcnn.runs import checkpoint, files
 from jcnn.runs.checkpoints import KEEP, Checkpoints
 from jcnn.runs.place import Place
 
@@ -82,6 +83,17 @@ def test_the_newest_undamaged_one_is_taken_and_the_others_set_aside(folder, capl
     assert sorted(p.name for p in folder.iterdir()) == ["10", "damaged-20-1", "damaged-30-1"]
 
 
+def test_hashes_of_less_than_all_are_no_hashes(folder):
+    hashes = json.loads((folder / "30" / "sha256.json").read_text())
+    (folder / "30" / "sha256.json").write_text(json.dumps({"record.json": hashes["record.json"]}))
+    assert checkpoint.damage(folder / "30") == "sha256.json is not what was written"
+
+
+def test_who_may_read_the_record_may_read_the_arrays(template):
+    modes = {path.stat().st_mode & 0o777 for path in (template / "30").glob("*.*")}
+    assert modes == {files.MODE}
+
+
 def test_one_who_only_reads_leaves_damaged_ones_where_they_are(folder, caplog):
     flip(folder / "30" / "record.json")
     with Checkpoints(folder, read_only=True) as checkpoints:
@@ -132,21 +144,32 @@ def test_one_of_another_model_is_refused_by_name(folder):
         checkpoints.restore(Place(30), other)
 
 
-@pytest.fixture
-def no_room():
-    """Let no file grow beyond 100 bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+# In a process of its own: in this one the limit would meet what pytest itself writes.
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from jcnn.errors import UserError
+from jcnn.runs.checkpoints import Checkpoints
+from jcnn.runs.place import Place
+with Checkpoints(Path(sys.argv[1])) as checkpoints:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+    checkpoints.save(Place(40), {"w": np.zeros(6, np.float32)}, {})
+    try:
+        checkpoints.wait()
+    except UserError as error:
+        print(error)
+    print(checkpoints.newest())
+"""
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_the_others_whole(folder, no_room):
-    with Checkpoints(folder) as checkpoints:
-        checkpoints.save(Place(40), TREE, {})
-        with pytest.raises(UserError, match=r"checkpoint '.*40' can't be written: File too large"):
-            checkpoints.wait()
-        assert checkpoints.newest() == Place(30)
+def test_a_full_disk_is_one_sentence_and_leaves_the_others_whole(folder):
+    """No file may grow beyond 100 bytes, as on a full disk."""
+    program = [sys.executable, "-c", FULL, str(folder)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    said, newest = done.stdout.splitlines()
+    assert re.fullmatch(r"checkpoint '.*40' can't be written: File too large", said)
+    assert newest == "30"
     assert sorted(path.name for path in folder.iterdir()) == ["10", "20", "30"]
 
 

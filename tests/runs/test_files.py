@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 import pytest
 
 from jcnn.errors import UserError
 from jcnn.runs import Run
-from jcnn.runs.files import with_nulls, writing
+from jcnn.runs.files import with_nulls, write_figure, writing
 
 
 @pytest.mark.parametrize(
@@ -33,16 +34,58 @@ def test_json_has_null_where_there_is_no_number():
     assert with_nulls({"a": [float("nan"), (1.0, float("-inf"))]}) == {"a": [None, [1.0, None]]}
 
 
-@pytest.mark.parametrize("damaged", [b"\xff\xfe\x00", b"3", b"[1]", b"{"])
-def test_a_damaged_row_is_named_by_its_line(tmp_path, damaged):
+ROW = {"step": 1, "epoch": 1, "split": "test", "loss": None, "accuracy": 0.5}
+WRONG = [
+    *(b"\xff\xfe\x00", b"3", b"[1]", b"{}", b"null", b'"x"', b"[" * 100_000),
+    *(
+        json.dumps({**ROW, **change}).encode()
+        for change in ({"epoch": "x"}, {"split": 1}, {"loss": []}, {"step": None})
+    ),
+]
+
+
+@pytest.mark.parametrize("damaged", WRONG, ids=range(len(WRONG)))
+@pytest.mark.parametrize("last", [False, True])
+def test_a_damaged_row_is_named_by_its_line(tmp_path, damaged, last):
     run = Run(tmp_path)
-    run.metrics_file.write_bytes(b'{"step": 1}\n' + damaged + b'\n{"step": 2}\n')
+    after = b"" if last else json.dumps(ROW).encode()
+    run.metrics_file.write_bytes(json.dumps(ROW).encode() + b"\n" + damaged + b"\n" + after)
+    try:
+        json.loads(damaged)
+    except (ValueError, RecursionError):
+        if last:  # as a crash leaves it
+            assert run.metrics() == [ROW]
+            return
     with pytest.raises(UserError, match="line 2 is damaged"):
         run.metrics()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["[]", "{}", "[" * 100_000, '{"test": null, "seconds": 1}', '{"test": {}, "seconds": "x"}'],
+    ids=range(5),
+)
+def test_a_damaged_summary_is_named(tmp_path, damaged):
+    run = Run(tmp_path)
+    run.summary_file.write_text(damaged)
+    with pytest.raises(UserError, match=r"summary.json' is damaged"):
+        run.summary()
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    class Drawn:
+        def savefig(self, place, format):
+            place.write(format.encode())
+
+    path = tmp_path / "ratios.svg"
+    write_figure(path, Drawn())
+    assert path.read_text() == "svg"
+    with pytest.raises(UserError, match="can't be written: No such file"):
+        write_figure(tmp_path / "nowhere" / "ratios.svg", Drawn())
 
 
 @pytest.mark.parametrize("cut", [b'{"st', b'{"name": "\xc3'])
 def test_a_last_row_that_was_cut_short_is_left_out(tmp_path, cut):
     run = Run(tmp_path)
-    run.metrics_file.write_bytes(b'{"step": 1}\n' + cut)
-    assert run.metrics() == [{"step": 1}]
+    run.metrics_file.write_bytes(json.dumps(ROW).encode() + b"\n" + cut)
+    assert run.metrics() == [ROW]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from jcnn.errors import UserError
+from jcnn.runs import checkpoint
 from jcnn.runs.checkpoints import Checkpoints
 from jcnn.runs.parts import is_spread, joined, own_parts
 from jcnn.runs.place import Place
@@ -116,12 +119,20 @@ def test_what_two_have_written_one_reads_whole(spread, tmp_path):
         assert checkpoints.newest() is None
 
 
-def test_where_one_cannot_write_there_is_no_checkpoint_and_nobody_waits(spread, tmp_path):
-    full = Spread((2, 6, 0))
-    full.addressable_shards[0].data = np.array([object()] * 4)  # no tensor: refused when written
-    first, second = _saved(tmp_path / "checkpoints", (TREES[0], {**TREES[1], "w": full}))
+def test_where_one_cannot_write_there_is_no_checkpoint_and_nobody_waits(
+    spread, tmp_path, monkeypatch
+):
+    whole = checkpoint.save_file
+
+    def full_for_the_second(arrays, file):
+        if "-1" in file.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        whole(arrays, file)
+
+    monkeypatch.setattr(checkpoint, "save_file", full_for_the_second)
+    first, second = _saved(tmp_path / "checkpoints", TREES)
     assert first.endswith("can't be written: process 1 has not written its part")
-    assert "can't be written" in second
+    assert second.endswith("can't be written: No space left on device")
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 

@@ -20,6 +20,8 @@ from jcnn.runs import Run
 from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
+from jcnn.sweep.plan import combinations, typed
+from jcnn.sweep.tables import print_sweep
 from jcnn.training import load_trained, train
 from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
@@ -222,6 +224,21 @@ def test_the_file_s_table_says_what_arguments_do_not(config, untrained):
     assert load_experiment(config).seed == 0
 
 
+def test_a_range_of_a_key_that_is_no_integer_draws_no_integers():
+    values = {"optimizer": {"learning_rate": 0.1}, "layers": [{"drop_rate": 0.5, "features": 8}]}
+    ranges = dict.fromkeys(("optimizer.learning_rate", "layers.0.drop_rate"), Range(0, 1))
+    found = drawn(typed({**ranges, "layers.0.features": Range(1, 2)}, values), 4)
+    assert len(found) == 4
+    assert len({one["optimizer.learning_rate"] for one in found}) == 4
+    assert {one["layers.0.features"] for one in found} <= {1, 2}
+
+
+def test_as_many_are_drawn_as_are_asked_for_and_none_twice():
+    assert len(drawn({"a": Range(1, 4)}, 4)) == 4
+    assert len(drawn({"a": Range(1, 2)}, 9)) == 2
+    assert combinations({"a": [1, 1, 2]}) == [{"a": 1}, {"a": 2}]
+
+
 def test_random_draws_within_its_ranges_and_repeats_itself():
     choices = {"a": Range(0.001, 0.1), "b": ["x", "y"], "c": Range(8, 64)}
     found = drawn(choices, 20)
@@ -272,6 +289,20 @@ def test_the_table_has_mean_deviation_and_interval():
     assert "| test error % | 5.00 | 1.41 | -7.71 to 17.71 | 4.00 | 6.00 |" in table
     alone = markdown(Combination({}, [], {"seconds": spread([2.0])}))
     assert "| seconds | 2.00 | 0.00 | – | 2.00 | 2.00 |" in alone
+
+
+def test_the_table_shows_the_validation_error_that_it_chooses_by(capsys):
+    figures = {"test error %": 3.0, "test loss": 0.1, "seconds": 2.0}
+    rows = [
+        Combination({"a": a}, [], {name: spread([value]) for name, value in own.items()})
+        for a, own in enumerate((figures, {**figures, "validation error %": 4.25}))
+    ]
+    print_sweep(Sweep("c", rows))
+    head, _, without, with_it = capsys.readouterr().out.strip().splitlines()
+    assert head.split()[-3:] == ["validation", "error", "%"]
+    assert (without.split()[-1], with_it.split()[-1]) == ("–", "4.25")
+    print_sweep(Sweep("c", [rows[0], rows[0]]))
+    assert "validation" not in capsys.readouterr().out
 
 
 def test_the_best_is_that_of_the_smallest_error():

@@ -19,7 +19,7 @@ def show(progress: Progress, experiment) -> None:
     progress.begin(experiment, step=0, steps=36, steps_per_epoch=9)
     progress.compiled(1.5)
     progress.stepped(3, MEANS, 1234.0)
-    progress.evaluated(1, 9, MEANS, MEANS, 2.0)
+    progress.evaluated(1, 9, {"train": MEANS, "test": MEANS}, 2.0)
     progress.end()
 
 
@@ -33,6 +33,17 @@ def test_plain_lines_in_a_pipe(tiny):
         "compiled in 1.5 s",
         "epoch 1/4  step 9  train loss 0.5000  test loss 0.5000  test accuracy 75.00%  2.0 s",
     ]
+
+
+def test_what_is_watched_is_said_before_what_is_tested():
+    stream = io.StringIO()
+    progress = choose_progress(stream)
+    better = {"loss": 0.25, "accuracy": 0.875}
+    progress.evaluated(1, 9, {"train": MEANS, "test": MEANS, "validation": better}, 2.0)
+    assert stream.getvalue() == (
+        "epoch 1/0  step 9  train loss 0.5000  validation loss 0.2500  "
+        "validation accuracy 87.50%  test loss 0.5000  test accuracy 75.00%  2.0 s\n"
+    )
 
 
 def test_a_bar_on_a_terminal(tiny, monkeypatch):

@@ -16,6 +16,7 @@ from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.runs.lock import locked
 from jcnn.training import Interrupted, evaluate, load_trained, train
+from tests.data.formats import write_colours
 from tests.training.interference import At, crash, interrupt
 
 
@@ -116,6 +117,71 @@ def test_a_folder_in_use_says_how_to_go_on(tiny, finished):
         train(tiny({"seed": 7}), finished)
 
 
+PHOTOGRAPHS = """
+[data]
+name = "image_folder"
+folder = "photographs"
+classes = 2
+test_share = 0.25
+image_size = 8
+resize = 10
+worker_count = 0
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+epochs = 1
+batch_size = 3
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 2
+"""
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """An experiment whose run in the folder ``run`` met a broken image before it kept a step."""
+    from jcnn.config import load_experiment
+
+    broken = write_colours(tmp_path / "photographs", {"cat": 4, "dog": 4}) / "cat" / "001.jpg"
+    broken.write_bytes(broken.read_bytes()[:50])
+    (tmp_path / "own.toml").write_text(PHOTOGRAPHS)
+    experiment = load_experiment(tmp_path / "own.toml")
+    with pytest.raises(UserError, match=r"001\.jpg is a broken image"):
+        train(experiment, tmp_path / "run")
+    assert not Run(tmp_path / "run").has_learned()
+    return experiment
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_kept_no_step_takes_the_data_as_they_are_now(stopped, tmp_path, resume):
+    (tmp_path / "photographs" / "cat" / "001.jpg").unlink()
+    assert train(stopped, tmp_path / "run", resume=resume)["steps"] == 1
+    counts = json.loads(Run(tmp_path / "run").data_file.read_text())["counts"]
+    assert sum(counts["train"].values()) + sum(counts["test"].values()) == 7
+    (tmp_path / "photographs" / "cat" / "002.jpg").unlink()
+    with pytest.raises(UserError, match="the data are not those that run"):
+        train(stopped, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_kept_no_step_may_become_one_of_another_experiment(stopped, tmp_path, resume):
+    data = stopped.data.model_copy(update={"on_unreadable": "skip"})
+    skipping = stopped.model_copy(update={"data": data})
+    assert train(skipping, tmp_path / "run", resume=resume)["steps"] == 1
+    assert Run(tmp_path / "run").experiment().data.on_unreadable == "skip"
+    with pytest.raises(UserError, match=r"data\.on_unreadable"):
+        train(stopped, tmp_path / "run", resume=True)
+
+
+def test_a_step_that_failed_is_not_begun_anew(stopped, tmp_path):
+    Run(tmp_path / "run").failure_folder.mkdir()
+    with pytest.raises(UserError, match="has not ended; continue it with"):
+        train(stopped, tmp_path / "run")
+
+
 def test_a_damaged_checkpoint_costs_what_came_after_another(tiny, finished, tmp_path, caplog):
     newest = max(Run(finished).checkpoints_folder.iterdir(), key=lambda p: len(p.name))
     assert newest.name == "18-evaluated"
@@ -127,6 +193,15 @@ def test_a_damaged_checkpoint_costs_what_came_after_another(tiny, finished, tmp_
     assert steps(finished) == [9, 18, 27, 36]
     assert caplog.text.count("left alone") == 1
     assert caplog.text.count("set aside as damaged-18-evaluated-1") == 1
+
+
+def test_a_run_that_has_ended_is_not_begun_anew_where_its_checkpoints_are_lost(tiny, finished):
+    run = Run(finished)
+    shutil.rmtree(run.checkpoints_folder)
+    kept = {file: file.read_bytes() for file in (run.summary_file, run.metrics_file)}
+    with pytest.raises(UserError, match=r"has ended, and no undamaged checkpoint is left"):
+        train(tiny({"training.epochs": 2}), finished, resume=True)
+    assert kept == {file: file.read_bytes() for file in kept}
 
 
 def test_two_trainings_of_one_folder_are_one_too_many(tiny, finished):

@@ -1,0 +1,153 @@
+"""A comparison as tables in the terminal, and as a page with the curves over each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jcnn.console import wide
+from jcnn.errors import UserError
+from jcnn.report.comparison import Comparison
+from jcnn.report.curves import COLOURS, Curve, draw
+from jcnn.report.template import number, percent, render
+from jcnn.runs.statistics import Spread
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def labels(folders: Sequence[str]) -> list[str]:
+    """Return of each path the part in which they differ.
+
+    >>> labels(["runs/s/rate=0.1/0", "runs/s/rate=0.2/0"])
+    ['rate=0.1', 'rate=0.2']
+    >>> labels(["runs/s/rate=0.1/0", "runs/s/rate=0.2/1"])
+    ['rate=0.1/0', 'rate=0.2/1']
+    """
+    parts = [Path(path).parts for path in map(os.path.abspath, folders)]  # "." has none
+    for end, rest in ((0, slice(1, None)), (-1, slice(-1))):
+        while min(map(len, parts)) > 1 and len({own[end] for own in parts}) == 1:
+            parts = [own[rest] for own in parts]
+    return ["/".join(own) for own in parts]
+
+
+def signs(comparison: Comparison) -> list[str]:
+    """Return what stands for each run: its number, and the letter of its experiment."""
+    return [f"{place} {run.group}" for place, run in enumerate(comparison.runs, 1)]
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Say what the figures allow to be said."""
+    said = []
+    for difference in comparison.differences:
+        a, b = difference.groups
+        verdict = "larger than chance" if difference.beyond_chance else "no larger than chance"
+        said.append(
+            f"{b} less {a}: {number(100 * difference.accuracy)} percentage points of accuracy, "
+            f"{verdict} (p = {number(difference.chance, 2)})"
+        )
+    alone = [letter for letter, group in comparison.groups.items() if group.count == 1]
+    if alone and len(comparison.groups) > 1:
+        said.append(
+            f"{', '.join(alone)}: one ended run each, so nothing is said about chance; "
+            "train further seeds (--set seed=1, …)"
+        )
+    return said
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print runs, differing keys and verdicts as tables."""
+    console = wide(100, highlight=False, markup=False)  # a path may have brackets
+    console.print(_figures(comparison))
+    if comparison.keys:
+        console.print(_differences(comparison))
+    for letter, group in comparison.groups.items():
+        if group.count > 1:
+            console.print(f"{letter}: {_spread_words(group)}")
+    for sentence in sentences(comparison):
+        console.print(sentence)
+
+
+def _figures(comparison: Comparison) -> Table:
+    table = _table(["", "run", "seed", "test accuracy", "95 % interval", "test loss", "seconds"])
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for sign, run in zip(signs(comparison), comparison.runs, strict=True):
+        ends = " to ".join(percent(end, 2) for end in run.interval) if run.interval else "–"
+        name = run.run if run.ended else f"{run.run} (not ended)"
+        figures = percent(run.accuracy, 2), ends, number(run.loss, 4), number(run.seconds)
+        table.add_row(sign, name, str(run.seed), *figures)
+    return table
+
+
+def _differences(comparison: Comparison) -> Table:
+    """A column per run; of more runs than keys a row per run, so that no column is narrow."""
+    rows = [["", *signs(comparison)]]
+    for key, values in comparison.keys.items():
+        rows.append([key, *("–" if value is None else str(value) for value in values)])
+    if len(comparison.runs) > len(comparison.keys):
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    table = _table(rows[0], title="What differs", title_justify="left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _table(columns: Sequence[str], **options: Any) -> Table:
+    """A table whose cells are broken where there is no room, and never cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, **options)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _spread_words(group: Spread) -> str:
+    return (
+        f"{group.count} seeds, accuracy {percent(group.mean, 2)} ± {percent(group.deviation, 2)}, "
+        f"95 % interval of the mean {percent(group.low, 2)} to {percent(group.high, 2)}"
+    )
+
+
+def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
+    """Write a page: the same tables, and the curves over each other.
+
+    Raises:
+        UserError: The file's folder does not exist.
+    """
+    from jcnn.runs.files import write_text, writing
+
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise UserError(f"--html {path}: expected a file in an existing folder")
+    text = render(
+        "compare.html",
+        title=f"Comparison of {len(comparison.runs)} runs",
+        comparison=comparison,
+        groups={letter: _spread_words(g) for letter, g in comparison.groups.items() if g.count > 1},
+        sentences=sentences(comparison),
+        signs=signs(comparison),
+        charts=[_chart(comparison, key) for key in ("loss", "accuracy")],
+    )
+    with writing(f"'{path}'"):
+        write_text(path, text)
+
+
+def _chart(comparison: Comparison, key: str) -> Any:
+    """One curve per run: a colour per experiment, a dash per run within it."""
+    letters = list(dict.fromkeys(run.group for run in comparison.runs))
+    seen: dict[str, int] = {}
+    curves = []
+    names = labels([run.run for run in comparison.runs])
+    for sign, name, run in zip(signs(comparison), names, comparison.runs, strict=True):
+        dash = seen[run.group] = seen.get(run.group, -1) + 1
+        points = [(row["epoch"], row.get(key)) for row in run.rows if row["split"] == "test"]
+        colour = letters.index(run.group) % COLOURS
+        curves.append(Curve(f"{sign}: {name}", points, colour, dash))
+    title = f"Test {key} by epoch"
+    return draw(curves, title=title, x_label="epoch", y_label=key)
