@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from typing import NoReturn
+
+from jcnn.departure import departure
 
 _EXTRA = ("typer", "rich")
 
 
 def main() -> int:
     """Run the command line, or say what to install for it."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _stop)  # while a second goes by with imports
+    departure.watch()  # before the imports, which take a second
     try:
         from jcnn.cli import main as run
     except ModuleNotFoundError as error:
@@ -26,14 +23,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    finally:
-        signal.signal(signal.SIGINT, before)
     return run()
-
-
-def _stop(number: int, _: object) -> NoReturn:
-    os.write(2, b"stopped\n")
-    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -19,9 +20,9 @@ class Elsewhere(Exception):  # noqa: N818 (somebody else's error)
     """Another of the processes that work together has a mistake to report, and does."""
 
 
-# What Keras's and PyTorch's users write, in lower case and without underscores: our word for it.
+# What Keras's, PyTorch's and Optax's users write, in lower case and without underscores: our word.
 _ELSEWHERE = {
-    **dict.fromkeys(("kernelsize", "kernel", "poolsize", "windowsize"), "window"),
+    **dict.fromkeys(("kernelsize", "kernel", "poolsize", "windowsize", "windowshape"), "window"),
     **dict.fromkeys(("filters", "units", "outchannels", "outfeatures", "channels"), "features"),
     **dict.fromkeys(("lr", "stepsize"), "learning_rate"),
     **dict.fromkeys(("stride",), "strides"),
@@ -30,26 +31,43 @@ _ELSEWHERE = {
     **dict.fromkeys(("numepochs", "nepochs", "maxepochs"), "epochs"),
     **dict.fromkeys(("bs", "batch", "minibatch"), "batch_size"),
     **dict.fromkeys(("l2", "wd"), "weight_decay"),
-    **dict.fromkeys(("clipbynorm", "clipgradnorm", "clipnorm"), "clip_by_global_norm"),
-    **dict.fromkeys(("clipvalue", "clipbyvalue", "clipgradvalue"), "clip"),
-    **dict.fromkeys(("exponentialdecayschedule", "exponentiallr"), "exponential_decay"),
-    **dict.fromkeys(("cosineannealinglr", "cosine", "cosinedecay"), "cosine_decay_schedule"),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), "conv"),
+    **dict.fromkeys(("kernelinitializer", "init"), "initializer"),
+    **dict.fromkeys(("alpha", "negativeslope"), "slope"),
+    **{"usebias": "bias", "biasinitializer": "bias_value", "eps": "epsilon", "epsilon": "eps"},
+    **{"beta1": "b1", "beta2": "b2"},
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), "conv"),
+    **dict.fromkeys(("convolution", "convolution1d", "convolution2d"), "conv"),
+    **dict.fromkeys(("convtranspose2d", "conv2dtranspose", "deconv"), "conv_transpose"),
     **dict.fromkeys(("linear", "fc", "fullyconnected", "innerproduct"), "dense"),
     **dict.fromkeys(("maxpool1d", "maxpool2d", "maxpooling2d", "maxpooling1d"), "max_pool"),
     **dict.fromkeys(("avgpool2d", "averagepooling2d", "avgpool"), "average_pool"),
     **dict.fromkeys(("globalaveragepooling2d", "adaptiveavgpool2d"), "global_average_pool"),
+    **dict.fromkeys(("globalmaxpooling2d", "adaptivemaxpool2d"), "global_max_pool"),
     **dict.fromkeys(("batchnorm1d", "batchnorm2d", "batchnormalization"), "batch_norm"),
+    **dict.fromkeys(("dropout1d", "dropout2d", "spatialdropout2d"), "dropout"),
+    **dict.fromkeys(("zeropad2d", "zeropadding2d"), "pad"),
+    "lrn": "local_response_norm",
     **dict.fromkeys(("crossentropy", "crossentropyloss"), "softmax_cross_entropy"),
     **dict.fromkeys(("categoricalcrossentropy", "nllloss"), "softmax_cross_entropy"),
     "sparsecategoricalcrossentropy": "softmax_cross_entropy",
     **dict.fromkeys(("mse", "mseloss", "l2loss"), "mean_squared_error"),
-    **dict.fromkeys(("bce", "bcewithlogitsloss", "binarycrossentropy"), "binary_cross_entropy"),
+    **dict.fromkeys(("bce", "bceloss", "bcewithlogitsloss"), "binary_cross_entropy"),
     **dict.fromkeys(("randomhorizontalflip", "mirror"), "flip"),
     **dict.fromkeys(("randomcrop", "randomresizedcrop"), "crop"),
     **dict.fromkeys(("colorjitter", "colourjitter", "colour"), "color"),
     **dict.fromkeys(("randomrotation", "rotate", "rotation"), "affine"),
+    **dict.fromkeys(("steplr", "multisteplr", "piecewise"), "piecewise_constant_schedule"),
+    **dict.fromkeys(("cosineannealing", "cosineannealinglr"), "cosine_decay_schedule"),
+    **dict.fromkeys(("cosinedecayrestarts", "cosineannealingwarmrestarts"), "sgdr_schedule"),
+    **dict.fromkeys(("onecycle", "onecyclelr"), "cosine_onecycle_schedule"),
+    **dict.fromkeys(("linearlr", "lineardecay", "linearwarmup"), "linear_schedule"),
+    **{"exponentiallr": "exponential_decay"},
+    **{"constantlr": "constant_schedule", "polynomiallr": "polynomial_schedule"},
+    **dict.fromkeys(("clipgradnorm", "clipnorm", "globalclipnorm"), "clip_by_global_norm"),
+    **dict.fromkeys(("clipgradvalue", "clipvalue"), "clip"),
+    **{"weightdecay": "add_decayed_weights"},
 }
+_SAME, _SLIP, _BEGINS, _CONTAINED, _SIMILAR, _OTHER = range(6, 0, -1)
 
 
 def command(*words: object) -> str:
@@ -76,27 +94,58 @@ def nearest(word: str, known: Iterable[str]) -> str:
     ''
     """
     known = list(known)
-    plain = word.lower().replace("_", "").replace("-", "")
-    if _ELSEWHERE.get(plain) in known:
-        return f" (did you mean '{_ELSEWHERE[plain]}'?)"
-    same = [name for name in known if name.lower().replace("_", "") == plain]
-    if same or (matches := difflib.get_close_matches(word.lower(), known, n=5)):
-        return f" (did you mean '{_likest(word.lower(), same or matches)}'?)"
-    held = [name for name in known if len(plain) > 3 and plain in name.replace("_", "")]
-    return f" (did you mean '{min(held, key=len)}'?)" if held else ""
+    ours = _ELSEWHERE.get("".join(_parts(word)))
+    if ours in known:
+        return f" (did you mean '{ours}'?)"
+    closeness = {name: _closeness(word, name) for name in known}
+    best = max(known, key=closeness.__getitem__, default=None)
+    if best is None or closeness[best][0] == _OTHER:
+        return ""
+    return f" (did you mean '{best}'?)"
 
 
-def _likest(word: str, names: list[str]) -> str:
-    """Choose among near names, of which some may be equally near.
+def _closeness(word: str, name: str) -> tuple[int, float]:
+    """How close two names are: in which way, and their ratio of equal letters."""
+    own, its = _parts(word), _parts(name)
+    a, b = "_".join(own), "_".join(its)
+    ratio = difflib.SequenceMatcher(None, b, a).ratio()
+    short, long = sorted((own, its), key=len)
+    swapped = len(own) == len(its) and sorted(a) == sorted(b)
+    if not short:
+        way = _OTHER
+    elif "".join(own) == "".join(its):
+        way = _SAME
+    elif swapped or (ratio >= 0.87 and abs(len(a) - len(b)) <= 2):
+        # two letters exchanged are one slip, and two to the ratio
+        way, ratio = _SLIP, 1.0 if swapped else ratio
+    elif _in_order(short, long):
+        way = _BEGINS if _alike(short[0], long[0]) else _CONTAINED
+    else:
+        # half of what long names end in is the same by chance: "activation", "dilation"
+        way = _SIMILAR if ratio >= (0.6 if len(a) < 5 else 0.7) else _OTHER
+    return way, ratio
 
-    What begins as the word does, or as which the word begins, has been cut short or made longer.
-    Of others, one of the word's own length: a slip of the finger rarely adds letters.
+
+def _in_order(parts: Iterable[str], all_parts: Iterable[str]) -> bool:
+    """Whether the parts stand among all parts, in their order."""
+    rest = iter(all_parts)
+    return all(any(_alike(part, other) for other in rest) for part in parts)
+
+
+def _alike(part: str, other: str) -> bool:
+    """Whether two parts are the same, but for a letter of a long one."""
+    likeness = difflib.SequenceMatcher(None, part, other)
+    return part == other or (len(part) > 4 and likeness.ratio() > 0.85)
+
+
+def _parts(name: str) -> list[str]:
+    """Split a name where one of its words begins, whichever way it is written.
+
+    >>> _parts("CosineDecay"), _parts("cosine-decay"), _parts("conv_1.w")
+    (['cosine', 'decay'], ['cosine', 'decay'], ['conv', '1', 'w'])
     """
-    cut = [name for name in names if len(word) > 3 and name.startswith(word)]
-    longer = [name for name in names if len(name) > 3 and word.startswith(name)]
-    if cut or longer:
-        return min(cut, key=len) if cut else max(longer, key=len)
-    return min(names, key=lambda name: abs(len(name) - len(word)))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return [part for part in re.split(r"[\W_]+", spaced.lower()) if part]
 
 
 def unknown(word: str, known: Iterable[str]) -> str:

@@ -47,7 +47,8 @@ CONTRAST = """() => {
   for (const e of document.querySelectorAll('body *')) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     const seen = {opacityProperty: true, visibilityProperty: true};
-    if (!own || e.closest('[disabled], script, math, svg') || !e.checkVisibility(seen)) continue;
+    const other = e.closest('[disabled], canvas, script, math, svg');
+    if (!own || other || !e.checkVisibility(seen)) continue;
     const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const where = `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`;

@@ -15,7 +15,8 @@ import jcnn
 PACKAGE = Path(jcnn.__file__).parent
 # From the bottom to the top; the rooms of one row may know each other.
 ROWS = (
-    ("console", "errors", "folders", "processor"),
+    ("console", "errors", "folders", "processor", "remains", "signals"),
+    ("departure",),
     ("axes", "fields", "geometry", "precision"),
     ("lowering",),
     ("ops", "reference"),

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from jcnn.cli import process
 from jcnn.cli.options import Json, Overrides, load, print_json, say
 from jcnn.errors import UserError
 
@@ -52,7 +51,6 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure speed and memory: explicit rules, jax.grad of the reference, and PyTorch."""
-    process.leave_on_signals()
     if operations == (config is not None) or (operations and show_plan):
         raise UserError("bench needs either CONFIG (with --plan: its lowerings) or --ops")
     if scan_steps == 1:

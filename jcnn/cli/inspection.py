@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jcnn.cli import process
 from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
 from jcnn.errors import UserError
+from jcnn.remains import temporary_folder
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -92,8 +92,6 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Train twice, undisturbed and killed at random moments, and compare every bit."""
-    import tempfile
-
     from jcnn import training
     from jcnn.inspection.verification import print_verification
     from jcnn.inspection.verification import verify as verify_experiment
@@ -101,9 +99,8 @@ def verify(
     experiment = load_target(target, overrides)
     training.enable_compilation_cache()
     how = {"kills": kills, "seed": seed, "report": lambda line: say(line, error=True)}
-    temporary = tempfile.TemporaryDirectory(prefix="jcnn-verify-")
-    with process.unwound_by_signals(), temporary as folder:
-        verification = verify_experiment(experiment, Path(folder), **how)
+    with temporary_folder(prefix="jcnn-verify-") as folder:
+        verification = verify_experiment(experiment, folder, **how)
     if as_json:
         print_json(verification.to_dict())
     else:

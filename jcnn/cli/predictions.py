@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jcnn.cli.options import print_json, say
+from jcnn.remains import temporary_folder
 
 if TYPE_CHECKING:
     from jcnn.training import Prediction
@@ -25,8 +25,8 @@ def given(files: Sequence[Path]) -> Iterator[tuple[list[Path], Path]]:
     Returns:
         The files, and the one that stands for standard input, which goes with the context.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        held = Path(folder) / "standard-input"
+    with temporary_folder() as folder:
+        held = folder / "standard-input"
         yield [path for file in files for path in _expanded(file, held)], held
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from jcnn.departure import hold
 from jcnn.errors import command
+from jcnn.remains import end_workers
 
 SWITCH = "JCNN_ALLOCATOR"
 COMMANDS = ("train", "bench", "tune")
@@ -37,51 +37,8 @@ def tune_allocator(arguments: Sequence[str]) -> None:
     environment = tuned_environment(arguments, os.environ)
     if environment is None:
         return
+    hold()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-
-
-def leave_on_signals() -> None:
-    """End at once on a signal, without a traceback, until the training itself takes them.
-
-    An exception that Python raises in JAX's own callbacks is lost there, or crashes the process.
-    """
-
-    def leave(number: int, _: object) -> NoReturn:
-        os.write(2, b"stopped\n")
-        os._exit(128 + number)
-
-    _take_signals(leave)
-
-
-@contextmanager
-def unwound_by_signals() -> Iterator[None]:
-    """Within the context a signal is an exception: for who waits for children, and has to end them.
-
-    Not for who computes: see :func:`leave_on_signals`.
-    """
-
-    def leave(number: int, _: object) -> NoReturn:
-        os.write(2, b"stopped\n")
-        raise SystemExit(128 + number)
-
-    before = _take_signals(leave)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _take_signals(handler: Callable[[int, Any], NoReturn]) -> dict[int, Any]:
-    """Set the handler of each signal that asks to end; return those before."""
-    before = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # what is ignored (nohup) or somebody else's stays so
-        default = (signal.SIG_DFL, signal.default_int_handler)
-        if number is not None and signal.getsignal(number) in default:
-            before[number] = signal.signal(number, handler)
-    return before
 
 
 def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int], NoReturn]:
@@ -91,7 +48,7 @@ def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int],
         line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
         if not silently:
             os.write(2, f"{line}\n".encode())
-        _end_workers()
+        end_workers()
         os._exit(128 + number)
 
     return leave
@@ -99,17 +56,10 @@ def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int],
 
 def end(code: int) -> NoReturn:
     """End now that all is written: Python's own way out may meet threads of XLA, and abort."""
-    _end_workers()
+    end_workers()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _end_workers() -> None:
-    import multiprocessing
-
-    for worker in multiprocessing.active_children():
-        worker.kill()
 
 
 def stopped(out: Path, step: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jcnn.cli.options import Config, Json, Overrides, parsed, print_json, say
+from jcnn.departure import departure
 from jcnn.errors import UserError
 
 
@@ -55,22 +56,19 @@ def sweep(
     plan = planned(config)
     choices = dict(map(parse_over, over)) if over else plan.choices()
     method = "search" if search else "random" if random else plan.method
-    try:
-        done = run_sweep(
-            config,
-            choices,
-            seeds=seeds or plan.seeds,
-            out=out,
-            overrides=parsed(overrides),
-            method=method,
-            count=search or random or plan.count,
-            at_once=at_once,
-            train_split=train,
-            say=partial(say, error=True),
-        )
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on", error=True)
-        raise typer.Exit(130) from None
+    departure.words = "stopped; the same command goes on"
+    done = run_sweep(
+        config,
+        choices,
+        seeds=seeds or plan.seeds,
+        out=out,
+        overrides=parsed(overrides),
+        method=method,
+        count=search or random or plan.count,
+        at_once=at_once,
+        train_split=train,
+        say=partial(say, error=True),
+    )
     figure = Path(done.combinations[0].runs[0]).parent
     figure = (figure.parent if choices else figure) / "sweep.svg"
     save_figure(done, figure)

@@ -62,7 +62,6 @@ def train(
     together.check_options(distributed, coordinator, processes, process_index)
     if distributed and not supervision.is_supervised():
         supervision.supervise()
-    process.leave_on_signals()
     if resume and out is None and config.is_dir():
         out = config
         config = out / "experiment.toml"

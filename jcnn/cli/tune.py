@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jcnn.cli import process
 from jcnn.cli.options import Json, Overrides, load, print_json, say
 from jcnn.errors import UserError
 
@@ -63,7 +62,6 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure this machine, for lowerings to be chosen by what they take here."""
-    process.leave_on_signals()
     if overrides and not configs:
         raise UserError("--set changes an experiment; expected a CONFIG, found none")
     if like and (count or skip):

@@ -181,6 +181,11 @@ class DataConfig(Table):
             UserError: the file is missing, of another kind, or of another size.
         """
 
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """What is subtracted from each channel and what it is divided by; None where nothing is."""
+        return None
+
     def remark(self) -> str | None:
         """Say in a sentence what is allowed and may not be meant; None where there is nothing."""
         return None

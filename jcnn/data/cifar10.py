@@ -53,6 +53,11 @@ class Cifar10(DataConfig):
         """Read the six binary files."""
         return self.select(self._read_split(TRAIN_FILES), self._read_split(TEST_FILES))
 
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """See :attr:`DataConfig.scale`."""
+        return self.mean, self.standard_deviation
+
     def read_example(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read a 32x32 image."""
         return self._normalize(read_pixels(path, self.input_shape, invert=invert))

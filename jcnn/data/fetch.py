@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from jcnn.data.folder import data_folder, find_file, read_content
 from jcnn.data.sources import DIGITS_SHA256, SOURCES, Download, Source
 from jcnn.errors import UserError, nearest
+from jcnn.remains import temporary_folder
 
 INTACT = "intact"
 ABSENT = "missing"
@@ -57,8 +57,8 @@ def fetch(name: str, report: Callable[[str], None] | None = None) -> list[Verdic
             report(f"downloading {download.urls[0]}")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as staging:
-                _fetch_download(download, root / source.folder, Path(staging))
+            with temporary_folder(root, ".fetch-") as staging:
+                _fetch_download(download, root / source.folder, staging)
         except OSError as error:
             raise UserError(
                 f"data set '{name}' cannot be written to {root}: {error.strerror or error}"

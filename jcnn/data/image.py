@@ -158,6 +158,11 @@ class GrayImages(DataConfig):
     mean: Real = 0.0
     standard_deviation: PositiveReal = 1.0
 
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """See :attr:`DataConfig.scale`."""
+        return (self.mean,), (self.standard_deviation,)
+
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise float32 pixels in [0, 1]."""
         return (pixels - np.float32(self.mean)) / np.float32(self.standard_deviation)

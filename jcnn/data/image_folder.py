@@ -109,8 +109,13 @@ class ImageFolder(LabelledFolder):
         """See :meth:`LabelledFolder.check_file`."""
         open_image(path, self.channels)
 
-    def _evaluation(self) -> Evaluation:
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """See :attr:`DataConfig.scale`."""
         if self.channels == 3:
-            return Evaluation(self.image_size, self.resize, self.mean, self.standard_deviation)
+            return self.mean, self.standard_deviation
         mean, deviation = (sum(v) / 3 for v in (self.mean, self.standard_deviation))
-        return Evaluation(self.image_size, self.resize, (mean,), (deviation,))
+        return (mean,), (deviation,)
+
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(self.image_size, self.resize, *self.scale)

@@ -1,4 +1,4 @@
-"""The page's two addresses, and who may ask for them.
+"""The page's addresses, and who may ask for them.
 
 The server listens on 127.0.0.1, but a page of elsewhere that runs in the same browser can send
 requests there. So a request must name this host (a foreign name that resolves to 127.0.0.1 is
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jcnn.demo.network import Subject
+from jcnn.demo.network import Question, Subject
 from jcnn.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ def make_app(subject: Subject, port: int) -> Starlette:
     from starlette.routing import Route
 
     answers = _Answers(subject, port)
-    routes = [Route("/", answers.page), Route("/look", answers.look, methods=["POST"])]
-    return Starlette(routes=routes)
+    asked = [
+        Route(path, answers.to(question), methods=["POST"])
+        for path, question in subject.questions.items()
+    ]
+    return Starlette(routes=[Route("/", answers.page), *asked])
 
 
 class _Answers:
-    """What the two addresses answer."""
+    """What the addresses answer."""
 
     def __init__(self, subject: Subject, port: int) -> None:
         self._subject, self._port = subject, port
@@ -65,8 +69,15 @@ class _Answers:
         headers = {"content-security-policy": policy, **_HEADERS}
         return HTMLResponse(_page(self._subject, nonce), headers=headers)
 
-    async def look(self, request: Request) -> Any:
+    def to(self, question: Question) -> Callable[[Request], Awaitable[Any]]:
         """What the network makes of an example; at most a few wait for it."""
+
+        async def answered(request: Request) -> Any:
+            return await self._in_turn(question, request)
+
+        return answered
+
+    async def _in_turn(self, question: Question, request: Request) -> Any:
         from starlette.responses import JSONResponse
 
         if reason := self._refusal(request):
@@ -75,22 +86,22 @@ class _Answers:
             return JSONResponse({"error": "too many questions at once"}, 503)
         self._waiting += 1
         try:
-            return await self._answer(request)
+            return await self._answer(question, request)
         finally:
             self._waiting -= 1
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, question: Question, request: Request) -> Any:
         from starlette.concurrency import run_in_threadpool
         from starlette.requests import ClientDisconnect
         from starlette.responses import JSONResponse
 
         try:
-            body = await asyncio.wait_for(_body(request, self._subject.most_bytes), _SECONDS)
-            found = await run_in_threadpool(self._subject, body)
+            body = await asyncio.wait_for(_body(request, question.most_bytes), _SECONDS)
+            found = await run_in_threadpool(question.answer, body)
         except UserError as error:
             return JSONResponse({"error": str(error)}, 400)
         except (TimeoutError, ClientDisconnect):
-            return JSONResponse({"error": f"the {self._subject.kind} did not arrive"}, 408)
+            return JSONResponse({"error": f"the {question.what} did not arrive"}, 408)
         return JSONResponse(found, headers=_HEADERS)
 
 
@@ -104,12 +115,12 @@ _HEADERS = {
 
 async def _body(request: Request, most: int) -> bytes:
     """Read a body, but no more than an example can have."""
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > most:
             raise UserError(f"expected {most} bytes at most, found more")
-    return body
+    return bytes(body)
 
 
 def _page(subject: Subject, nonce: str) -> str:

@@ -1,26 +1,34 @@
-"""From a drawing to a network's input."""
+"""From a drawing, or an image's file, to a network's input."""
 
 from __future__ import annotations
 
+import io
+import threading
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from jcnn.demo.network import Network
+from jcnn.demo.network import Network, Question
 from jcnn.errors import UserError
 from jcnn.fields import check_images
+from jcnn.remains import temporary_folder
 from jcnn.report import pictures
 from jcnn.training import Trained
 
 SIDE = 112  # of the drawing that the page sends, in pixels
-_MARGINS = {"mnist": 4 / 28}  # MNIST's digits fill 20 of 28 pixels; those of others the frame
+MOST_BYTES = 32 << 20  # of an image's file
+# Of white digits on black: the side of a published image, and its share that each digit leaves free
+# on each side. MNIST's digits fill 20 of 28 pixels; those of others the frame.
+_DIGITS = {"mnist": (28, 4 / 28), "digits": (8, 0.0), "usps": (16, 0.0)}
+_HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
 
 
 class Drawer:
-    """A network of images, asked about drawings."""
+    """A network of images, asked about drawings and about images from files."""
 
     kind: ClassVar[str] = "drawing"
-    most_bytes = SIDE * SIDE
 
     def __init__(self, trained: Trained) -> None:
         """Compile.
@@ -31,28 +39,60 @@ class Drawer:
         self.experiment = trained.experiment
         check_images("jcnn demo", self.experiment.input_shape)
         self._network = Network(trained)
+        self._reading = threading.Lock()  # a large image is large in memory: one at a time
+        self.questions: Mapping[str, Question] = {
+            "/look": Question("drawing", SIDE * SIDE, self.drawn),
+            "/image": Question("image", MOST_BYTES, self.read),
+            "/image/inverted": Question("image", MOST_BYTES, partial(self.read, invert=True)),
+        }
+
+    @property
+    def _side(self) -> int | None:
+        """The side that an image must have, in pixels; None where any size is prepared."""
+        data = self.experiment.data
+        if data.name == "image_folder":
+            return None
+        return _DIGITS[data.name][0] if data.name in _DIGITS else self.experiment.input_shape[0]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The side of a drawing, in pixels."""
-        return {"side": SIDE}
+        """The sizes that are taken, and how drawings and images are prepared."""
+        return {
+            "side": SIDE,
+            "most": MOST_BYTES,
+            "exactly": self._side,
+            "centred": self.experiment.data.name in _DIGITS,
+            "gray": self.experiment.input_shape[-1] == 1,
+        }
 
-    def __call__(self, body: bytes) -> dict[str, Any]:
+    def drawn(self, body: bytes) -> dict[str, Any]:
         """Say what a drawing is: 112 x 112 bytes, row by row, 255 where there is ink."""
-        margin = _MARGINS.get(self.experiment.data.name, 0.0)
-        height, width, channels = self.experiment.input_shape
-        pixels = centred(decoded(body), (height, width), margin)[..., None]
-        x = self._normalized(np.repeat(pixels, channels, axis=-1))
-        return self._network(x, pictures.example(pixels, what="What the network sees"))
+        ink, data = decoded(body), self.experiment.data
+        if data.name in _DIGITS:
+            side, margin = _DIGITS[data.name]
+            ink = np.rint(255 * centred(ink, (side, side), margin)).astype(np.uint8)
+        return self.read(_png(ink, self._side or SIDE))
 
-    def _normalized(self, pixels: np.ndarray) -> np.ndarray:
-        """Normalise pixels in [0, 1] as the run's data are."""
+    def read(self, body: bytes, *, invert: bool = False) -> dict[str, Any]:
+        """Say what an image is: a file, read as ``jcnn predict`` reads it."""
         data = self.experiment.data
-        if data.name == "usps":  # published from -1, black, to 1, white
-            pixels = 2 * pixels - 1
-        mean = np.asarray(getattr(data, "mean", 0.0), np.float32)
-        deviation = np.asarray(getattr(data, "standard_deviation", 1.0), np.float32)
-        return ((pixels - mean) / deviation).astype(np.float32)
+        with self._reading, temporary_folder() as folder:
+            path = folder / ("image.heic" if body[4:12] in _HEIF else "image")
+            path.write_bytes(body)
+            try:
+                x = data.read_example(path, invert=invert)
+            except UserError as error:
+                raise UserError(str(error).replace(str(path), "the file")) from None
+        return self._network(x, pictures.example(x, data.scale, "What the network sees"))
+
+
+def _png(ink: np.ndarray, side: int) -> bytes:
+    """Write a drawing as an image's file, of this side."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(ink).resize((side, side), Image.Resampling.BOX).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def centred(drawing: np.ndarray, size: tuple[int, ...], margin: float = 0.0) -> np.ndarray:

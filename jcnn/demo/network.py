@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,35 +17,37 @@ from jcnn.training import Trained
 _MOST_LAYERS = 12
 
 
+class Question(NamedTuple):
+    """What a page may send to one address.
+
+    Attributes:
+        what: What it sends, in a word.
+        most_bytes: Bodies that are longer are not read.
+        answer: Returns what the page shows of a body; raises UserError where it is no example.
+    """
+
+    what: str
+    most_bytes: int
+    answer: Callable[[bytes], dict[str, Any]]
+
+
 class Subject(Protocol):
     """What a page is about: a kind of example, and the network that takes it.
 
     Attributes:
         kind: The page's part that makes an example, ``templates/KIND.html`` and ``.js``.
         experiment: The run's experiment.
-        most_bytes: Bodies that are longer are not read.
+        questions: What the page may ask, by address.
         settings: What the page needs to know.
     """
 
     kind: ClassVar[str]
     experiment: Experiment
-
-    @property
-    def most_bytes(self) -> int:
-        """See above."""
-        ...
+    questions: Mapping[str, Question]
 
     @property
     def settings(self) -> dict[str, Any]:
         """See above."""
-        ...
-
-    def __call__(self, body: bytes) -> dict[str, Any]:
-        """Return what the page shows of what it sent.
-
-        Raises:
-            UserError: The body is no example.
-        """
         ...
 
 

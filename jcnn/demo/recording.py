@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from jcnn.data.mel import MelFrontEnd
-from jcnn.demo.network import Network
+from jcnn.demo.network import Network, Question
 from jcnn.errors import UserError
 from jcnn.report import pictures
 from jcnn.training import Trained
@@ -34,21 +35,18 @@ class Listener:
             raise UserError("jcnn demo needs a network of images or of recordings")
         self._front_end: MelFrontEnd = front_end
         self._network = Network(trained)
-
-    @property
-    def most_bytes(self) -> int:
-        """Four per sample."""
-        return 4 * SECONDS * self._front_end.sample_rate
+        most = 4 * SECONDS * self._front_end.sample_rate
+        self.questions: Mapping[str, Question] = {"/look": Question("recording", most, self.heard)}
 
     @property
     def settings(self) -> dict[str, Any]:
         """How the page is to sample, and for how long."""
         return {"rate": self._front_end.sample_rate, "seconds": SECONDS}
 
-    def __call__(self, body: bytes) -> dict[str, Any]:
+    def heard(self, body: bytes) -> dict[str, Any]:
         """Say what a recording is: little-endian float32 samples at the front end's rate."""
         x = self._front_end.features(trimmed(decoded(body), self._front_end.sample_rate))
-        return self._network(x, pictures.example(x, what="What the network hears"))
+        return self._network(x, pictures.example(x, None, "What the network hears"))
 
 
 def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:

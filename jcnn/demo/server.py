@@ -47,7 +47,7 @@ def serve(
         config = uvicorn.Config(
             make_app(about, port), log_level="error", limit_concurrency=64, timeout_keep_alive=5
         )
-        what = "draw" if about.kind == "drawing" else "speak"
+        what = "draw, or show images," if about.kind == "drawing" else "speak"
         say(f"{what} on http://{HOST}:{port} (Ctrl-C ends it)")
         uvicorn.Server(config).run(sockets=[listening])
 

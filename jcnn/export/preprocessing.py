@@ -23,8 +23,9 @@ def preprocessing(experiment: Experiment) -> str:
             f"An image's shorter side is made {data.resize} long and the middle square of "  # type: ignore[attr-defined]
             f"{experiment.input_shape[0]} pixels is cut out."
         )
-    if getattr(data, "standard_deviation", None) is not None:
-        mean, deviation = data.mean, data.standard_deviation  # type: ignore[attr-defined]
+    if data.scale is not None:
+        # of one channel, a number
+        mean, deviation = (part[0] if len(part) == 1 else part for part in data.scale)
         scale = (
             "published values (-1 black, 1 white)" if data.name == "usps" else "pixels in [0, 1]"
         )

@@ -17,6 +17,7 @@ from jcnn.export.model_card import model_card
 from jcnn.export.onnx_graph import onnx_model
 from jcnn.export.output import Network, hard_outputs, hardening, network, threshold
 from jcnn.export.stablehlo import stablehlo
+from jcnn.remains import temporary_folder
 from jcnn.runs import Run
 from jcnn.runs.files import write_bytes, write_text
 from jcnn.training import load_trained
@@ -112,12 +113,10 @@ def _build(taken: Network, format: str, hard: bool) -> bytes:
         return onnx_model(taken, hard=hard).SerializeToString(deterministic=True)
     if format == "stablehlo":
         return stablehlo(taken, hard=hard)
-    import tempfile
-
     from jcnn.weights import write_weights
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
+    with temporary_folder() as folder:
+        path = folder / "model.safetensors"
         write_weights(path, taken.experiment, taken.params, taken.state)
         return path.read_bytes()
 
@@ -137,12 +136,10 @@ def _runner(taken: Network, format: str, data: bytes) -> Runner:
     if format == "stablehlo":
         call = jax.jit(jax.export.deserialize(bytearray(data)).call)
         return lambda x: np.asarray(call(x))
-    import tempfile
-
     from jcnn.weights import read_weights
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
+    with temporary_folder() as folder:
+        path = folder / "model.safetensors"
         path.write_bytes(data)
         read = read_weights(path, taken.experiment)
     call = jax.jit(Network(taken.experiment, *read).function())

@@ -21,6 +21,7 @@ import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError
+from jcnn.remains import child
 from jcnn.runs import Run
 from jcnn.runs.environment import hardware, versions
 from jcnn.runs.files import write_text
@@ -178,21 +179,13 @@ def _train_to_the_end(config: Path, out: Path) -> None:
 def _training(config: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a training, or continue it where its folder holds one; it ends with the block."""
     where = [str(out), "--resume"] if Run(out).exists() else [str(config), "--out", str(out)]
+    command = [sys.executable, "-m", "jcnn", "train", *where]
+    # without the second start for the allocator, so that a signal meets the training
+    environment = {**os.environ, "JCNN_ALLOCATOR": "system"}
     with (out.parent / f"{out.name}.log").open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jcnn", "train", *where],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            text=True,
-            # without the second start for the allocator, so that a signal meets the training
-            env={**os.environ, "JCNN_ALLOCATOR": "system"},
-        )
-    try:
-        yield process
-    finally:
-        process.kill()  # nothing happens where it has ended
-        process.wait()
+        how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "env": environment}
+        with child(command, **how) as process:
+            yield process
 
 
 def _expect(process: subprocess.Popen[str], codes: Sequence[int], folder: Path) -> int:

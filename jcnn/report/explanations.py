@@ -39,7 +39,7 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
     recording silence) and n = 64: the midpoint rule for the path's integral, so that the integrated
     gradients add up to z_k(x) - z_k(x0) but for its error (Sundararajan, Taly and Yan, 2017).
     """
-    model, black = experiment.model, jnp.asarray(_black(experiment))
+    model, black = experiment.model, jnp.asarray(black_input(experiment))
 
     def value(x: jax.Array, k: jax.Array) -> jax.Array:
         return model.apply(params, state, x[None], ops=ops)[0][0][k]
@@ -65,14 +65,13 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
     return explained
 
 
-def _black(experiment: Experiment) -> np.ndarray:
+def black_input(experiment: Experiment) -> np.ndarray:
     """What the network is given of a black image, or of silence."""
     data, shape = experiment.data, experiment.input_shape
     front_end = getattr(data, "front_end", None)
     if front_end is not None:
         return np.full(shape, front_end.padding_value, np.float32)
-    mean = np.asarray(getattr(data, "mean", 0.0), np.float32)
-    deviation = np.asarray(getattr(data, "standard_deviation", 1.0), np.float32)
+    mean, deviation = (np.asarray(part, np.float32) for part in data.scale or ((0.0,), (1.0,)))
     darkest = np.float32(-1.0 if data.name == "usps" else 0.0)
     return np.broadcast_to((darkest - mean) / deviation, shape).astype(np.float32)
 

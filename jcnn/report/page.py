@@ -198,9 +198,7 @@ def _gradient(example: np.ndarray, passed: Pass) -> Picture:
 
 
 def _example(experiment: Experiment, x: np.ndarray, what: str) -> Picture:
-    data = experiment.data
-    scale = (getattr(data, key, None) for key in ("mean", "standard_deviation"))
-    return pictures.example(x, *scale, what=what)
+    return pictures.example(x, experiment.data.scale, what)
 
 
 def _wave(experiment: Experiment, number: int, what: str) -> Picture | None:

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 
 POSITIVE, NEGATIVE = (217, 95, 2), (31, 111, 190)
+Scale = tuple[Sequence[float], Sequence[float]]
 _LEVELS = 127
 _GAP = 1
 MOST_TILES = 16
@@ -107,14 +108,19 @@ def kernels(w: np.ndarray, what: str, chosen: np.ndarray | None = None) -> Pictu
     return _picture([_flat(flat[..., k]) for k in chosen], words)
 
 
-def example(
-    x: np.ndarray, mean: object = None, deviation: object = None, what: str = ""
-) -> Picture:
-    """Show an example as a person knows it: an image in its own shades, or a spectrum."""
+def example(x: np.ndarray, scale: Scale | None, what: str) -> Picture:
+    """Show an example as a person knows it: an image in its own shades, or a spectrum.
+
+    Args:
+        x: As the network takes it.
+        scale: Of the data it is from, :attr:`jcnn.data.DataConfig.scale`.
+        what: What it is.
+    """
     if x.ndim != 3 or x.shape[-1] not in (1, 3):
         return _gray(_flat(x) if x.ndim != 2 else x.T[::-1], what)
-    if mean is not None and deviation is not None:
-        x = x * np.asarray(deviation, np.float32) + np.asarray(mean, np.float32)
+    if scale is not None:
+        mean, deviation = (np.asarray(part, np.float32) for part in scale)
+        x = x * deviation + mean
     if x.min() < -0.01 or x.max() > 1.01:
         x = (x - x.min()) / max(float(np.ptp(x)), 1e-12)
     return _pixels(np.clip(x, 0, 1), what)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jcnn.errors import Elsewhere, UserError
+from jcnn.remains import cleared
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
 
@@ -32,12 +33,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` through a temporary file beside it: no half is ever seen."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(MODE)
-        Path(temporary).replace(path)
+        with cleared(lambda: Path(temporary).unlink(missing_ok=True)):
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(MODE)
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -1,24 +1,20 @@
 """SIGINT, SIGTERM and SIGHUP as a request that training grants at its next safe point.
 
-A command grants it within seconds in any case. Python runs a signal's handler only between two of
-its own instructions, so not while XLA compiles or a disk doesn't answer; but the system writes the
-signal into a pipe at once, and a thread that reads the pipe saves and leaves in the training's
-place where that does not come to a safe point by itself.
+A command grants it within seconds in any case: where the training does not come to a safe point by
+itself, as while XLA compiles, a thread that hears of the signal saves and leaves in its place.
 """
 
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+from jcnn.signals import SIGNALS, Wakeups
+
 GRACE_SECONDS = 2.0  # for the training to come to a safe point
 RESCUE_SECONDS = 2.5  # for another thread to save in its place
 
@@ -64,8 +60,7 @@ class Interruption:
         self._leave = leave
         self._noted, self._departing, self._over = False, threading.Lock(), threading.Event()
         self._previous: dict[int, Any] = {}
-        self._pipe: tuple[int, int] | None = None
-        self._before = -1
+        self._wakeups: Wakeups | None = None
 
     def __enter__(self) -> Self:
         """Take the signals."""
@@ -75,20 +70,18 @@ class Interruption:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
         if self._leave is not None and self._previous:
-            self._pipe = os.pipe()
-            os.set_blocking(self._pipe[1], False)
-            self._before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-            self._watcher = threading.Thread(target=self._watch, args=self._pipe[:1], daemon=True)
+            self._wakeups = Wakeups()
+            arguments = (self._wakeups,)
+            self._watcher = threading.Thread(target=self._watch, args=arguments, daemon=True)
             self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give them back."""
         self._restore()
-        if self._pipe is not None:
-            signal.set_wakeup_fd(self._before)
-            os.close(self._pipe[1])  # ends the thread
-            self._pipe = None
+        if self._wakeups is not None:
+            self._wakeups.end()  # ends the thread
+            self._wakeups = None
             self._over.set()
             self._watcher.join()
 
@@ -108,27 +101,19 @@ class Interruption:
             number, handler = self._previous.popitem()
             signal.signal(number, handler)
 
-    def _watch(self, pipe: int) -> None:
+    def _watch(self, wakeups: Wakeups) -> None:
         """Wait for the first signal, leave in any case soon after, and at once at the second."""
         assert self._leave is not None
-        first = self._read(pipe)
+        first = wakeups.next()
         if first is not None:
             self._begin_departure(first)
-            if self._read(pipe) is not None:
+            if wakeups.next() is not None:
                 self._leave(None, first)
-        os.close(pipe)
 
     def _begin_departure(self, number: int) -> None:
         """Begin it once, from a handler too, where a lock might be held already."""
         if self._departing.acquire(blocking=False):
             _thread.start_new_thread(self._depart, (number,))
-
-    def _read(self, pipe: int) -> int | None:
-        """Return the next signal of ours, or None where nobody listens any more."""
-        while byte := os.read(pipe, 1):
-            if byte[0] in SIGNALS:
-                return byte[0]
-        return None
 
     def _depart(self, number: int) -> None:
         assert self._leave is not None
@@ -139,7 +124,7 @@ class Interruption:
             rescuer = threading.Thread(target=self._save, args=(saved,), daemon=True)
             rescuer.start()
             rescuer.join(RESCUE_SECONDS)
-        if self._pipe is not None:
+        if self._wakeups is not None:
             self._leave(saved[0] if saved else None, number)
 
     def _save(self, saved: list[int]) -> None:

@@ -7,8 +7,6 @@ import json
 import shutil
 import socket
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,52 +15,18 @@ import pytest
 
 from jcnn.cli import main
 from jcnn.config import load_experiment
-from jcnn.demo import centred, make_app, subject, trimmed
+from jcnn.demo import centred, trimmed
 from jcnn.demo.drawing import SIDE
 from jcnn.training import train
-from tests.optional import optional
+from tests.demo.serving import ask, needs_server, served, stroke
 
-_, uvicorn, needs_server = optional("starlette", "uvicorn")
 pytestmark = [needs_server, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-
-
-def served(run):
-    """Serve a run from a thread; yields the port."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(subject(run), port), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield port
-    server.should_exit = True
-    thread.join()
-    listening.close()
 
 
 @pytest.fixture(scope="module")
 def port(trained):
     yield from served(trained)
-
-
-def ask(port: int, body: bytes | None, path: str = "/look", method: str = "POST", **headers: str):
-    """Send a request; return status, headers and what the answer holds."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    try:
-        connection.request(method, path, body, named)
-        answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
-    finally:
-        connection.close()
-
-
-def stroke() -> bytes:
-    drawing = np.zeros((SIDE, SIDE), np.uint8)
-    drawing[20:90, 50:62] = 255
-    return drawing.tobytes()
 
 
 def goes_on(port: int) -> bool:
@@ -110,7 +74,8 @@ def test_a_body_of_another_size_is_refused(port, size):
     ],
 )
 def test_other_hosts_and_origins_are_refused(port, headers, expected):
-    for path, method, body in (("/look", "POST", stroke()), ("/", "GET", None)):
+    asked = (("/look", "POST", stroke()), ("/image", "POST", stroke()), ("/", "GET", None))
+    for path, method, body in asked:
         assert ask(port, body, path, method, **headers)[0] == expected
     assert goes_on(port)
 
@@ -121,6 +86,7 @@ def test_other_hosts_and_origins_are_refused(port, headers, expected):
         ("/../../etc/passwd", "GET", 404),
         ("/%2e%2e/%2e%2e/etc/passwd", "GET", 404),
         ("/look", "GET", 405),
+        ("/image", "GET", 405),
         ("/", "DELETE", 405),
     ],
 )

@@ -13,7 +13,10 @@ import pytest
 from PIL import Image
 
 from jcnn.cli import main
+from jcnn.config import Experiment
+from jcnn.export.preprocessing import preprocessing
 from jcnn.report import attribution
+from jcnn.report.explanations import black_input
 from jcnn.training import load_trained
 
 pytestmark = pytest.mark.usefixtures("mathematics")
@@ -29,6 +32,33 @@ def images(tmp_path, monkeypatch) -> Path:
         pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
+
+
+GRAY = {"name": "image_folder", "folder": "f", "classes": 2, "image_size": 8, "resize": 8}
+
+
+@pytest.mark.parametrize(
+    ("data", "side"),
+    [
+        ({"name": "digits"}, 8),
+        ({"name": "mnist", "canvas_size": 40}, 28),
+        ({"name": "usps"}, 16),
+        ({"name": "cifar10"}, 32),
+        (GRAY, 8),
+        (GRAY | {"channels": 1}, 8),
+    ],
+)
+def test_black_is_what_a_black_image_is_read_as(data, side, tmp_path):
+    Image.new("L", (side, side)).save(tmp_path / "black.png")
+    settings = {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "training": {"epochs": 1}}
+    layers = [{"type": "flatten"}, {"type": "dense", "features": data.get("classes", 10)}]
+    experiment = Experiment.model_validate(
+        {"name": "x", "data": data, "layers": layers, **settings}
+    )
+    expected = experiment.data.read_example(tmp_path / "black.png")
+    np.testing.assert_allclose(black_input(experiment), expected, rtol=1e-6)
+    means = f"- {experiment.data.scale[0][0] if expected.shape[-1] == 1 else '('}"
+    assert means in preprocessing(experiment)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_many_channels_show_the_strongest_and_say_so():
 def test_arrays_of_any_rank_are_shown(shape):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     assert pixels(pictures.signed(array, "z")).size
-    example = pictures.example(array, what="x")
+    example = pictures.example(array, None, "x")
     assert example.alt == "x"
     assert pixels(pictures.over(array, array, "g")).size
 
@@ -50,7 +50,7 @@ def test_nothing_is_shown_of_zeros():
 
 def test_an_image_is_shown_in_its_own_shades():
     x = (np.array([[[0.0], [1.0]]], np.float32) - 0.5) / 0.25
-    shown = pixels(pictures.example(x, 0.5, 0.25, what="x"))
+    shown = pixels(pictures.example(x, ((0.5,), (0.25,)), "x"))
     assert shown[0, :, 0].tolist() == [0, 255]
 
 

@@ -18,6 +18,7 @@ import jax
 from jcnn.benchmark.rows import PEER
 from jcnn.benchmark.timing import Effort, Subject, Timing, measure
 from jcnn.config import Experiment
+from jcnn.remains import register
 
 _PATIENCE = 10.0  # seconds until a process that was told to end is killed
 _WORKER = "jcnn.benchmark.torch.worker"
@@ -49,6 +50,7 @@ class TorchPeer:
             text=True,
             env={**os.environ, **environment},
         )
+        self._forget = register(self._process.kill)
         precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
         tf32 = precision not in ("float32", "highest")
         try:
@@ -81,6 +83,7 @@ class TorchPeer:
 
     def close(self) -> None:
         """End the process, which may have ended by itself."""
+        self._forget()
         assert self._process.stdin
         assert self._process.stdout
         with suppress(OSError):

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +21,7 @@ import jax
 from jcnn import processor
 from jcnn.errors import UserError
 from jcnn.folders import cache_folder
+from jcnn.remains import child, temporary_folder
 
 SOURCES = (
     "handlers.cc", "depthwise.h", "few.h", "images.h", "parallel.h", "patches.h", "pools.h",
@@ -103,8 +103,8 @@ def build(check: Callable[[], None] = lambda: None) -> Path:
     compiler = _compiler()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = _compiled(compiler, Path(folder))
+        with temporary_folder(path.parent) as folder:
+            made = _compiled(compiler, folder)
             made.chmod(0o644)
             with trying(made):
                 check()
@@ -120,11 +120,14 @@ def _compiled(compiler: Sequence[str], folder: Path) -> Path:
     made = folder / "library.so"
     include = f"-I{jax.ffi.include_dir()}"
     command = [*compiler, *FLAGS, *_limits(), include, f"{folder / SOURCES[0]}", "-o", f"{made}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    # a compiler's own temporary files lie there too, so that they go when it is ended
+    how = {"stderr": subprocess.PIPE, "env": {**os.environ, "TMPDIR": f"{folder}"}}
+    with child(command, stdout=subprocess.DEVNULL, **how) as process:
+        _, said = process.communicate()
+    if process.returncode:
         raise UserError(
             f"the compiled loops can't be built: `{' '.join(compiler)}` ended with "
-            f"{done.returncode}; CXX names another compiler. It said: {done.stderr[:_SHOWN]}"
+            f"{process.returncode}; CXX names another compiler. It said: {said[:_SHOWN]}"
         )
     return made
 
