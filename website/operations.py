@@ -71,7 +71,8 @@ def _operations() -> str:
     groups = {**GROUPS, "More": sorted(set(ops.__all__) - listed)}
     parts = [
         "# Operations\n\n`jcnn.ops`: pure functions on channels-last arrays, each with its gradient written down. "
-        "`jcnn.reference` has the same names on plain JAX. Reverse mode, to any order; for forward mode take the reference.\n"
+        "`jcnn.reference` has the same names on plain JAX. Reverse mode, to any order; for forward mode take the reference. "
+        "[T] and [L] name the lecture that a formula is from, and its slide: [all formulas](../equations.md).\n"
     ]
     for title, names in groups.items():
         entries = "\n".join(

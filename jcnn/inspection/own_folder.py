@@ -81,7 +81,7 @@ class _Layout(NamedTuple):
 
 
 def look(path: Path) -> Folder:
-    """Look at a folder: ``CLASS/*``, or ``train/CLASS/*`` beside ``test/CLASS/*``.
+    """Look at a folder: ``CLASS/*``, or ``train/CLASS/*``, alone or beside ``test/CLASS/*``.
 
     Raises:
         UserError: It does not hold two classes of images or of recordings, or too few of them, or
@@ -89,6 +89,9 @@ def look(path: Path) -> Folder:
     """
     if not path.is_dir():
         raise UserError(f"'{path}' is no folder: expected one with a folder of files per class")
+    train = path / "train"
+    if [entry.name for entry in entries(path, _ENDINGS)] == [train.name] and _has_classes(train):
+        return look(train)  # nothing lies beside it that could be for testing
     layout = _layout(path)
     kind = _kind(path, layout.train)
     classes = class_folders(layout.train, kind)
@@ -111,15 +114,14 @@ def look(path: Path) -> Folder:
 
 def _layout(path: Path) -> _Layout:
     """See whether there are folders for splits."""
-
-    def has_classes(name: str) -> bool:
-        folder = path / name
-        return folder.is_dir() and any(entry.is_dir() for entry in entries(folder, _ENDINGS))
-
-    others = [name for name in ("test", *VALIDATION_FOLDERS) if has_classes(name)]
-    if not others or not has_classes("train"):
+    others = [name for name in ("test", *VALIDATION_FOLDERS) if _has_classes(path / name)]
+    if not others or not _has_classes(path / "train"):
         return _Layout(path)
     return _Layout(path / "train", *others[:2])
+
+
+def _has_classes(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in entries(folder, _ENDINGS))
 
 
 def _kind(path: Path, train: Path) -> Kind:

@@ -137,7 +137,7 @@ def read(path: Path) -> Machine:
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not JSON"
         names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN))
         raise UserError(

@@ -31,6 +31,7 @@ class Compared:
         accuracy: On the test split; None where nothing was evaluated yet.
         interval: Wilson's 95 % interval; None where the data are not at hand to count them.
         loss: On the test split.
+        validation: Accuracy on the validation split; None where there is none, or nothing yet.
         seconds: Training as a user waits for it.
         parameters: How many the model has.
         rows: Its metrics.
@@ -43,6 +44,7 @@ class Compared:
     accuracy: float | None
     interval: tuple[float, float] | None
     loss: float | None
+    validation: float | None
     seconds: float | None
     parameters: int
     rows: list[dict[str, Any]]
@@ -143,8 +145,9 @@ class _TestCounts:
 def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts) -> Compared:
     ended = run.summary_file.exists()
     rows = run.metrics()
-    last = next((row for row in reversed(rows) if row["split"] == "test"), {})
-    test = run.summary()["test"] if ended else last
+    last = {row["split"]: row for row in rows}
+    measured = run.summary() if ended else last
+    test = measured.get("test", {})
     accuracy = test.get("accuracy")
     count = counts(experiment.data) if accuracy is not None else None
     interval = None
@@ -158,7 +161,8 @@ def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts
         accuracy,
         interval,
         test.get("loss"),
-        run.summary().get("seconds") if ended else last.get("seconds"),
+        measured.get("validation", {}).get("accuracy"),
+        (measured if ended else test).get("seconds"),
         experiment.model.cost(experiment.input_shape).parameters,
         rows,
     )

@@ -39,6 +39,11 @@ def signs(comparison: Comparison) -> list[str]:
     return [f"{place} {run.group}" for place, run in enumerate(comparison.runs, 1)]
 
 
+def has_validation(comparison: Comparison) -> bool:
+    """Whether a validation split was measured in one of the runs."""
+    return any(run.validation is not None for run in comparison.runs)
+
+
 def sentences(comparison: Comparison) -> list[str]:
     """Say what the figures allow to be said."""
     said = []
@@ -72,14 +77,17 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _figures(comparison: Comparison) -> Table:
-    table = _table(["", "run", "seed", "test accuracy", "95 % interval", "test loss", "seconds"])
+    judged = ["validation accuracy"] if has_validation(comparison) else []
+    titles = "test accuracy", "95 % interval", "test loss", *judged, "seconds"
+    table = _table(["", "run", "seed", *titles])
     for column in table.columns[2:]:
         column.justify = "right"
     for sign, run in zip(signs(comparison), comparison.runs, strict=True):
         ends = " to ".join(percent(end, 2) for end in run.interval) if run.interval else "–"
         name = run.run if run.ended else f"{run.run} (not ended)"
-        figures = percent(run.accuracy, 2), ends, number(run.loss, 4), number(run.seconds)
-        table.add_row(sign, name, str(run.seed), *figures)
+        test = percent(run.accuracy, 2), ends, number(run.loss, 4)
+        validation = [percent(run.validation, 2) for _ in judged]
+        table.add_row(sign, name, str(run.seed), *test, *validation, number(run.seconds))
     return table
 
 
@@ -132,6 +140,7 @@ def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
         groups={letter: _spread_words(g) for letter, g in comparison.groups.items() if g.count > 1},
         sentences=sentences(comparison),
         signs=signs(comparison),
+        has_validation=has_validation(comparison),
         charts=[_chart(comparison, key) for key in ("loss", "accuracy")],
     )
     with writing(f"'{path}'"):

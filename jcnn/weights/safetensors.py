@@ -181,7 +181,7 @@ def _damage(path: Path) -> str | None:
         try:
             header = json.loads(stream.read(length))
             ends = {n: begin + t["data_offsets"][1] for n, t in header.items() if n[:2] != "__"}
-        except (ValueError, TypeError, AttributeError, LookupError):
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             return None
     for name, end in sorted(ends.items(), key=lambda item: item[1]):
         if end > content:

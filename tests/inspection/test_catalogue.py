@@ -96,6 +96,19 @@ def test_a_flat_folder_is_split_by_a_share(tmp_path, monkeypatch):
 
 
 @flat
+def test_a_training_folder_by_itself_is_split_by_a_share(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "pets" / "train", "cat dog")
+    assert main(["init", "pets"]) == 0
+    data = load_experiment("pets.toml").data
+    assert data.class_names == ("cat", "dog")
+    assert len(data.stream().labels("test")) == 5  # a fifth of 24
+    Path("pets/train/bird").mkdir()
+    with pytest.raises(UserError, match=r"train/bird is a class without images"):
+        look(Path("pets"))
+
+
+@flat
 @pytest.mark.slow
 def test_the_whole_way_can_be_gone_in_the_folder_itself(tmp_path, monkeypatch, capsys):
     photographs(tmp_path / "pets", "cat dog")

@@ -68,6 +68,7 @@ def test_any_table_may_be_named(home, monkeypatch):
     ("text", "words"),
     [
         ("{", "it is not JSON"),
+        (100_000 * "[", "it is not JSON"),
         ("[]", "holds list, not a table"),
         ('{"format": 1, "name": "a", "costs": {}}', "is damaged"),
         ('{"format": 1, "name": "a", "date": "", "vector": 8, "cores": 2, "costs": {"copied": "x"},'

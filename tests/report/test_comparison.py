@@ -91,6 +91,25 @@ def test_a_run_that_has_not_ended_shows_its_last_evaluation(written):
     assert "B" not in found.groups
 
 
+def test_what_validation_says_is_shown_where_a_run_has_it(written, tmp_path, capsys):
+    plain = written("plain", 0.8)
+    judged = {"ended": written("ended", 0.9), "going": written("going", 0.7, ended=False)}
+    for name, accuracy in (("ended", 0.85), ("going", 0.65)):
+        row = {"step": 3, "epoch": 1, "split": "validation", "loss": 0.2, "accuracy": accuracy}
+        Run(judged[name]).append_metrics([row])
+    summary = Run(judged["ended"]).summary()
+    Run(judged["ended"]).write_summary({**summary, "validation": {"accuracy": 0.85}})
+    found = compare([plain, *judged.values()])
+    assert [run.validation for run in found.runs] == [None, 0.85, 0.65]
+    assert main(["compare", *map(str, (plain, *judged.values()))]) == 0
+    assert re.search(r"validation\s+", capsys.readouterr().out)
+    comparison_page(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "85.00\u202f%" in page
+    comparison_page(compare([plain]), tmp_path / "page.html")
+    assert "validation" not in (tmp_path / "page.html").read_text().partition("<main")[2]
+
+
 def test_missing_data_leave_the_interval_out(written, monkeypatch, tmp_path):
     monkeypatch.setenv("JCNN_DATA", str(tmp_path / "none"))
     found = compare(
