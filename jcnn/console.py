@@ -1,10 +1,12 @@
-"""Where tables are printed."""
+"""Where tables are printed, and how far long work has come."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 _UNBOUNDED = 100_000
+T = TypeVar("T")
 
 
 def wide(least: int, **options: Any) -> Any:
@@ -18,3 +20,13 @@ def wide(least: int, **options: Any) -> Any:
     console = Console(**options)
     console.width = max(console.width, least) if console.file.isatty() else _UNBOUNDED
     return console
+
+
+def shown(items: Iterable[T], count: int) -> Iterable[T]:
+    """Yield the items, and on a terminal show how many of ``count`` have come, until the last."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    return track(items, "", count, console=console, transient=True, disable=hidden)

@@ -192,9 +192,9 @@ def _short(value: Any) -> str:
     return f"`{value!r}`" if isinstance(value, bool | int | float | str | None) else "…"
 
 
-def pages() -> dict[str, str]:
-    """All pages of the reference of the file, by their place."""
-    experiment = f"""# The experiment's file
+def _experiment() -> str:
+    """The page of all that stands outside of layers and the like."""
+    return f"""# The experiment's file
 
 One TOML file says everything. Unknown keys are refused, with the nearest one that there is; so are values out of range, before
 anything is computed. `--set table.key=value` takes the place of a value of the file; layers are numbered from 0 (`--set layers.0.features=8`).
@@ -215,7 +215,11 @@ anything is computed. `--set table.key=value` takes the place of a value of the 
 
 {table(Distributed)}
 """
-    optimizer = f"""# Optimizers and schedules
+
+
+def _optimizers() -> str:
+    """The page of `[optimizer]`."""
+    return f"""# Optimizers and schedules
 
 `[optimizer]` names an optimizer of Optax; the further keys are its arguments. A number may be a schedule, a table of its own; `"9 epochs"`
 stands for that many epochs' steps. `before` lists transformations that the gradient passes first.
@@ -240,8 +244,12 @@ before = [{{name = "clip_by_global_norm", max_norm = 1.0}}]
 
 {_signatures(transformations())}
 """
+
+
+def pages() -> dict[str, str]:
+    """All pages of the reference of the file, by their place."""
     return {
-        "reference/config/index.md": experiment,
+        "reference/config/index.md": _experiment(),
         "reference/config/layers.md": page(
             "Layers", "Entries of `[[layers]]`, in their order.", AnyLayer, "type", "[[layers]]"
         ),
@@ -265,5 +273,5 @@ before = [{{name = "clip_by_global_norm", max_norm = 1.0}}]
         "reference/config/data.md": page(
             "Data sets", "`[data]`, what is learned from.", AnyData, "name", "[data]"
         ),
-        "reference/config/optimizers.md": optimizer,
+        "reference/config/optimizers.md": _optimizers(),
     }

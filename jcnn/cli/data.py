@@ -43,12 +43,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Find everything that is wrong with a folder of images or recordings, in one pass."""
+    from jcnn.console import shown
     from jcnn.data import fetch as fetching
     from jcnn.data.folder_check import check_folder
 
     if not target.exists() and str(target) in fetching.published():
         return verify(str(target))
-    count, findings = check_folder(target)
+    count, findings = check_folder(target, shown)
     if as_json:
         rows = [f._asdict() | {"path": str(f.path)} for f in findings]
         print_json({"files": count, "findings": rows})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jcnn.data.folder_scan import TABLES, describe, walk
 from jcnn.data.image import ENDINGS as IMAGES
@@ -35,12 +35,19 @@ class _Content(NamedTuple):
     digest: str
 
 
-def check_folder(folder: Path) -> tuple[int, list[Finding]]:
+def check_folder(
+    folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]] | None = None
+) -> tuple[int, list[Finding]]:
     """Read every file under a folder, and return how many images and recordings there are.
 
     Kinds of findings: "unreadable", "mislabelled" (another format than the name's ending says),
     "tiny" (a side under 16 pixels), "duplicate" (the very same bytes), "stray", "broken link",
     "empty".
+
+    Args:
+        folder: the folder.
+        track: is given what is found in each file, as it comes, and the number of files; shows how
+            far it has come, and gives the same on.
 
     Raises:
         UserError: the folder does not exist or cannot be read.
@@ -60,7 +67,8 @@ def check_folder(folder: Path) -> tuple[int, list[Finding]]:
         elif path.suffix.lower() not in TABLES:
             findings.append(Finding(path, "stray", f"{path} is {describe(entry)}"))
     with ThreadPoolExecutor() as pool:
-        contents = list(pool.map(_check_file, files))
+        coming = pool.map(_check_file, files)
+        contents: list[_Content] = list(track(coming, len(files)) if track else coming)
     for content in contents:
         findings += content.findings
     findings += _duplicates(files, [content.digest for content in contents])
@@ -87,7 +95,9 @@ def _check_image(path: Path) -> Iterator[Finding]:
 
     size = open_image(path, channels=3).size
     if min(size) < TINY_PIXELS:
-        message = f"{path} is an image of {size[0]}x{size[1]} pixels: expected {TINY_PIXELS} a side"
+        message = (
+            f"{path} is an image of {size[0]}x{size[1]} pixels: expected {TINY_PIXELS} per side"
+        )
         yield Finding(path, "tiny", message)
     with Image.open(path) as image:
         found = _OWN_NAME.get(image.format or "", image.format)

@@ -1,8 +1,9 @@
 """ONNX from the typed layers: a node per layer, as one would draw the network.
 
-ONNX keeps channels first and correlates: kernels are flipped and transposed once, here. Values stay
-channels-last until a layer needs them otherwise, so there is one ``Transpose`` at most before the
-first convolution; a dense layer behind ``flatten`` has its rows put in ONNX's order instead.
+ONNX keeps channels first and correlates, as PyTorch does: kernels are moved into its layout, once.
+Values stay channels-last until a layer needs them otherwise, so there is one ``Transpose`` at most
+before the first convolution; a dense layer behind ``flatten`` has its rows put in ONNX's order
+instead.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from jcnn.layers import (
     UnitStep,
 )
 from jcnn.layers.window import explicit_padding, per_axis, place
+from jcnn.weights.torch_layout import layout_of
 
 _ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, UnitStep, Signum, Dropout)
 
@@ -186,11 +188,9 @@ class _Graph(Graph):
             for plane, inputs in enumerate(layer.connections):
                 mask[list(inputs), plane] = 1
             w = w * mask
-        if not layer.correlate:
-            w = np.flip(w, axis=tuple(range(g.rank)))
+        w = layout_of(layer, "w", w.shape, ()).to_torch(w)
         self._channels_first()
         g = self._bordered(g)
-        w = w.transpose(g.rank + 1, g.rank, *range(g.rank))
         self._kernel("Conv", name, layer, w, params, g.padding, strides=g.strides,
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
 
@@ -204,11 +204,7 @@ class _Graph(Graph):
             )
         cut = tuple((lo, max(hi, 0)) for lo, hi in g.padding)
         w = np.asarray(params["w"], np.float32)
-        *window, c, d = w.shape
-        split = w.reshape(*window, c, layer.groups, d // layer.groups)
-        rank = g.rank
-        w = split.transpose(rank + 1, rank, rank + 2, *range(rank))
-        w = w.reshape(c * layer.groups, d // layer.groups, *window)
+        w = layout_of(layer, "w", w.shape, ()).to_torch(w)
         # What the last kernel copies don't reach is filled with zeros.
         beyond = [
             size - (s * (n - 1) + span - lo - hi)
@@ -235,14 +231,12 @@ class _Graph(Graph):
 
     def _dense(self, name: str, layer: Dense, params: Any) -> None:
         w = np.asarray(params["w"], np.float32)
-        if self._moved is not None:  # rows in the order (C, *size)
-            channels, *size = self._moved
-            rows = np.moveaxis(w.reshape(*size, channels, -1), -2, 0)
-            w, self._moved = rows.reshape(w.shape), None
+        flattened, self._moved = self._moved or (len(w),), None
+        w = layout_of(layer, "w", w.shape, flattened).to_torch(w)
         inputs = [self._constant(f"{name}.w", w)]
         if layer.bias:
             inputs.append(self._constant(f"{name}.b", np.asarray(params["b"], np.float32)))
-        self._add("Gemm", *inputs, name=name)
+        self._add("Gemm", *inputs, name=name, transB=1)
 
     def _pool(self, name: str, layer: Any) -> None:
         size, window = self._shape[:-1], (layer.window, layer.strides, layer.padding)
@@ -272,7 +266,7 @@ class _Graph(Graph):
         if self._first and channels > 1 and prod(size) > 1:
             following = next((each for each in rest if not isinstance(each, _ELEMENTWISE)), None)
             if isinstance(following, Dense):
-                self._moved = (channels, *size)
+                self._moved = self._shape
             else:
                 self._channels_last()
         self._add("Flatten", name=name, axis=1)

@@ -27,7 +27,7 @@ class Graph:
         self._value = INPUT
         self._shape: Shape = shape
         self._first = False  # whether channels come first; a flat value has no layout
-        self._moved: Shape | None = None  # of a value flattened channels first, its (C, *size)
+        self._moved: Shape | None = None  # of a value flattened channels first, its (*size, C)
         self._prefix = ""
 
     def _add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> None:

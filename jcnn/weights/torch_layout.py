@@ -176,12 +176,21 @@ def _own(layer: Layer, before: Shape, place: str, path: Path, order: Shape) -> l
     found = []
     for collection, arrays in zip(("params", "state"), collections, strict=True):
         for key in sorted(arrays, key=list(NAMES).index):
-            layout = _layout(layer, key, arrays[key].shape, mixed)
+            layout = layout_of(layer, key, arrays[key].shape, mixed)
             found.append(Tensor(f"{place}.{NAMES[key]}", (collection, *path, key), layout))
     return found
 
 
-def _layout(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
+def layout_of(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
+    """Return how one of a layer's own arrays is moved.
+
+    Args:
+        layer: The layer.
+        key: The array's name in it, such as "w".
+        shape: The array's, in jcnn.
+        order: The shape, channels last, that a flat input had before it was flattened; else its
+            channels alone.
+    """
     match layer, key:
         case PatchWhitening(), "w":
             return _kernel(shape, flip=False)

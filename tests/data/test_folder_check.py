@@ -70,3 +70,15 @@ def test_what_jcnn_itself_writes_there_is_no_finding(folder):
     for name in ("experiment.toml", "metrics.jsonl", "checkpoints/4/arrays.safetensors"):
         (run / name).write_bytes(b"?")
     assert check_folder(folder) == (6, [])
+
+
+def test_a_terminal_shows_how_far_it_has_come(folder, monkeypatch):
+    shown = {}
+    for terminal in (True, False):
+        said = io.StringIO()
+        monkeypatch.setattr(said, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr("sys.stderr", said)
+        assert main(["data", "check", str(folder)]) in (0, 1)
+        shown[terminal] = said.getvalue()
+    assert "100%" in shown[True]
+    assert shown[False] == ""

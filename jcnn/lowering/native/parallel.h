@@ -18,6 +18,12 @@ struct Team {
   int workers;
 };
 
+// The caller alone where so few elements are moved that to wake a thread takes longer.
+inline Team For(int64_t elements, const Team& team) {
+  constexpr int64_t kFew = 1 << 14;
+  return {team.pool, elements < kFew ? 1 : team.workers};
+}
+
 // Room that each worker has, for a block of so many tiles or positions, and in how many parts of
 // the blocks a sum over all of them is taken.
 struct Room {

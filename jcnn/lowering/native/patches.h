@@ -160,7 +160,7 @@ struct Patches {
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t features = s.features(), depth = WholeVectors(features), terms = s.terms();
     const int64_t panels = (depth + kPanel - 1) / kPanel;
-    Parallel(team, s.groups * panels, [&](int, int64_t number) {
+    Parallel(For(s.groups * depth * terms, team), s.groups * panels, [&](int, int64_t number) {
       const int64_t d = number % panels * kPanel, columns = std::min<int64_t>(kPanel, depth - d);
       const float* from = w + number / panels * features + d;
       float* panel = to + (number / panels * depth + d) * terms;
@@ -179,30 +179,39 @@ struct Patches {
       const Lines block = blocks[number];
       const Seen seen = See(s, block, x, room.at + worker * room.each);
       const Runs runs = RunsOf(s, seen.pitch);
+      const int64_t together = Together(s);
       for (int64_t g = 0; g < s.groups; ++g)
-        for (int64_t d = 0; d < s.features(); d += kPanel)
+        for (int64_t d = 0; d < s.features(); d += together)
           for (int64_t line = 0; line < block.lines(); ++line)
-            Line(s, block, seen, runs, line, g, d, kernels, y);
+            Line(s, block, seen, runs, line, g, d, together, kernels, y);
     });
   }
 
-  // A panel of a group's features, at a line of a block: as many rows at once as need the fewest
+  // Features that are computed at once: all of them where their kernels stay in the first cache, a
+  // panel where not, which then meets every line of a block.
+  static int64_t Together(const Correlation& s) {
+    constexpr int64_t kBytes = 24 << 10;
+    const int64_t depth = WholeVectors(s.features());
+    return 4 * depth * s.terms() <= kBytes ? std::max<int64_t>(depth, kPanel) : kPanel;
+  }
+
+  // Some of a group's features, at a line of a block: as many rows at once as need the fewest
   // products.
   static void Line(const Correlation& s, const Lines& block, const Seen& seen, const Runs& runs,
-                   int64_t line, int64_t g, int64_t d, const float* kernels, float* y) {
+                   int64_t line, int64_t g, int64_t d, int64_t together, const float* kernels, float* y) {
     const int64_t row = s.strides.right * s.channels(), depth = WholeVectors(s.features());
     const int64_t columns = block.columns(), products = (columns + kRows - 1) / kRows;
     const float* panel = kernels + (g * depth + d) * s.terms();
     const float* from = seen.at + seen.begins[line] + g * seen.group;
     float* to = y + ((block.first + line) * s.out.width + block.left) * s.out.channels +
                 g * s.features() + d;
-    const int64_t rest = std::min<int64_t>(kPanel, s.features() - d);
+    const int64_t rest = std::min<int64_t>(together, s.features() - d);
     for (int64_t i = 0; i < products; ++i) {
       const int64_t first = i * columns / products, last = (i + 1) * columns / products;
       const Factor a = {from + first * row, row, 1, runs.length, runs.begins.data(),
                         static_cast<int64_t>(runs.begins.size())};
       Product<false>(last - first, a, {panel, true, 0},
-                     {to + first * s.out.channels, s.out.channels, rest});
+                     {to + first * s.out.channels, s.out.channels, rest, true});
     }
   }
 
@@ -219,7 +228,8 @@ struct Patches {
         AddBlock(s, blocks[number], share, number == share.first_block,
                  room.at + worker * room.each, x, dy, to);
     });
-    Parallel(team, rows, [&](int, int64_t k) { FromSums(s, k, parts, sums, dw); });
+    Parallel(For(parts * rows * depth, team), rows,
+             [&](int, int64_t k) { FromSums(s, k, parts, sums, dw); });
   }
 
   // patches(x)' dy of a block, or added to what is there: a run of the window after another, whose

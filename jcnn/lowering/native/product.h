@@ -68,11 +68,23 @@ inline Factor Matrix(const float* at, int64_t row, int64_t step, int64_t terms) 
   return {at, row, step, terms, kNone, 1};
 }
 
-// The product: a row is `row` after the one before, and only the first `columns` are written.
+// The product: a row is `row` after the one before, and only the first `columns` are written. Whether
+// it lies far away, in no cache.
 struct Place {
   float* at;
   int64_t row, columns;
+  bool far = false;
 };
+
+// Brings in the lines that a product will be written to, while it is computed.
+template <int ROWS, int VECTORS>
+inline __attribute__((always_inline)) void Announce(const Place& to) {
+  constexpr int kLine = 16;
+#pragma GCC unroll 24
+  for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+    for (int d = 0; d < VECTORS * kLanes; d += kLine) __builtin_prefetch(to.at + i * to.row + d, 1);
+}
 
 // to (ROWS, VECTORS) = a (ROWS, terms) b (terms, VECTORS), or added to what is there.
 template <int ROWS, int VECTORS, bool ADD>
@@ -84,6 +96,7 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v)
       sum[i][v] = ADD ? Load(to.at + i * to.row + v * kLanes) : Vector{};
+  if (to.far) Announce<ROWS, VECTORS>(to);
   const int64_t row = a.row, step = a.step, length = a.length;
   for (int64_t r = 0; r < a.count; ++r) {
     const float* from = a.at + a.runs[r];
@@ -144,7 +157,7 @@ inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place
     some.at += i * a.row;
     if (to.columns <= kLanes && rows - i >= 2 * kRows) {  // of one vector, twice the rows fit
       Tile<2 * kRows, 1, ADD>(some, b.at, b.panels ? kLanes : b.row,
-                              {to.at + i * to.row, to.row, to.columns});
+                              {to.at + i * to.row, to.row, to.columns, to.far});
       i += 2 * kRows;
       continue;
     }
@@ -152,7 +165,7 @@ inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place
       const int64_t wide = to.columns - d > kLanes ? kPanel : kLanes;
       const float* second = b.at + (b.panels ? d * terms : d);
       SomeRows<ADD>(rows - i, some, second, b.panels ? wide : b.row,
-                    {to.at + i * to.row + d, to.row, to.columns - d});
+                    {to.at + i * to.row + d, to.row, to.columns - d, to.far});
     }
     i += kRows;
   }
