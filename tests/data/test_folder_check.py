@@ -1,8 +1,11 @@
 """``jcnn data check FOLDER`` finds everything at once."""
 
+import io
+
 import pytest
 from PIL import Image
 
+from jcnn.cli import main
 from jcnn.data.folder_check import check_folder
 from jcnn.errors import UserError
 from tests.data.formats import write_colours

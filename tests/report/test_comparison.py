@@ -106,8 +106,8 @@ def test_what_validation_says_is_shown_where_a_run_has_it(written, tmp_path, cap
     comparison_page(found, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "85.00\u202f%" in page
-    comparison_page(compare([plain]), tmp_path / "page.html")
-    assert "validation" not in (tmp_path / "page.html").read_text().partition("<main")[2]
+    comparison_page(compare([plain, written("other", 0.7)]), tmp_path / "page.html")
+    assert "validation accuracy" not in (tmp_path / "page.html").read_text()
 
 
 def test_missing_data_leave_the_interval_out(written, monkeypatch, tmp_path):
