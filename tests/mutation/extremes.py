@@ -1,4 +1,4 @@
-"""Large numbers, masked classes and examples that don't count: are they right by these ``ops``?"""
+"""Large numbers, NaN, masked classes, what doesn't count: are they right by these ``ops``?"""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ EXTREMES: dict[str, Callable[[Any], bool]] = {
         and ops.softmax(LARGE[0]).shape == (3,)
         and ops.softmax(LARGE[:, :0]).shape == (2, 0)
     ),
+    "global_max_pool": lambda ops: _first_nan_wins(ops.global_max_pool),
     "gelu": lambda ops: _right_in_float32(ops.gelu),
     "softmax_cross_entropy": lambda ops: _finite(
         lambda a: ops.softmax_cross_entropy(a, jnp.array([0, 1]))
@@ -39,6 +40,21 @@ def _right_in_float32(gelu: Callable[[jax.Array], jax.Array]) -> bool:
     y, pull = jax.vjp(gelu, jnp.asarray(a, jnp.float32))
     found = [np.asarray(b, float) for b in (y, *pull(jnp.ones_like(y)))]
     return all_near(found, [value, below + inside * density], rtol=1e-5, atol=1e-37)
+
+
+def _first_nan_wins(largest: Callable[[jax.Array], jax.Array]) -> bool:
+    """Whether a channel that holds NaN gives NaN, and its gradient to the first of it."""
+    x = np.array([[[1.0, 5.0], [np.nan, 2.0], [9.0, 3.0], [np.nan, 7.0]]])
+    y, pull = jax.vjp(largest, jnp.asarray(x))
+    (dx,) = pull(jnp.array([[2.0, 3.0]]))
+    expected = np.zeros_like(x)
+    expected[0, 1, 0], expected[0, 3, 1] = 2.0, 3.0
+    first = np.array_equal(y, [[np.nan, 7.0]], equal_nan=True) and (dx == expected).all()
+    # Of so many elements XLA's own maximum on a CPU loses NaN.
+    large = np.zeros((2, 64, 64, 32), np.float32)
+    large[1, 7, 0, 2] = np.nan
+    found = np.argwhere(np.isnan(jax.jit(largest)(large))).tolist()
+    return bool(first and found == [[1, 2]])
 
 
 def _finite(f: Callable[[jax.Array], jax.Array]) -> bool:

@@ -246,7 +246,7 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
         yield from _pools_as_on_tpus()
     for op, answer in EXTREMES.items():
         if op in ops:
-            yield Check(f"{op} of large numbers", answer)
+            yield Check(f"{op} at extremes", answer)
     if name in ("dense", "padding"):
         yield from _with_open_sizes(ops)
     if name == "dropout":
