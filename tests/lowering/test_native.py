@@ -101,6 +101,19 @@ def test_every_loop_computes_what_xla_does(built, problem):
             assert_near(by(name, operation, g, *given), expected)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("images", "channels", "features"), [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+@pytest.mark.parametrize("operation", CORRELATIONS)
+def test_of_nothing_loops_that_are_asked_for_give_way(
+    built, operation, images, channels, features, groups
+):
+    g = replace(LAYER, groups=groups)
+    given = arrays(operation, g, images, channels, features)
+    expected = by("xla", operation, g, *given)
+    for name in filter(is_native, applicable(operation, g)):
+        np.testing.assert_array_equal(by(name, operation, g, *given), expected)
+
+
 def test_each_loop_is_held_against_xla_when_it_is_built(built):
     found = differences()
     assert set(found) == {*filter(is_native, lowering.algorithms.ALGORITHMS), "max_pool"}
