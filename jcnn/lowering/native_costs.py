@@ -13,8 +13,12 @@ from jcnn.lowering.problem import Problem
 
 
 def compiled(p: Problem) -> bool:
-    """Whether compiled loops are there, for images and lines of float32 and of a size."""
-    return native.ready() and p.known and p.dtype == "float32" and p.geometry.rank <= 2
+    """Whether compiled loops are there, for images and lines of float32 and of a size.
+
+    Of nothing no block can be made.
+    """
+    sized = p.known and p.multiplications > 0
+    return native.ready() and sized and p.dtype == "float32" and p.geometry.rank <= 2
 
 
 def native_winograd(p: Problem, machine: Machine) -> Work:

@@ -101,6 +101,19 @@ def test_every_loop_computes_what_xla_does(built, problem):
             assert_near(by(name, operation, g, *given), expected)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("images", "channels", "features"), [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+@pytest.mark.parametrize("operation", CORRELATIONS)
+def test_of_nothing_loops_that_are_asked_for_give_way(
+    built, operation, images, channels, features, groups
+):
+    g = replace(LAYER, groups=groups)
+    given = arrays(operation, g, images, channels, features)
+    expected = by("xla", operation, g, *given)
+    for name in filter(is_native, applicable(operation, g)):
+        np.testing.assert_array_equal(by(name, operation, g, *given), expected)
+
+
 def test_each_loop_is_held_against_xla_when_it_is_built(built):
     found = differences()
     assert set(found) == {*filter(is_native, lowering.algorithms.ALGORITHMS), "max_pool"}
@@ -299,15 +312,36 @@ def test_a_library_is_of_its_sources_and_its_processor(monkeypatch):
 
 @pytest.mark.parametrize(
     ("compiler", "words"),
-    [("no-such-compiler", "which there is not"), ("false", "can't be built: `false` ended with 1")],
+    [
+        ("no-such-compiler", "'no-such-compiler', which there is not"),
+        ("no compiler", "'no', which there is not"),
+        ("'g++", "''g[+][+]', which there is not"),
+        ("false", "can't be built: `false` ended with 1"),
+        (" false  -m64 ", "can't be built: `false -m64` ended with 1"),
+        ("true", "can't be built: `true` ended with 0 and wrote no library"),
+        ("my tools/broken", "can't be built: `'my tools/broken'` can't be started"),
+        ("'my tools/foreign' -m64", "ended with 3; CXX names .* It said: .xff Fehler"),
+    ],
 )
 def test_what_cannot_be_built_is_said_and_leaves_nothing(tmp_path, monkeypatch, compiler, words):
-    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    tools = tmp_path / "my tools"
+    tools.mkdir()
+    (tools / "broken").write_bytes(b"\x7fELF")
+    (tools / "foreign").write_text("#!/bin/sh\nprintf '\\377 Fehler' >&2\nexit 3\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(UserError, match=words):
         native.build()
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert not library.ready()
+
+
+def test_a_cxx_of_spaces_is_none(monkeypatch):
+    monkeypatch.setenv("CXX", " ")
+    assert building._compiler()[0].endswith(building.COMPILERS)
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -120,25 +121,36 @@ def _compiled(compiler: Sequence[str], folder: Path) -> Path:
     made = folder / "library.so"
     include = f"-I{jax.ffi.include_dir()}"
     command = [*compiler, *FLAGS, *_limits(), include, f"{folder / SOURCES[0]}", "-o", f"{made}"]
-    # a compiler's own temporary files lie there too, so that they go when it is ended
-    how = {"stderr": subprocess.PIPE, "env": {**os.environ, "TMPDIR": f"{folder}"}}
-    with child(command, stdout=subprocess.DEVNULL, **how) as process:
-        _, said = process.communicate()
-    if process.returncode:
+    called = f"`{shlex.join(compiler)}`"
+    try:
+        ended, said = _run(command, folder)
+    except OSError as error:
         raise UserError(
-            f"the compiled loops can't be built: `{' '.join(compiler)}` ended with "
-            f"{process.returncode}; CXX names another compiler. It said: {said[:_SHOWN]}"
+            f"the compiled loops can't be built: {called} can't be started ({error.strerror}); "
+            "CXX names another compiler"
+        ) from error
+    if ended or not made.is_file():
+        without = "" if ended else " and wrote no library"
+        raise UserError(
+            f"the compiled loops can't be built: {called} ended with {ended}{without}; CXX names "
+            f"another compiler. It said: {said[:_SHOWN] or 'nothing'}"
         )
     return made
 
 
+def _run(command: Sequence[str], folder: Path) -> tuple[int, str]:
+    """How a compiler ended, and what it said, in whatever encoding."""
+    # its own temporary files lie in the folder too, so that they go when it is ended
+    how = {"stderr": subprocess.PIPE, "env": {**os.environ, "TMPDIR": f"{folder}"}}
+    with child(command, stdout=subprocess.DEVNULL, errors="backslashreplace", **how) as process:
+        _, said = process.communicate()
+    return process.returncode, said
+
+
 def _compiler() -> tuple[str, ...]:
     """The system's compiler, or the one that the package ziglang brings."""
-    if wanted := os.environ.get("CXX"):
-        words = tuple(wanted.split())
-        if shutil.which(words[0]) is None:
-            raise UserError(f"CXX names the compiler '{words[0]}', which there is not")
-        return words
+    if wanted := os.environ.get("CXX", "").strip():
+        return _named(wanted)
     for name in COMPILERS:
         if found := shutil.which(name):
             return (found,)
@@ -148,6 +160,19 @@ def _compiler() -> tuple[str, ...]:
         f"a C++ compiler is needed: found none of {', '.join(COMPILERS)}; install your system's "
         "(Debian: apt install g++; macOS: xcode-select --install), or pip install 'jcnn[native]'"
     )
+
+
+def _named(wanted: str) -> tuple[str, ...]:
+    """What CXX says: a program, whose path may hold spaces, or a shell's words."""
+    if shutil.which(wanted):
+        return (wanted,)
+    try:
+        words = shlex.split(wanted)
+    except ValueError:  # a quotation without end
+        words = [wanted]
+    if not words or shutil.which(words[0]) is None:
+        raise UserError(f"CXX names the compiler '{(words or [wanted])[0]}', which there is not")
+    return tuple(words)
 
 
 def _limits() -> tuple[str, ...]:
