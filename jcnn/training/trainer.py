@@ -295,9 +295,10 @@ class Trainer:
     def end(self) -> Summary:
         """Write ``summary.json``, and return what it holds."""
         spent = {**self._saver.spent, "seconds": self._saver.seconds()}
-        best_step = self._judge.best_step if self._judge else None
-        summary = summarized(
-            self._experiment, self._at, spent, stopped_by=self._stopped, best_step=best_step
-        )
+        how = {
+            "stopped_by": self._stopped if self._at.step < self._steps else None,
+            "best_step": self._judge.best_step if self._judge else None,
+        }
+        summary = summarized(self._experiment, self._at, spent, **how)
         self._run.write_summary(summary)
         return summary

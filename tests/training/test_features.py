@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from jcnn.cli.train import outcome
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, Step, evaluate, load_trained, predictions, train
@@ -71,6 +72,28 @@ def test_the_last_state_is_kept_where_that_is_wanted(tiny, tmp_path):
     assert summary["stopped_by"] == "early_stopping"
     assert load_trained(tmp_path / "run").step == 27
     assert evaluate(tmp_path / "run")["loss"] == summary["test"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "restore_best", "said"),
+    [
+        (4, True, " (stopped early; of step 9, the best)"),
+        (4, False, " (stopped early)"),
+        (3, True, " (of step 9, the best)"),
+        (3, False, ""),
+    ],
+)
+def test_the_last_line_says_of_which_step_its_figures_are_and_what_ended_training(
+    tiny, tmp_path, epochs, restore_best, said
+):
+    """Patience that ends with the last epoch has ended nothing before it."""
+    rule = {**EARLY, "restore_best": restore_best}
+    experiment = tiny({"training.early_stopping": rule, "training.epochs": epochs})
+    summary = train(experiment, tmp_path / "run")
+    assert summary["stopped_by"] == ("early_stopping" if epochs == 4 else None)
+    line = outcome(summary, experiment, tmp_path / "run")
+    accuracy = evaluate(tmp_path / "run")["accuracy"]
+    assert line.startswith(f"test accuracy {accuracy:.2%}{said} in ")
 
 
 def test_a_metric_that_gets_better_stops_nothing(tiny, tmp_path):
