@@ -91,7 +91,11 @@ class Trainer:
         self._run.rewrite_metrics(rows)
         if rule := self._experiment.training.early_stopping:
             self._judge = Judge(rule, next(iter(self._evaluations)), rows)
-            self._stopped = "early_stopping" if self._judge.is_over else None
+        limit = self._experiment.training.max_seconds
+        if self._judge and self._judge.is_over:
+            self._stopped = "early_stopping"
+        elif step and limit is not None and self._saver.spent["seconds"] > limit:
+            self._stopped = "max_seconds"
 
     def start(self, weights: Weights | None = None, *, examples: int) -> None:
         """Compile, and make the state of ``weights`` where there is none."""

@@ -160,6 +160,9 @@ def test_training_ends_when_its_time_is_over_and_can_be_given_more(tiny, tmp_pat
     assert summary["stopped_by"] == "max_seconds"
     assert summary["steps"] < 36
     assert summary["test"]["loss"] == evaluate(tmp_path / "run")["loss"]
+    again = train(short, tmp_path / "run", resume=True)  # its time is over still
+    kept = "steps", "stopped_by", "test"
+    assert [again[key] for key in kept] == [summary[key] for key in kept]
     longer = train(tiny({"training.max_seconds": 1e6}), tmp_path / "run", resume=True)
     assert (longer["stopped_by"], longer["steps"]) == (None, 36)
     state = load_trained(tmp_path / "run").state
