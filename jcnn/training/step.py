@@ -15,6 +15,7 @@ from jax import Array
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
+from jcnn.optimizers import curvatures
 from jcnn.training import keys
 from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
@@ -83,10 +84,10 @@ class Step:
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
         """Return the next state, and the batch's sums before the parameters changed.
 
-        Where a guarded step's loss or gradient is infinite or not a number, the state stays as it
-        is, but for the count of steps where such steps are skipped, and the sums are those of a
-        skipped step.
-        Where gradients overflow for the loss's scale alone, nothing changes but count and scale.
+        Where a guarded step's loss, gradient or estimate of curvature is infinite or not a number,
+        the state stays as it is, but for the count of steps where such steps are skipped, and the
+        sums are those of a skipped step.
+        Where they overflow for the loss's scale alone, nothing changes but count and scale.
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
@@ -95,10 +96,11 @@ class Step:
         if not self.guarded:
             return after, totals
         kept = state._replace(step=state.step + 1) if self._skips else state
+        found = gradients, curvatures(after.opt_state)
         if state.loss_scale is None:
-            finite = all_finite((totals.loss, gradients))
+            finite = all_finite((totals.loss, found))
             return _where(finite, (after, totals), (kept, Totals.of_skipped()))
-        fits = all_finite(gradients)
+        fits = all_finite(found)
         scale = state.loss_scale.after(fits)
         overflow = ~fits & jnp.isfinite(totals.loss) & state.loss_scale.can_be_smaller()
         passed = state._replace(step=state.step + 1, loss_scale=scale)
