@@ -59,9 +59,13 @@ class Loss(Table):
         """Random vectors v, shape ``(N, K)``: E[v vᵀ] is the second derivative of each loss."""
         raise NotImplementedError
 
+    def scores(self, output: Array) -> Array:
+        """A number per class, shape ``(N, K)``: the larger, the better the class fits."""
+        return output
+
     def predict(self, output: Array) -> Array:
-        """Class of each example, int32."""
-        return jnp.argmax(output, axis=-1).astype(jnp.int32)
+        """Class of each example, int32: that of the largest score."""
+        return jnp.argmax(self.scores(output), axis=-1).astype(jnp.int32)
 
     def probabilities(self, output: Array) -> Array:
         """Share of each class, shape ``(N, K)``; rows sum to 1."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import re
 import sys
 import types
 from pathlib import Path
+from time import perf_counter
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from jcnn.cli.train import outcome
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, Step, evaluate, load_trained, predictions, train
+from jcnn.training.evaluation import all_metrics
 from jcnn.training.loop import prepare
 from jcnn.training.metrics import ALL, classification_metrics
 from jcnn.training.progress import Lines
@@ -346,6 +349,16 @@ def test_weights_of_classes_move_their_recall(tiny, tmp_path):
 def test_weights_that_are_not_one_per_class_are_refused(tiny):
     with pytest.raises(UserError, match=r"loss\.class_weights has 2 weights: expected 10"):
         tiny({"loss.class_weights": [1.0, 2.0]})
+
+
+def test_the_confusions_are_of_the_classes_that_accuracy_counts(tiny):
+    """Outputs below the other classes' target have equal probabilities at best, and a class."""
+    loss = {"name": "mean_squared_error", "targets": [0.9, 1.0]}
+    experiment = tiny({"loss": loss, "training.metrics": ["confusion_matrix"]})
+    found = all_metrics(
+        prepare(experiment)[1]["test"], experiment, Step(experiment).init(), math.inf, perf_counter
+    )
+    assert np.trace(found["confusion_matrix"]) == round(360 * found["accuracy"])
 
 
 def test_metrics_are_those_of_their_definitions():
