@@ -55,8 +55,15 @@ class Loss(Table):
         """Loss of each example without the weights of the classes."""
         raise NotImplementedError
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
+    def curvature_probe(self, output: Array, labels: Array, key: Array) -> Array:
         """Random vectors v, shape ``(N, K)``: E[v vᵀ] is the second derivative of each loss."""
+        probe = self.unweighted_probe(output, key)
+        if self.class_weights is None:
+            return probe
+        return probe * jnp.sqrt(jnp.asarray(self.class_weights, probe.dtype))[labels][:, None]
+
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """Such vectors of losses without weights; labels are not in their second derivative."""
         raise NotImplementedError
 
     def scores(self, output: Array) -> Array:

@@ -33,8 +33,8 @@ class BinaryCrossEntropy(Loss):
             target = jax.nn.one_hot(labels.astype(jnp.int32), classes, dtype=output.dtype)
         return ops.binary_cross_entropy(output, target)
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
-        """See :meth:`Loss.curvature_probe`."""
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.unweighted_probe`."""
         right = jax.nn.sigmoid(output)
         signs = jax.random.rademacher(key, output.shape, output.dtype)
         return jnp.sqrt(right * (1 - right) / output.shape[-1]) * signs

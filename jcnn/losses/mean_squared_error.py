@@ -37,8 +37,8 @@ class MeanSquaredError(Loss):
         right = jax.nn.one_hot(labels.astype(jnp.int32), output.shape[-1], dtype=output.dtype)
         return ops.mean_squared_error(output, off + (on - off) * right)
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
-        """See :meth:`Loss.curvature_probe`."""
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.unweighted_probe`."""
         return math.sqrt(2 / output.shape[-1]) * jax.random.rademacher(
             key, output.shape, output.dtype
         )

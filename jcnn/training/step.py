@@ -92,7 +92,7 @@ class Step:
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
         loss = totals.loss / totals.examples.astype(totals.loss.dtype)
-        after = self._updated(state, gradients, running, x, model_key, loss)
+        after = self._updated(state, gradients, running, (x, y, model_key), loss)
         if not self.guarded:
             return after, totals
         kept = state._replace(step=state.step + 1) if self._skips else state
@@ -139,14 +139,13 @@ class Step:
         return on_all(state.params, state.state, scale, x, y, model_key)
 
     def _updated(
-        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
+        self, state: TrainState, gradients: Any, running: Any, batch: tuple[Array, ...], loss: Any
     ) -> TrainState:
-        probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
             gradients,
             state.opt_state,
             state.params,
-            curvature=partial(self._curvature, state, x, model_key, probe_key),
+            curvature=partial(self._curvature, state, *batch),
             value=loss,
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
@@ -177,23 +176,24 @@ class Step:
         y, state = self._model.apply(params, state, x, shards=self.layout.shards, **how)
         return y.astype(jnp.float64 if y.dtype == jnp.float64 else jnp.float32), state
 
-    def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
+    def _curvature(self, state: TrainState, x: Array, y: Array, model_key: Array) -> Any:
         """Estimate the Gauss-Newton diagonal of the mean loss: one backward pass of a probe."""
         lay, loss, count = self.layout, self._experiment.loss, len(x)
+        probe_key = jax.random.fold_in(model_key, _PROBE)
 
-        def on_each(params: Any, running: Any, scale: Any, x: Array, *keys: Array) -> Any:
+        def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, *keys: Array) -> Any:
             output, pullback = jax.vjp(
                 lambda params: self._output(params, running, x, keys[0])[0], params
             )
-            probe = loss.curvature_probe(lay.whole(output), keys[1]) / math.sqrt(count)
+            probe = loss.curvature_probe(*map(lay.whole, (output, y)), keys[1]) / math.sqrt(count)
             probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
             (projected,) = pullback(probe if scale is None else scale.up(probe))
             projected = projected if scale is None else scale.down(projected)
             return projected if lay.mesh is None else lay.added(projected)[0]
 
         specs = lay.specs(state.params)
-        on_all = lay.each(on_each, (specs, P(), P(), lay.images, P(), P()), specs)
-        projected = on_all(state.params, state.state, state.loss_scale, x, model_key, probe_key)
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, lay.batch, P(), P()), specs)
+        projected = on_all(state.params, state.state, state.loss_scale, x, y, model_key, probe_key)
         return jax.tree.map(jnp.square, projected)
 
 
