@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
@@ -127,7 +127,7 @@ class Step:
 
         def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, key: Array) -> Any:
             def scaled(params: Any) -> Any:
-                loss, rest = self.mean_loss(params, running, x, y, key)
+                loss, rest = self.mean_loss(self._learned(params), running, x, y, key)
                 return loss if scale is None else scale.up(loss), rest
 
             gradients, rest = jax.grad(scaled, has_aux=True)(params)
@@ -158,6 +158,11 @@ class Step:
     def _keep(self, before: Any, after: Any) -> Any:
         """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
         return {name: before[name] if name in self._frozen else after[name] for name in after}
+
+    def _learned(self, params: Any) -> Any:
+        """Let frozen layers have gradients of zero, which add nothing to a norm that is clipped."""
+        frozen = self._frozen
+        return {n: lax.stop_gradient(own) if n in frozen else own for n, own in params.items()}
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         """Return the mean loss of prepared inputs; then running statistics and the batch's sums.
