@@ -118,18 +118,24 @@ def _train(
     if as_json:
         print_json({**summary, "run": str(out)})
     else:
-        print(_outcome(summary, out), file=shown, flush=True)
+        print(outcome(summary, experiment, out), file=shown, flush=True)
     if patient.failure and not is_broken_pipe(patient.failure):
         raise patient.failure
 
 
-def _outcome(summary: dict[str, Any], out: Path) -> str:
-    test, best = summary["test"], summary["best_step"]
-    why = {
-        None: "",
-        "early_stopping": f" (stopped early; of step {best}, the best)",
-        "max_seconds": f" (stopped by training.max_seconds after {summary['steps']} steps)",
+def outcome(summary: dict[str, Any], experiment: Experiment, out: Path) -> str:
+    """Say what came out: the figures, of which step they are, and what ended the training."""
+    from jcnn.training.stopping import keeps_best
+
+    test, best, steps = summary["test"], summary["best_step"], summary["steps"]
+    said = {
+        None: [],
+        "early_stopping": ["stopped early"],
+        "max_seconds": [f"stopped by training.max_seconds after {steps} steps"],
     }[summary["stopped_by"]]
+    if keeps_best(experiment) and best not in (None, steps):
+        said.append(f"of step {best}, the best")
+    why = f" ({'; '.join(said)})" if said else ""
     validation = summary.get("validation")
     watched = f"validation accuracy {validation['accuracy']:.2%}, " if validation else ""
     return (

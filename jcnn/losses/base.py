@@ -55,13 +55,24 @@ class Loss(Table):
         """Loss of each example without the weights of the classes."""
         raise NotImplementedError
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
+    def curvature_probe(self, output: Array, labels: Array, key: Array) -> Array:
         """Random vectors v, shape ``(N, K)``: E[v vᵀ] is the second derivative of each loss."""
+        probe = self.unweighted_probe(output, key)
+        if self.class_weights is None:
+            return probe
+        return probe * jnp.sqrt(jnp.asarray(self.class_weights, probe.dtype))[labels][:, None]
+
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """Such vectors of losses without weights; labels are not in their second derivative."""
         raise NotImplementedError
 
+    def scores(self, output: Array) -> Array:
+        """A number per class, shape ``(N, K)``: the larger, the better the class fits."""
+        return output
+
     def predict(self, output: Array) -> Array:
-        """Class of each example, int32."""
-        return jnp.argmax(output, axis=-1).astype(jnp.int32)
+        """Class of each example, int32: that of the largest score."""
+        return jnp.argmax(self.scores(output), axis=-1).astype(jnp.int32)
 
     def probabilities(self, output: Array) -> Array:
         """Share of each class, shape ``(N, K)``; rows sum to 1."""

@@ -33,17 +33,15 @@ class BinaryCrossEntropy(Loss):
             target = jax.nn.one_hot(labels.astype(jnp.int32), classes, dtype=output.dtype)
         return ops.binary_cross_entropy(output, target)
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
-        """See :meth:`Loss.curvature_probe`."""
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.unweighted_probe`."""
         right = jax.nn.sigmoid(output)
         signs = jax.random.rademacher(key, output.shape, output.dtype)
         return jnp.sqrt(right * (1 - right) / output.shape[-1]) * signs
 
-    def predict(self, output: Array) -> Array:
-        """See :meth:`Loss.predict`."""
-        if output.shape[-1] == 1:
-            return (output[:, 0] > 0).astype(jnp.int32)
-        return super().predict(output)
+    def scores(self, output: Array) -> Array:
+        """See :meth:`Loss.scores`; a single logit is that of the second class."""
+        return jnp.concatenate([-output, output], axis=-1) if output.shape[-1] == 1 else output
 
     def probabilities(self, output: Array) -> Array:
         """See :meth:`Loss.probabilities`."""

@@ -30,8 +30,8 @@ class SoftmaxCrossEntropy(Loss):
         logits = output / self.temperature
         return ops.softmax_cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def curvature_probe(self, output: Array, key: Array) -> Array:
-        """See :meth:`Loss.curvature_probe`: softmax less a class that the softmax itself draws."""
+    def unweighted_probe(self, output: Array, key: Array) -> Array:
+        """See :meth:`Loss.unweighted_probe`: softmax less a class that the softmax itself draws."""
         logits = output / self.temperature
         drawn = jax.nn.one_hot(jax.random.categorical(key, logits), output.shape[-1])
         return (jax.nn.softmax(logits) - drawn.astype(output.dtype)) / self.temperature

@@ -2,6 +2,7 @@
 
 from jcnn.optimizers.catalogue import optimizers, schedules, transformations
 from jcnn.optimizers.diagonal_levenberg_marquardt import (
+    curvatures,
     diagonal_levenberg_marquardt,
     scale_by_diagonal_curvature,
 )
@@ -12,6 +13,7 @@ __all__ = [
     "Optimizer",
     "Preparation",
     "Transformation",
+    "curvatures",
     "diagonal_levenberg_marquardt",
     "fixed_norms",
     "optimizers",

@@ -105,5 +105,15 @@ def diagonal_levenberg_marquardt(
     return optax.chain(scale, optax.scale_by_learning_rate(learning_rate))
 
 
+def curvatures(opt_state: Any) -> list[Any]:
+    """Return the running means that an optimizer's state holds, wherever in it they are.
+
+    >>> curvatures(optax.sgd(0.1).init({"w": jnp.ones(2)}))
+    []
+    """
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda s: isinstance(s, DiagonalCurvatureState))
+    return [part.curvature for part in parts if isinstance(part, DiagonalCurvatureState)]
+
+
 def _mean(decay: float) -> Callable[[Array, Array], Array]:
     return lambda running, new: decay * running + (1 - decay) * new

@@ -169,7 +169,7 @@ class Optimizer(Transformation):
         after: Transformations of the updates, in their order.
         rates: What the updates of a layer are multiplied by, by its name or a pattern with ``*``;
             the first that fits. A layer of rate 0 is frozen: its parameters and running statistics
-            keep their bits, and it is applied as in evaluation.
+            keep their bits, its gradients are zero, and it is applied as in evaluation.
     """
 
     before: tuple[Preparation, ...] = ()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from jcnn.fields import Count, Table
 
 Values = Mapping[str, object]
 _LONGEST_NAME = 120
+_LARGEST = 1e300
 _DRAWS = 20  # for each that is wanted, since some are drawn twice
 
 
@@ -44,12 +45,25 @@ class Range:
         return self.low > 0 and self.high / self.low >= 10
 
     def draw(self, generator: random.Random) -> float:
-        """Draw one number."""
+        """Draw one number; integers from half below to half above, so that the ends are as likely.
+
+        >>> sorted({Range(1, 3).draw(random.Random(seed)) for seed in range(100)})
+        [1, 2, 3]
+        """
+        half = 0.5 if self.whole else 0.0
+        low, high = self.low - half, self.high + half
         if self.logarithmic:
-            value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        else:
-            value = generator.uniform(self.low, self.high)
-        return round(value) if self.whole else float(f"{value:.4g}")
+            return self.within(math.exp(generator.uniform(math.log(low), math.log(high))))
+        return self.within(generator.uniform(low, high))
+
+    def within(self, value: float) -> float:
+        """Round to an integer, or to four digits that do not leave the range.
+
+        >>> Range(0.12345, 0.12349).within(0.12346), Range(1, 3).within(3.5)
+        (0.12349, 3)
+        """
+        value = round(value) if self.whole else float(f"{value:.4g}")
+        return min(max(value, self.low), self.high)
 
     def real(self) -> Range:
         """The same range, of numbers that are no integers.
@@ -144,10 +158,15 @@ def _split(written: str) -> Iterator[str]:
 
 def _range(where: str, written: str) -> Range:
     ends = [parse_override(f"x={end}")[1] for end in written.split("..")]
-    numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
+    numbers = [end for end in ends if _is_number(end)]
     if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise UserError(f"{where}: expected values, or LOW..HIGH rising, found '{written}'")
     return Range(numbers[0], numbers[1])
+
+
+def _is_number(end: object) -> TypeGuard[int | float]:
+    """Whether it is one, and neither infinite nor so large that a difference would be."""
+    return isinstance(end, int | float) and not isinstance(end, bool) and abs(end) < _LARGEST
 
 
 def combinations(choices: Choices) -> list[dict[str, object]]:

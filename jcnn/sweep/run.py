@@ -296,5 +296,5 @@ def _proposed(trial: Any, key: str, values: Sequence[object] | Range) -> object:
         return values[trial.suggest_categorical(key, list(range(len(values))))]
     if values.whole:
         return trial.suggest_int(key, values.low, values.high, log=values.logarithmic)
-    value = trial.suggest_float(key, values.low, values.high, log=values.logarithmic)
-    return float(f"{value:.4g}")
+    proposed = trial.suggest_float(key, values.low, values.high, log=values.logarithmic)
+    return values.within(proposed)

@@ -20,7 +20,7 @@ from jcnn.runs.statistics import share_interval
 from jcnn.training.layout import SINGLE, Layout
 from jcnn.training.measures import make_loop, make_measure, make_shared_loop, make_shared_measure
 from jcnn.training.metrics import classification_metrics
-from jcnn.training.predicting import make_probabilities
+from jcnn.training.predicting import make_scores
 from jcnn.training.sharing import Shared
 from jcnn.training.state import Totals, TrainState
 
@@ -52,7 +52,7 @@ class Evaluation(Protocol):
     def outputs(
         self, state: TrainState, examples: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probability of each class (N, K), and the right classes (N,).
+        """Return the score of each class (N, K), and the right classes (N,).
 
         Args:
             state: See above.
@@ -87,7 +87,7 @@ class DeviceEvaluation:
             ops,
         )
         self._program = self._jitted.call
-        self._probabilities = jax.jit(make_probabilities(experiment, ops))
+        self._scores = jax.jit(make_scores(experiment, ops))
 
     def compile(self, state: TrainState) -> None:
         """Compile the loop over the batches."""
@@ -115,12 +115,12 @@ class DeviceEvaluation:
     def outputs(
         self, state: TrainState, examples: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probability of each class, and the right classes."""
+        """Return the score of each class, and the right classes."""
         size, rows = self._batch_size, []
         count = len(self._split) if examples is None else examples
         for start in range(0, count, size):
             batch = _padded(self._split.x[start : start + size], size)
-            rows.append(np.asarray(self._probabilities(state, batch)))
+            rows.append(np.asarray(self._scores(state, batch)))
         return np.concatenate(rows)[:count], self._split.y[:count]
 
 
@@ -141,7 +141,7 @@ class StreamEvaluation:
         self._batch_size = -(-_batch_size(experiment) // layout.parts) * layout.parts
         self._mixed = {"mixed": True} if experiment.training.evaluate_max_seconds else {}
         self._shape = (self._batch_size, *experiment.input_shape)
-        self._probabilities = jax.jit(make_probabilities(experiment, ops))
+        self._scores = jax.jit(make_scores(experiment, ops))
         self._jitted = (shared or Shared()).program(
             "measure",
             experiment,
@@ -181,13 +181,13 @@ class StreamEvaluation:
     def outputs(
         self, state: TrainState, examples: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probability of each class, and the right classes."""
+        """Return the score of each class, and the right classes."""
         rows, labels = [], []
         for x, y in self._stream.batches(self._split, self._batch_size, **self._mixed):
             if examples is not None and sum(map(len, labels)) >= examples:
                 break
-            probabilities = self._probabilities(state, _padded(x, self._batch_size))
-            rows.append(np.asarray(probabilities)[: len(y)])
+            scores = self._scores(state, _padded(x, self._batch_size))
+            rows.append(np.asarray(scores)[: len(y)])
             labels.append(y)
         return np.concatenate(rows), np.concatenate(labels)
 

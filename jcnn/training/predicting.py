@@ -42,3 +42,11 @@ def make_probabilities(
     """Return ``(state, x) -> probability of each class``, float32 (N, K)."""
     predict = make_predict(experiment, ops)
     return lambda state, x: experiment.loss.probabilities(predict(state, x))
+
+
+def make_scores(
+    experiment: Experiment, ops: ModuleType = explicit_ops
+) -> Callable[[TrainState, Array], Array]:
+    """Return ``(state, x) -> score of each class``, float32 (N, K); see :meth:`Loss.scores`."""
+    predict = make_predict(experiment, ops)
+    return lambda state, x: experiment.loss.scores(predict(state, x))

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
+from jcnn.optimizers import curvatures
 from jcnn.training import keys
 from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
@@ -83,22 +84,23 @@ class Step:
     def __call__(self, state: TrainState, x: Array, y: Array, key: Array) -> tuple[Any, Totals]:
         """Return the next state, and the batch's sums before the parameters changed.
 
-        Where a guarded step's loss or gradient is infinite or not a number, the state stays as it
-        is, but for the count of steps where such steps are skipped, and the sums are those of a
-        skipped step.
-        Where gradients overflow for the loss's scale alone, nothing changes but count and scale.
+        Where a guarded step's loss, gradient or estimate of curvature is infinite or not a number,
+        the state stays as it is, but for the count of steps where such steps are skipped, and the
+        sums are those of a skipped step.
+        Where they overflow for the loss's scale alone, nothing changes but count and scale.
         """
         x, model_key = self.prepared(x, key)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
         loss = totals.loss / totals.examples.astype(totals.loss.dtype)
-        after = self._updated(state, gradients, running, x, model_key, loss)
+        after = self._updated(state, gradients, running, (x, y, model_key), loss)
         if not self.guarded:
             return after, totals
         kept = state._replace(step=state.step + 1) if self._skips else state
+        found = gradients, curvatures(after.opt_state)
         if state.loss_scale is None:
-            finite = all_finite((totals.loss, gradients))
+            finite = all_finite((totals.loss, found))
             return _where(finite, (after, totals), (kept, Totals.of_skipped()))
-        fits = all_finite(gradients)
+        fits = all_finite(found)
         scale = state.loss_scale.after(fits)
         overflow = ~fits & jnp.isfinite(totals.loss) & state.loss_scale.can_be_smaller()
         passed = state._replace(step=state.step + 1, loss_scale=scale)
@@ -125,7 +127,7 @@ class Step:
 
         def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, key: Array) -> Any:
             def scaled(params: Any) -> Any:
-                loss, rest = self.mean_loss(params, running, x, y, key)
+                loss, rest = self.mean_loss(self._learned(params), running, x, y, key)
                 return loss if scale is None else scale.up(loss), rest
 
             gradients, rest = jax.grad(scaled, has_aux=True)(params)
@@ -137,14 +139,13 @@ class Step:
         return on_all(state.params, state.state, scale, x, y, model_key)
 
     def _updated(
-        self, state: TrainState, gradients: Any, running: Any, x: Array, model_key: Array, loss: Any
+        self, state: TrainState, gradients: Any, running: Any, batch: tuple[Array, ...], loss: Any
     ) -> TrainState:
-        probe_key = jax.random.fold_in(model_key, _PROBE)
         updates, opt_state = self._optimizer.update(
             gradients,
             state.opt_state,
             state.params,
-            curvature=partial(self._curvature, state, x, model_key, probe_key),
+            curvature=partial(self._curvature, state, *batch),
             value=loss,
         )
         params, step = optax.apply_updates(state.params, updates), state.step + 1
@@ -157,6 +158,11 @@ class Step:
     def _keep(self, before: Any, after: Any) -> Any:
         """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
         return {name: before[name] if name in self._frozen else after[name] for name in after}
+
+    def _learned(self, params: Any) -> Any:
+        """Let frozen layers have gradients of zero, which add nothing to a norm that is clipped."""
+        frozen = self._frozen
+        return {n: lax.stop_gradient(own) if n in frozen else own for n, own in params.items()}
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         """Return the mean loss of prepared inputs; then running statistics and the batch's sums.
@@ -175,23 +181,24 @@ class Step:
         y, state = self._model.apply(params, state, x, shards=self.layout.shards, **how)
         return y.astype(jnp.float64 if y.dtype == jnp.float64 else jnp.float32), state
 
-    def _curvature(self, state: TrainState, x: Array, model_key: Array, probe_key: Array) -> Any:
+    def _curvature(self, state: TrainState, x: Array, y: Array, model_key: Array) -> Any:
         """Estimate the Gauss-Newton diagonal of the mean loss: one backward pass of a probe."""
         lay, loss, count = self.layout, self._experiment.loss, len(x)
+        probe_key = jax.random.fold_in(model_key, _PROBE)
 
-        def on_each(params: Any, running: Any, scale: Any, x: Array, *keys: Array) -> Any:
+        def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, *keys: Array) -> Any:
             output, pullback = jax.vjp(
                 lambda params: self._output(params, running, x, keys[0])[0], params
             )
-            probe = loss.curvature_probe(lay.whole(output), keys[1]) / math.sqrt(count)
+            probe = loss.curvature_probe(*map(lay.whole, (output, y)), keys[1]) / math.sqrt(count)
             probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
             (projected,) = pullback(probe if scale is None else scale.up(probe))
             projected = projected if scale is None else scale.down(projected)
             return projected if lay.mesh is None else lay.added(projected)[0]
 
         specs = lay.specs(state.params)
-        on_all = lay.each(on_each, (specs, P(), P(), lay.images, P(), P()), specs)
-        projected = on_all(state.params, state.state, state.loss_scale, x, model_key, probe_key)
+        on_all = lay.each(on_each, (specs, P(), P(), lay.images, lay.batch, P(), P()), specs)
+        projected = on_all(state.params, state.state, state.loss_scale, x, y, model_key, probe_key)
         return jax.tree.map(jnp.square, projected)
 
 

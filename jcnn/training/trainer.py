@@ -91,7 +91,11 @@ class Trainer:
         self._run.rewrite_metrics(rows)
         if rule := self._experiment.training.early_stopping:
             self._judge = Judge(rule, next(iter(self._evaluations)), rows)
-            self._stopped = "early_stopping" if self._judge.is_over else None
+        limit = self._experiment.training.max_seconds
+        if self._judge and self._judge.is_over:
+            self._stopped = "early_stopping"
+        elif step and limit is not None and self._saver.spent["seconds"] > limit:
+            self._stopped = "max_seconds"
 
     def start(self, weights: Weights | None = None, *, examples: int) -> None:
         """Compile, and make the state of ``weights`` where there is none."""
@@ -295,9 +299,10 @@ class Trainer:
     def end(self) -> Summary:
         """Write ``summary.json``, and return what it holds."""
         spent = {**self._saver.spent, "seconds": self._saver.seconds()}
-        best_step = self._judge.best_step if self._judge else None
-        summary = summarized(
-            self._experiment, self._at, spent, stopped_by=self._stopped, best_step=best_step
-        )
+        how = {
+            "stopped_by": self._stopped if self._at.step < self._steps else None,
+            "best_step": self._judge.best_step if self._judge else None,
+        }
+        summary = summarized(self._experiment, self._at, spent, **how)
         self._run.write_summary(summary)
         return summary

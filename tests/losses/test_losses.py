@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from jcnn import ops, reference
 from jcnn.errors import UserError
@@ -58,10 +59,33 @@ def test_mean_squared_error_uses_its_targets():
     assert loss.probabilities(jnp.array([[-2.0, -2.0, -1.5]])).sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("targets", [(-1.0, 1.0), (1.0, -1.0)])
+def test_outputs_that_are_all_beyond_the_other_classes_target_have_their_order_still(targets):
+    loss, sign = MeanSquaredError(targets=targets), targets[1]
+    output = sign * jnp.array([[-2.0, -2.0, -1.5], [-1.4, -1.2, -1.3], [-2.0, -2.0, -2.0]])
+    probabilities = loss.probabilities(output)
+    assert loss.predict(output).tolist() == [2, 1, 0]
+    assert probabilities.argmax(-1).tolist() == [2, 1, 0]
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(probabilities[2], 1 / 3, rtol=1e-6)
+
+
+def test_targets_that_tell_no_class_apart_are_refused():
+    with pytest.raises(ValidationError, match="expected two values that differ"):
+        MeanSquaredError(targets=(1.0, 1.0))
+
+
+def test_scores_tell_classes_apart_whose_probabilities_are_rounded_to_the_same():
+    loss, logits = BinaryCrossEntropy(), jnp.array([[20.0, 30.0], [30.0, 20.0]])
+    assert loss.probabilities(logits).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert loss.scores(logits).argmax(-1).tolist() == loss.predict(logits).tolist() == [1, 0]
+
+
 def test_one_logit_serves_two_classes():
     loss, logits = BinaryCrossEntropy(), jnp.array([[3.0], [-3.0]])
     loss.check_output((1,), 2)
     assert loss.predict(logits).tolist() == [1, 0]
+    assert loss.scores(logits).argmax(-1).tolist() == [1, 0]
     np.testing.assert_allclose(loss.probabilities(logits).sum(-1), 1, rtol=1e-6)
     right = loss.per_example(logits, jnp.array([1, 0], jnp.int32), ops)
     np.testing.assert_allclose(right, np.log1p(np.exp(-3.0)), rtol=1e-5)

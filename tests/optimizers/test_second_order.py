@@ -23,14 +23,15 @@ LOSSES = [
     SoftmaxCrossEntropy(label_smoothing=0.1),
     MeanSquaredError(targets=(-1.0, 1.0)),
     BinaryCrossEntropy(),
+    SoftmaxCrossEntropy(class_weights=(1.0, 1.0, 0.25)),
 ]
 ONES = {"w": jnp.ones(2)}
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", LOSSES, ids=["softmax", "squares", "binary", "weights"])
 def test_probes_have_the_second_derivative_of_the_loss_as_their_mean_square(loss):
     keys = jax.random.split(jax.random.key(0), 20_000)
-    v = jax.jit(jax.vmap(partial(loss.curvature_probe, OUTPUT)))(keys)[:, 0]
+    v = jax.jit(jax.vmap(partial(loss.curvature_probe, OUTPUT, LABEL)))(keys)[:, 0]
     of_logits = jax.hessian(lambda g: loss.per_example(g[None], LABEL, reference)[0])
     hessian = jax.jit(of_logits)(OUTPUT[0])
     np.testing.assert_allclose(v.T @ v / len(v), hessian, atol=0.01)

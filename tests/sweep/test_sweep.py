@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -231,6 +233,32 @@ def test_a_range_of_a_key_that_is_no_integer_draws_no_integers():
     assert len(found) == 4
     assert len({one["optimizer.learning_rate"] for one in found}) == 4
     assert {one["layers.0.features"] for one in found} <= {1, 2}
+
+
+@pytest.mark.parametrize("values", [Range(0.12345, 0.12349), Range(2, 5), Range(1, 16)])
+def test_no_number_is_drawn_from_beyond_the_ends_of_a_range(values):
+    generator = random.Random(0)
+    found = [values.draw(generator) for _ in range(500)]
+    assert values.low <= min(found)
+    assert max(found) <= values.high
+
+
+@pytest.mark.parametrize("high", [3, 16])
+def test_the_ends_of_a_range_of_integers_are_drawn_as_often_as_those_between(high):
+    """By differences each as often as any other; by ratios the smaller, the more often."""
+    generator, values = random.Random(0), Range(1, high)
+    found = Counter(values.draw(generator) for _ in range(9000))
+    if values.logarithmic:
+        assert found[1] > found[2] > found[3]
+        assert found[16] > 0.75 * found[15]
+    else:
+        assert min(found.values()) > 0.9 * max(found.values())
+
+
+@pytest.mark.parametrize("written", ["1..inf", "-inf..1", "nan..1", "1..1e400", f"1..1{'0' * 400}"])
+def test_a_range_without_an_end_is_refused(written):
+    with pytest.raises(UserError, match=r"--over a: expected values, or LOW\.\.HIGH rising, found"):
+        parse_over(f"a={written}")
 
 
 def test_as_many_are_drawn_as_are_asked_for_and_none_twice():

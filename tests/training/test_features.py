@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import re
 import sys
 import types
 from pathlib import Path
+from time import perf_counter
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +18,11 @@ import numpy as np
 import optax
 import pytest
 
+from jcnn.cli.train import outcome
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, Step, evaluate, load_trained, predictions, train
+from jcnn.training.evaluation import all_metrics
 from jcnn.training.loop import prepare
 from jcnn.training.metrics import ALL, classification_metrics
 from jcnn.training.progress import Lines
@@ -71,6 +75,28 @@ def test_the_last_state_is_kept_where_that_is_wanted(tiny, tmp_path):
     assert summary["stopped_by"] == "early_stopping"
     assert load_trained(tmp_path / "run").step == 27
     assert evaluate(tmp_path / "run")["loss"] == summary["test"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "restore_best", "said"),
+    [
+        (4, True, " (stopped early; of step 9, the best)"),
+        (4, False, " (stopped early)"),
+        (3, True, " (of step 9, the best)"),
+        (3, False, ""),
+    ],
+)
+def test_the_last_line_says_of_which_step_its_figures_are_and_what_ended_training(
+    tiny, tmp_path, epochs, restore_best, said
+):
+    """Patience that ends with the last epoch has ended nothing before it."""
+    rule = {**EARLY, "restore_best": restore_best}
+    experiment = tiny({"training.early_stopping": rule, "training.epochs": epochs})
+    summary = train(experiment, tmp_path / "run")
+    assert summary["stopped_by"] == ("early_stopping" if epochs == 4 else None)
+    line = outcome(summary, experiment, tmp_path / "run")
+    accuracy = evaluate(tmp_path / "run")["accuracy"]
+    assert line.startswith(f"test accuracy {accuracy:.2%}{said} in ")
 
 
 def test_a_metric_that_gets_better_stops_nothing(tiny, tmp_path):
@@ -137,6 +163,9 @@ def test_training_ends_when_its_time_is_over_and_can_be_given_more(tiny, tmp_pat
     assert summary["stopped_by"] == "max_seconds"
     assert summary["steps"] < 36
     assert summary["test"]["loss"] == evaluate(tmp_path / "run")["loss"]
+    again = train(short, tmp_path / "run", resume=True)  # its time is over still
+    kept = "steps", "stopped_by", "test"
+    assert [again[key] for key in kept] == [summary[key] for key in kept]
     longer = train(tiny({"training.max_seconds": 1e6}), tmp_path / "run", resume=True)
     assert (longer["stopped_by"], longer["steps"]) == (None, 36)
     state = load_trained(tmp_path / "run").state
@@ -320,6 +349,16 @@ def test_weights_of_classes_move_their_recall(tiny, tmp_path):
 def test_weights_that_are_not_one_per_class_are_refused(tiny):
     with pytest.raises(UserError, match=r"loss\.class_weights has 2 weights: expected 10"):
         tiny({"loss.class_weights": [1.0, 2.0]})
+
+
+def test_the_confusions_are_of_the_classes_that_accuracy_counts(tiny):
+    """Outputs below the other classes' target have equal probabilities at best, and a class."""
+    loss = {"name": "mean_squared_error", "targets": [0.9, 1.0]}
+    experiment = tiny({"loss": loss, "training.metrics": ["confusion_matrix"]})
+    found = all_metrics(
+        prepare(experiment)[1]["test"], experiment, Step(experiment).init(), math.inf, perf_counter
+    )
+    assert np.trace(found["confusion_matrix"]) == round(360 * found["accuracy"])
 
 
 def test_metrics_are_those_of_their_definitions():

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jcnn.errors import UserError
-from jcnn.training import save_weights, train
+from jcnn.training import Step, save_weights, train
 from jcnn.training.weight_files import initial_weights
 from jcnn.weights.names import check_file
 
@@ -85,6 +85,21 @@ def test_a_network_is_fine_tuned_in_one_go(tiny, written, tmp_path):
     for name in ("features.0.weight", "features.0.bias", "classifier.0.weight"):
         np.testing.assert_array_equal(after[name], before[name])
     assert after["classifier.1.weight"].shape == (10, 6)
+
+
+def test_frozen_layers_add_nothing_to_the_norm_that_is_clipped(tiny):
+    """The others take the step of exactly that length."""
+    clipping = [{"name": "clip_by_global_norm", "max_norm": 1e-3}]
+    optimizer = {"name": "sgd", "learning_rate": 1.0, "before": clipping}
+    keys = {"layers": NETWORK, "optimizer": {**optimizer, "rates": {"dense_*": 0.0}}}
+    chosen = tiny(keys)
+    data, step = chosen.data.load().train, Step(chosen)
+    before = step.init()
+    after, _ = jax.jit(step)(before, data.x[:32], data.y[:32], jax.random.key(0))
+    moved = jax.tree.map(lambda new, old: np.asarray(new - old), after.params, before.params)
+    assert not any(map(np.any, jax.tree.leaves((moved["dense_1"], moved["dense_2"]))))
+    length = np.sqrt(sum((own**2).sum() for own in jax.tree.leaves(moved["conv_1"])))
+    assert length == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_names_with_a_prefix_are_answered_and_replaced(tiny, written, tmp_path):

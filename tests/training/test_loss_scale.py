@@ -51,6 +51,22 @@ def test_a_gradient_that_overflows_halves_the_scale_and_nothing_else(prepared):
     assert totals.skipped == 0
 
 
+def test_a_curvature_that_overflows_halves_the_scale_and_nothing_else(prepared, tiny):
+    """Its probe is larger than the gradients: once infinite, a parameter would learn no more."""
+    _, _, x, y = prepared
+    optimizer = {"name": "diagonal_levenberg_marquardt", "learning_rate": 0.001}
+    step = Step(tiny({**HALF, "optimizer": optimizer}))
+    before = step.init()._replace(loss_scale=LossScale(jnp.float32(2.0**18), jnp.int32(7)))
+    x, key = 1e4 * x, jax.random.key(0)
+    gradients, _ = step.gradients(before, x.astype(jnp.float16), y, key)
+    assert all(np.isfinite(gradient).all() for gradient in jax.tree.leaves(gradients))
+    after, _ = jax.jit(step)(before, x, y, key)
+    assert after.loss_scale.value == 2.0**17
+    assert after.step == 1
+    kept = [(each.params, each.opt_state) for each in (after, before)]
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, *kept)))
+
+
 def test_a_loss_that_is_not_finite_is_not_the_scales_fault(prepared):
     step, state, x, y = prepared
     after, totals = jax.jit(step)(state, x * jnp.inf, y, jax.random.key(0))

@@ -222,7 +222,7 @@ MUON = {
 FEATURES: dict[str, dict[str, object]] = {
     "accumulation": {"training.accumulate_batches": 2},
     "skipping": {"training.on_nonfinite": "skip"},
-    "curvature": {"optimizer": DIAGONAL},
+    "curvature": {"optimizer": DIAGONAL, "loss.class_weights": [1.0, 2.0] * 5},
     "plateau": {"optimizer": PLATEAU},
     "muon": {"optimizer": MUON},
     "frozen": {"optimizer.rates": {"conv_1": 0.0, "batch_norm_1": 0.0}},
