@@ -12,6 +12,7 @@ import typer
 from jcnn.cli import process, supervision, together
 from jcnn.cli.options import (
     Config,
+    DataOverrides,
     Json,
     Out,
     Overrides,
@@ -50,10 +51,12 @@ def train(
         typer.Option(metavar="HOST:PORT", help="Where process 0 listens; else the cluster says."),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(metavar="N", help="How many there are; likewise.")
+        int | None,
+        typer.Option(metavar="N", help="How many processes there are; else the cluster says."),
     ] = None,
     process_index: Annotated[
-        int | None, typer.Option(metavar="K", help="Which one this is, from 0; likewise.")
+        int | None,
+        typer.Option(metavar="K", help="Which of them this is, from 0; else the cluster says."),
     ] = None,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -140,8 +143,10 @@ def _outcome(summary: dict[str, Any], out: Path) -> str:
 
 def evaluate(
     run: RunFolder,
-    split: Annotated[str, typer.Option("--split", help="test, train or validation.")] = "test",
-    overrides: Overrides = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="test, train or validation.")
+    ] = "test",
+    overrides: DataOverrides = None,
     details: Annotated[
         bool,
         typer.Option("--details", help="Top-5 accuracy, F1, each class's recall, confusions too."),
@@ -190,7 +195,7 @@ def predict(
     run: RunFolder,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Images or recordings, folders of them, or -."),
+        typer.Argument(metavar="FILE", help="Images or recordings, folders of them, or -."),
     ],
     invert: Annotated[
         bool, typer.Option("--invert", help="Exchange black and white first.")
