@@ -25,7 +25,7 @@ from jcnn.cli.options import (
     say_allocator_note,
 )
 from jcnn.cli.streams import Patient, is_broken_pipe
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -128,10 +128,11 @@ def _train(
 
 def _outcome(summary: dict[str, Any], out: Path) -> str:
     test, best = summary["test"], summary["best_step"]
+    taken = counted(summary["steps"], "step")
     why = {
         None: "",
         "early_stopping": f" (stopped early; of step {best}, the best)",
-        "max_seconds": f" (stopped by training.max_seconds after {summary['steps']} steps)",
+        "max_seconds": f" (stopped by training.max_seconds after {taken})",
     }[summary["stopped_by"]]
     validation = summary.get("validation")
     watched = f"validation accuracy {validation['accuracy']:.2%}, " if validation else ""

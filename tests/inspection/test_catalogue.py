@@ -223,7 +223,7 @@ def test_a_folder_that_is_none_of_these(tmp_path, monkeypatch, capsys):
     for folder, words in (
         ("absent", "no folder"),
         ("empty", "0 classes"),
-        ("lonely", "1 classes"),
+        ("lonely", "1 class:"),
         ("text", "0 classes"),
     ):
         assert main(["init", folder]) == 2
