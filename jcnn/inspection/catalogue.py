@@ -47,9 +47,9 @@ def _paragraphs(docstring: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Write reStructuredText as a terminal's line.
+    r"""Write reStructuredText as a terminal's line.
 
-    >>> _plain("See :func:`~jax.jit`, with ``slope``\\nas it is.")
+    >>> _plain("See :func:`~jax.jit`, with ``slope``\nas it is.")
     'See `jax.jit`, with `slope` as it is.'
     """
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
