@@ -1,4 +1,4 @@
-"""The exception for what a user can mend, and the hint at the nearest known name."""
+"""The exception for what a user can mend, the hint at the nearest known name, and how many."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ class UserError(ValueError):
     The message is one sentence that names the place, says what was expected and what was found.
     The command line prints it and ends with exit code 2.
     """
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count and its word.
+
+    >>> counted(1, "class", "classes"), counted(1234, "step")
+    ('1 class', '1,234 steps')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 class Elsewhere(Exception):  # noqa: N818 (somebody else's error)

@@ -122,11 +122,12 @@ function agree(where, pairs) {
   where.classList.toggle("wrong", wrong.length > 0);
 }
 
-/** Rule and finite differences side by side, for L = Σ δ · y as a function of one number. */
+/** Rule and finite differences side by side, for L = Σ δ · output as a function of one number. */
 function nudgePanel(where, state, title, f, v, rule, redraw) {
   const q = quotients(f, v, state.epsilon);
   const row = (name, number, note = "") => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, show(number)), element("td", {}, note));
-  const kink = Math.abs(q.left - q.right) > 1e-6;
+  // Where an element ties in two windows their kinks can cancel: then the sides agree, but not with the rule.
+  const kink = [q.left, q.right].some((side) => Math.abs(side - rule) > 1e-6);
   const choice = element("select", { "aria-label": "How far" }, ...[1, 0.1, 0.01].map((e) => element("option", { value: e }, `± ${e}`)));
   choice.value = state.epsilon;
   choice.addEventListener("change", () => { state.epsilon = Number(choice.value); redraw(); where.querySelector("select").focus(); });
@@ -138,8 +139,8 @@ function nudgePanel(where, state, title, f, v, rule, redraw) {
       row("to the right", q.right, "(L(+ε) − L) / ε"),
       row("to the left", q.left, "(L − L(−ε)) / ε"))),
     element("p", {}, kink
-      ? "Left and right differ: within ε there is a kink (another winner, or a gate that shuts). The rule says what holds at the point itself, one of the two sides' values."
-      : "L = Σ δ · y is straight in this number, so that rule and quotients agree at any ε."));
+      ? "Here an output has a kink (a tie in its window, or a gate at zero), and so no derivative. The rule chooses: of equals the first wins all of δ, and a gate at zero is shut. So it need not be what either side says, nor their mean."
+      : "L, the sum of δ times output, is straight in this number within ε, so that rule and quotients agree."));
 }
 
 $("theme").addEventListener("click", () => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jcnn.benchmark.rows import COLUMNS, PEER, THEIRS, Benchmark, Row
 from jcnn.console import wide
+from jcnn.errors import counted
 from jcnn.runs.environment import hardware
 
 _OTHERS = (THEIRS, PEER)
@@ -32,7 +33,7 @@ def markdown(benchmark: Benchmark) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in benchmark.versions.items())
     document = benchmark.to_dict()
     headings = ["what", *_headings(benchmark)]
-    where = f"{found['cores']} cores of {found['processor']} ({found['instructions']})"
+    where = f"{counted(found['cores'], 'core')} of {found['processor']} ({found['instructions']})"
     lines = [
         f"{where}, {found['device']}; {versions}; "
         f"allocator {document['allocator']}; {'compiled loops; ' if found['native'] else ''}"

@@ -15,27 +15,36 @@ from jcnn.errors import UserError
 
 def bench(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; not with --ops.")
+        Path | None, typer.Argument(metavar="CONFIG", help="An experiment; not with --ops.")
     ] = None,
     overrides: Overrides = None,
     operations: Annotated[
         bool, typer.Option("--ops", help="A table of single operations in place of a step.")
     ] = False,
     only: Annotated[
-        str, typer.Option("--only", metavar="TEXT", help="Of --ops, the rows that hold TEXT.")
+        str, typer.Option("--only", metavar="TEXT", help="With --ops, rows with TEXT alone.")
     ] = "",
     show_plan: Annotated[
         bool, typer.Option("--plan", help="Measure nothing: show the lowerings chosen, and why.")
     ] = False,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Samples, at most.")] = 20,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, metavar="N", help="Samples, at most.")
+    ] = 20,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=0, help="Time for each subject of a row [5; --ops 1]."),
+        typer.Option(
+            "--seconds",
+            min=0,
+            metavar="S",
+            help="Time for each subject of a row.",
+            show_default="5; with --ops 1",
+        ),
     ] = None,
     scan_steps: Annotated[
         int,
         typer.Option(
             "--scan-steps",
+            metavar="N",
             min=0,
             help="Steps per scan; 0: no scan, which takes minutes for a large network.",
         ),

@@ -11,7 +11,7 @@ from jcnn.cli.options import Json, print_json, say
 from jcnn.errors import UserError, command
 
 Name = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="Only this one, with what its keys mean.")
+    str | None, typer.Argument(metavar="NAME", help="Only this one, with what its keys mean.")
 ]
 
 
@@ -44,10 +44,11 @@ def _show(entries: dict[str, Any], as_json: bool) -> None:
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="A folder of images or recordings per class.")
+        Path, typer.Argument(metavar="DIR", help="A folder of images or recordings per class.")
     ] = Path(),
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file [NAME OF DIR.toml].")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file.", show_default="NAME OF DIR.toml"),
     ] = None,
 ) -> None:
     """Write a first experiment for a folder of one's own images or recordings."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jcnn.cli.options import Json, print_json, say
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
 
@@ -56,6 +56,7 @@ def check(
     else:
         for finding in findings:
             say(f"{finding.kind}: {finding.message}")
-        say(f"{count} files in {target}, {len(findings) or 'no'} findings")
+        found = counted(len(findings), "finding") if findings else "no findings"
+        say(f"{counted(count, 'file')} in {target}, {found}")
     if findings:
         raise typer.Exit(1)

@@ -12,7 +12,15 @@ from jcnn.cli.options import RunFolder, say
 def demo(
     run: RunFolder,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1 [a free one].")
+        int,
+        typer.Option(
+            "--port",
+            metavar="N",
+            min=0,
+            max=65535,
+            help="Port of 127.0.0.1.",
+            show_default="a free one",
+        ),
     ] = 0,
 ) -> None:
     """Serve a page to draw on or speak to, on this machine alone: prediction, activations and δ."""

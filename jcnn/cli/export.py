@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jcnn.cli.options import Json, Overrides, RunFolder, parsed, print_json, say
+from jcnn.cli.options import DataOverrides, Json, RunFolder, parsed, print_json, say
 
 
 def export(
@@ -16,17 +16,22 @@ def export(
     format: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="onnx, stablehlo or safetensors.")
     ],
-    overrides: Overrides = None,
+    overrides: DataOverrides = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="For model.FORMAT and README.md [RUN/export]."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where model.FORMAT and README.md are written.",
+            show_default="RUN/export",
+        ),
     ] = None,
     hard: Annotated[
         bool,
         typer.Option("--hard", help="Decisions: arg max for softmax, unit step, signum for tanh."),
     ] = False,
     license: Annotated[
-        str, typer.Option("--license", metavar="NAME", help="Of the weights, for the model card.")
+        str, typer.Option("--license", metavar="NAME", help="The weights' licence, for the card.")
     ] = "unknown",
     as_json: Json = False,
 ) -> None:

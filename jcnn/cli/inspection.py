@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jcnn.cli.options import Json, Overrides, Target, load_target, print_json, say
+from jcnn.cli.options import Json, Target, TargetOverrides, load_target, print_json, say
 from jcnn.errors import UserError
 from jcnn.remains import temporary_folder
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jcnn.config import Experiment
 
 
-def summary(target: Target, overrides: Overrides = None, as_json: Json = False) -> None:
+def summary(target: Target, overrides: TargetOverrides = None, as_json: Json = False) -> None:
     """Show layers, shapes and what they cost."""
     experiment = load_target(target, overrides)
     from jcnn.inspection.summary import print_summary, summarize
@@ -29,10 +29,16 @@ def summary(target: Target, overrides: Overrides = None, as_json: Json = False) 
 
 def check(
     target: Target,
-    overrides: Overrides = None,
+    overrides: TargetOverrides = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", min=1, help="Examples [4; --exact the experiment's own]."),
+        typer.Option(
+            "--batch-size",
+            min=1,
+            metavar="N",
+            help="Examples of the batch.",
+            show_default="4; with --exact the experiment's own",
+        ),
     ] = None,
     exact: Annotated[
         bool,
@@ -42,7 +48,10 @@ def check(
         ),
     ] = False,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Elements per tensor to difference.")
+        int,
+        typer.Option(
+            "--samples", min=1, metavar="N", help="Elements per tensor held against differences."
+        ),
     ] = 1000,
     failure: Annotated[
         bool,
@@ -86,9 +95,14 @@ def verify(
     target: Annotated[
         Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
     ],
-    kills: Annotated[int, typer.Option("--kills", min=1, help="How often it is killed.")] = 5,
-    overrides: Overrides = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the moments of the kills.")] = 0,
+    kills: Annotated[
+        int, typer.Option("--kills", min=1, metavar="N", help="How often it is killed.")
+    ] = 5,
+    overrides: TargetOverrides = None,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="What the moments of the kills are drawn from."),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Train twice, undisturbed and killed at random moments, and compare every bit."""

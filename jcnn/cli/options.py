@@ -21,6 +21,16 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the experiment; repeatable."),
 ]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="data.KEY=VALUE", help="Change a key of data; repeatable."),
+]
+TargetOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="Change a key, of RUN one of data; repeatable."
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),

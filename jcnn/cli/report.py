@@ -7,22 +7,24 @@ from typing import Annotated
 
 import typer
 
-from jcnn.cli.options import Json, Overrides, RunFolder, parsed, print_json, say
+from jcnn.cli.options import DataOverrides, Json, RunFolder, parsed, print_json, say
 from jcnn.errors import UserError
 
 
 def report(
     run: RunFolder,
-    overrides: Overrides = None,
+    overrides: DataOverrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The page [RUN/report.html].")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page.", show_default="RUN/report.html"),
     ] = None,
     examples: Annotated[
         list[int] | None,
         typer.Option(
             "--example",
             metavar="N",
-            help="A test example whose pass is shown; repeatable [the first, the surest mistake].",
+            help="A test example whose backward pass is shown; repeatable.",
+            show_default="the first, and the surest mistake",
         ),
     ] = None,
     taps: Annotated[
@@ -53,7 +55,7 @@ def _tap(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="Runs' folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs' folders.")],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page, with curves.")
     ] = None,

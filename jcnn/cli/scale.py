@@ -21,7 +21,9 @@ def scale(
     overrides: Overrides = None,
     examples: Annotated[
         int | None,
-        typer.Option("--examples", min=1, help="Of an epoch: epochs per hour are shown."),
+        typer.Option(
+            "--examples", min=1, metavar="N", help="How many an epoch has; shows epochs per hour."
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw how it scales.")

@@ -24,11 +24,19 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Seeds 0 to N - 1 of each combination [1].")
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            metavar="N",
+            help="Seeds 0 to N - 1 of each combination.",
+            show_default="1",
+        ),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The folder [runs/NAME-sweep].")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The folder.", show_default="runs/NAME-sweep"),
     ] = None,
     random: Annotated[
         int | None, typer.Option("--random", min=1, metavar="N", help="Draw N combinations.")
@@ -38,7 +46,13 @@ def sweep(
     ] = None,
     at_once: Annotated[
         int | None,
-        typer.Option("--at-once", min=1, help="Members side by side [cores, at most 4; GPU 1]."),
+        typer.Option(
+            "--at-once",
+            min=1,
+            metavar="N",
+            help="Trainings side by side.",
+            show_default="as many as cores, at most 4; on a GPU 1",
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Measure on the training split, too.")

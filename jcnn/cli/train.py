@@ -12,6 +12,7 @@ import typer
 from jcnn.cli import process, supervision, together
 from jcnn.cli.options import (
     Config,
+    DataOverrides,
     Json,
     Out,
     Overrides,
@@ -24,7 +25,7 @@ from jcnn.cli.options import (
     say_allocator_note,
 )
 from jcnn.cli.streams import Patient, is_broken_pipe
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -50,10 +51,12 @@ def train(
         typer.Option(metavar="HOST:PORT", help="Where process 0 listens; else the cluster says."),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(metavar="N", help="How many there are; likewise.")
+        int | None,
+        typer.Option(metavar="N", help="How many processes there are; else the cluster says."),
     ] = None,
     process_index: Annotated[
-        int | None, typer.Option(metavar="K", help="Which one this is, from 0; likewise.")
+        int | None,
+        typer.Option(metavar="K", help="Which of them this is, from 0; else the cluster says."),
     ] = None,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -131,7 +134,7 @@ def outcome(summary: dict[str, Any], experiment: Experiment, out: Path) -> str:
     said = {
         None: [],
         "early_stopping": ["stopped early"],
-        "max_seconds": [f"stopped by training.max_seconds after {steps} steps"],
+        "max_seconds": [f"stopped by training.max_seconds after {counted(steps, 'step')}"],
     }[summary["stopped_by"]]
     if keeps_best(experiment) and best not in (None, steps):
         said.append(f"of step {best}, the best")
@@ -146,8 +149,10 @@ def outcome(summary: dict[str, Any], experiment: Experiment, out: Path) -> str:
 
 def evaluate(
     run: RunFolder,
-    split: Annotated[str, typer.Option("--split", help="test, train or validation.")] = "test",
-    overrides: Overrides = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="test, train or validation.")
+    ] = "test",
+    overrides: DataOverrides = None,
     details: Annotated[
         bool,
         typer.Option("--details", help="Top-5 accuracy, F1, each class's recall, confusions too."),
@@ -196,7 +201,7 @@ def predict(
     run: RunFolder,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Images or recordings, folders of them, or -."),
+        typer.Argument(metavar="FILE", help="Images or recordings, folders of them, or -."),
     ],
     invert: Annotated[
         bool, typer.Option("--invert", help="Exchange black and white first.")

@@ -29,7 +29,7 @@ _REPORT = partial(say, error=True)
 def tune(
     configs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[CONFIG]…", help="Experiments whose operations are measured too."),
+        typer.Argument(metavar="CONFIG", help="Experiments whose operations are measured too."),
     ] = None,
     overrides: Overrides = None,
     operations: Annotated[
@@ -47,14 +47,23 @@ def tune(
     ] = False,
     count: Annotated[
         int | None,
-        typer.Option("--problems", min=1, metavar="N", help="How many to draw [120; --check 60]."),
+        typer.Option(
+            "--problems",
+            min=1,
+            metavar="N",
+            help="How many to draw.",
+            show_default="120; with --check 60",
+        ),
     ] = None,
     skip: Annotated[
         int, typer.Option("--skip", min=0, metavar="N", help="Leave the first N of them out.")
     ] = 0,
     left_out: Annotated[
         bool,
-        typer.Option("--left-out", help="With --check: the table's own, each tenth by the others."),
+        typer.Option(
+            "--left-out",
+            help="With --check: judge the table by its own problems, each tenth by the others.",
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the table here.")

@@ -10,7 +10,7 @@ import typer
 
 from jcnn.cli import options
 from jcnn.cli.options import Config, Out, Overrides, RunFolder, Verbose, say, say_allocator_note
-from jcnn.errors import command
+from jcnn.errors import command, counted
 
 WeightFile = Annotated[
     Path,
@@ -23,7 +23,7 @@ def save(run: RunFolder, file: WeightFile) -> None:
     from jcnn import training
 
     names = training.save_weights(run, file)
-    say(f"{file}: {len(names)} tensors, {names[0]} to {names[-1]}")
+    say(f"{file}: {counted(len(names), 'tensor')}, {names[0]} to {names[-1]}")
 
 
 def load(

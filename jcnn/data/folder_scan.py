@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jcnn.data.selection import class_quotas
-from jcnn.errors import UserError, nearest
+from jcnn.errors import UserError, counted, nearest
 from jcnn.folders import EXPERIMENT, RUNS
 
 # What systems and programs leave behind in folders, in lower case.
@@ -87,7 +87,8 @@ def list_files(folder: Path, classes: tuple[str, ...], kind: Kind, *, complete: 
         if name not in classes:
             raise UserError(
                 f"{folder / name} is a class that training does not have"
-                f"{nearest(name, classes)}: expected one of its {len(classes)} classes"
+                f"{nearest(name, classes)}: expected one of its "
+                f"{counted(len(classes), 'class', 'classes')}"
             )
     for name in classes if complete else ():
         if name not in present:

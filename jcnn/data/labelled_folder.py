@@ -17,7 +17,7 @@ from jcnn.data import label_table
 from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder, expanded
 from jcnn.data.folder_scan import FileList, Kind, class_folders, list_files, share
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 from jcnn.fields import Count, Natural
 
 Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
@@ -104,10 +104,8 @@ class LabelledFolder(DataConfig):
         else:
             names = class_folders(place, self.kind)
         if len(names) != self.classes:
-            what = "labels" if self.labels else "class folders"
-            raise UserError(
-                f"{place} has {len(names)} {what}: expected {self.classes}, as data.classes says"
-            )
+            found = counted(len(names), "label" if self.labels else "class folder")
+            raise UserError(f"{place} has {found}: expected {self.classes}, as data.classes says")
         return names
 
     def resolved(self) -> Self:

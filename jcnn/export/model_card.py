@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jcnn
 from jcnn.axes import times
 from jcnn.config import Training
+from jcnn.errors import counted
 from jcnn.export.output import Network, hardening
 from jcnn.export.preprocessing import preprocessing
 from jcnn.runs import Run
@@ -114,7 +115,7 @@ def _training(network: Network, summary: dict[str, Any]) -> list[str]:
     experiment = network.experiment
     said = [
         f"Seed {experiment.seed}, optimizer `{experiment.optimizer.name}`, loss "
-        f"`{experiment.loss.name}`, {experiment.training.epochs} epochs in batches of "
+        f"`{experiment.loss.name}`, {counted(experiment.training.epochs, 'epoch')} in batches of "
         f"{experiment.training.batch_size}."
     ]
     if summary:

@@ -31,13 +31,29 @@ def _layer(kind: type[Layer]) -> dict[str, Any]:
     fields = {
         key: {
             "default": _REQUIRED if field.is_required() else _written(field.get_default()),
-            "meaning": meanings.get(key, ""),
+            "meaning": _plain(meanings.get(key, "")),
         }
         for key, field in kind.model_fields.items()
         if key not in ("type", "name")
     }
-    line = " ".join(inspect.getdoc(kind).split("\n\n")[0].split())  # type: ignore[union-attr]
-    return {"line": re.sub(r"^``\w+``:? ?", "", line), "fields": fields}
+    line, *more = (_plain(part) for part in _paragraphs(inspect.getdoc(kind) or ""))
+    return {"line": re.sub(r"^`\w+`:? ?", "", line), "more": more, "fields": fields}
+
+
+def _paragraphs(docstring: str) -> list[str]:
+    """Split what stands before sections and examples."""
+    text = re.split(r"\n\n(?=Attributes:\n|>>> )", docstring)[0]
+    return text.split("\n\n")
+
+
+def _plain(text: str) -> str:
+    r"""Write reStructuredText as a terminal's line.
+
+    >>> _plain("See :func:`~jax.jit`, with ``slope``\nas it is.")
+    'See `jax.jit`, with `slope` as it is.'
+    """
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+    return " ".join(text.split())
 
 
 def optimizer_entries() -> dict[str, dict[str, Any]]:
@@ -62,12 +78,12 @@ def _function(function: Callable[..., Any]) -> dict[str, Any]:
             "default": _REQUIRED
             if parameter.default is parameter.empty
             else _written(parameter.default),
-            "meaning": meanings.get(key, ""),
+            "meaning": _plain(meanings.get(key, "")),
         }
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
-    return {"line": said.split("\n")[0].strip(), "fields": fields}
+    return {"line": _plain(said.split("\n")[0]), "more": [], "fields": fields}
 
 
 def _attributes(docstring: str, heading: str = "Attributes") -> dict[str, str]:
@@ -101,6 +117,8 @@ def _written(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, str):
         return f'"{default}"'
+    if isinstance(default, tuple):
+        return f"[{', '.join(map(_written, default))}]"
     return getattr(default, "__name__", None) or str(default)
 
 
@@ -120,6 +138,7 @@ def chosen(entries: Mapping[str, Any], name: str | None, what: str) -> dict[str,
 def print_entries(entries: Mapping[str, Any]) -> None:
     """Print names with their line and fields; of a single entry what each field means, too."""
     from rich.console import Console
+    from rich.padding import Padding
 
     console = Console(highlight=False, markup=False)
     for name, entry in entries.items():
@@ -129,5 +148,9 @@ def print_entries(entries: Mapping[str, Any]) -> None:
             words = ", ".join(f"{key} ({field['default']})" for key, field in fields)
             console.print(f"    {words}" if words else "    no keys", style="dim")
             continue
+        for paragraph in entry["more"]:
+            console.print(paragraph)
         for key, field in fields:
-            console.print(f"  {key} = {field['default']}   {field['meaning']}".rstrip())
+            console.print(f"  {key} = {field['default']}")
+            if field["meaning"]:
+                console.print(Padding(field["meaning"], (0, 0, 0, 6), expand=False))

@@ -14,7 +14,7 @@ import numpy as np
 from jcnn.data import ImageFolder, SoundFolder
 from jcnn.data.folder_scan import FileList, Kind, class_folders, entries, list_files
 from jcnn.data.labelled_folder import VALIDATION_FOLDERS
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 
 _KINDS = (ImageFolder.kind, SoundFolder.kind)
 _ENDINGS = sum((kind.endings for kind in _KINDS), ())
@@ -137,8 +137,8 @@ def _kind(path: Path, train: Path) -> Kind:
     if held < 2:
         described = " or ".join(f"{k.word} ({' '.join(k.endings)})" for k in _KINDS)
         raise UserError(
-            f"'{path}' holds {held} classes: expected two folders or more, one per class, with "
-            f"{described}"
+            f"'{path}' holds {counted(held, 'class', 'classes')}: expected two folders or more, "
+            f"one per class, with {described}"
         )
     return kind
 

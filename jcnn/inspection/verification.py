@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from jcnn.config import Experiment
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 from jcnn.remains import child
 from jcnn.runs import Run
 from jcnn.runs.environment import hardware, versions
@@ -271,8 +271,9 @@ def print_verification(verification: Verification) -> None:
     packages = ", ".join(f"{name} {version}" for name, version in v.versions.items())
     console.print(f"{machine}; {packages}; {v.seconds:.0f} s", soft_wrap=True)
     console.print(
-        f"{v.steps:,} steps, undisturbed and with {len(v.kills)} kills: compared {v.tensors} "
-        f"tensors of {v.values:,} numbers, and {v.rows} rows of metrics",
+        f"{counted(v.steps, 'step')}, undisturbed and with {counted(len(v.kills), 'kill')}: "
+        f"compared {counted(v.tensors, 'tensor')} of {v.values:,} numbers, and "
+        f"{counted(v.rows, 'row')} of metrics",
         soft_wrap=True,
     )
     if v.passed:

@@ -76,7 +76,11 @@ class Signum(Activation):
 
 
 class LeakyRelu(Layer):
-    """``leaky_relu``: x where x > 0, else ``slope`` x."""
+    """``leaky_relu``: x where x > 0, else ``slope`` x.
+
+    Attributes:
+        slope: Factor of what is not above zero.
+    """
 
     type: Literal["leaky_relu"] = "leaky_relu"
     slope: Annotated[Real, Field(ge=0)] = 0.01
@@ -90,6 +94,9 @@ class LeakyRelu(Layer):
 
 class Prelu(Layer):
     """``prelu``: a leaky ReLU that learns one slope per channel, beginning with ``slope``.
+
+    Attributes:
+        slope: What each slope begins with.
 
     >>> Prelu().cost((28, 28, 32)).parameters
     32

@@ -82,6 +82,12 @@ class LocalResponseNorm(Layer):
 
     y = x / (offset + scale · Σ x²)^power, the sum over ``size`` channels around each (Krizhevsky et
     al., 2012, whose values are the defaults).
+
+    Attributes:
+        size: Of how many neighbouring channels the squares are added, the channel among them.
+        offset: What is added to the scaled sum.
+        scale: Factor of the sum of squares.
+        power: Exponent of what is divided by.
     """
 
     type: Literal["local_response_norm"] = "local_response_norm"
@@ -109,6 +115,9 @@ class Dropout(Layer):
     """``dropout``: in training, set each value to zero with probability ``drop_rate``.
 
     What remains is divided by ``1 - drop_rate``; in evaluation nothing happens.
+
+    Attributes:
+        drop_rate: The probability of a value to become zero.
     """
 
     type: Literal["dropout"] = "dropout"

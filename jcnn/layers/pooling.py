@@ -95,6 +95,9 @@ class SquarePool(WindowPool):
 class Decimate(Layer):
     """``decimate``: keep the first of every ``factor`` elements along each spatial axis.
 
+    Attributes:
+        factor: Of how many elements one is kept, an integer, or a list with one per spatial axis.
+
     >>> Decimate(factor=2).output_shape((5, 6, 3))
     (3, 3, 3)
     """

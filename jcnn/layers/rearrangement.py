@@ -93,6 +93,9 @@ class Flatten(Layer):
 class Reshape(Layer):
     """``reshape``: the same values, in order, under another shape.
 
+    Attributes:
+        shape: The shape of one example, channels last.
+
     >>> Reshape(shape=(4, 4, 12)).output_shape((192,))
     (4, 4, 12)
     """

@@ -1,6 +1,6 @@
 """Patches of a few images at a time and one matrix product: y = P(x) W, dW = P(x)' dy.
 
-P(x) has one row a window, (N * positions, taps * C). For a whole batch it would be written to
+P(x) has one row per window, (N * positions, taps * C). For a whole batch it would be written to
 memory and read back; for a block of images it stays in cache. Matrix products keep their speed
 inside XLA's loops.
 """

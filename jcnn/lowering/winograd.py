@@ -208,7 +208,7 @@ def _sparsely(matrix: np.ndarray, blocks: jax.Array, place: int, axis: int) -> j
     """The same in two loops that leave its zeros out, faster as the first of two axes.
 
     The rows of 0 and infinity are the same polynomial, an element apart; the others have
-    neither the first element nor the last. A loop a row is no faster, and slow to compile.
+    neither the first element nor the last. A loop per row is no faster, and slow to compile.
     """
     even = range(0, matrix.shape[1], 2)
     terms = (float(matrix[0, i]) * _view(blocks, place, i, 2) for i in even)

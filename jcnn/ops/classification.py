@@ -169,7 +169,7 @@ def _check_shapes(logits: jax.Array, labels: ArrayLike, where: ArrayLike | None,
     if where is not None and not jnp.issubdtype(jnp.result_type(where), jnp.bool_):
         raise TypeError(f"where must be boolean, found {jnp.result_type(where)}")
     if where is not None and np.shape(where) != examples:
-        raise ValueError(f"where must be {examples}, one an example, found {np.shape(where)}")
+        raise ValueError(f"where must be {examples}, one per example, found {np.shape(where)}")
 
 
 def _array(a: ArrayLike) -> ArrayLike:

@@ -54,8 +54,8 @@ def correlate(
     Args:
         x: Input, (N, *size, C), floating point; any number of spatial axes from one.
         w: Kernel, (*window, C / groups, D), of the same dtype.
-        b: Bias, (D,) or one a position, (*output, D); or None.
-        strides: Step between neighbouring outputs, in elements; one integer or one an axis.
+        b: Bias, (D,) or one per position, (*output, D); or None.
+        strides: Step between neighbouring outputs, in elements; one integer, or one per axis.
         padding: A name, in any case: "VALID" (none), "SAME" (output of ceil(size / stride), the odd
             element after; "SAME_LOWER" before), "FULL" (window - 1 on both sides); zeros. Or
             "CIRCULAR", "REFLECT" or "REPLICATE": (window - 1) // 2 elements of the input before and
@@ -72,10 +72,14 @@ def correlate(
         ValueError: Shapes don't fit, or the window is larger than the padded input.
 
     Gradient:
-        :math:`\partial L/\partial x = X(\delta, w)`, a convolution with ``w``;
-        :math:`\partial L/\partial w = W(x, \delta)`; :math:`\partial L/\partial b = \sum \delta`
-        [T "Gradient for bias term"]. Kept between the passes: ``x``, padded or
-        cropped where that isn't with zeros, and ``w``.
+        .. math::
+            \frac{\partial L}{\partial x[n, c]} = \sum_{m, k : s m + r k - p = n} \sum_d
+            w[k, c, d] \, \delta[m, d], \qquad \frac{\partial L}{\partial w[k, c, d]} =
+            \sum_m \delta[m, d] \, x[s m + r k - p, c]
+
+        a convolution and a correlation; :math:`\partial L/\partial b = \sum \delta` [T "Gradient
+        for bias term"]. Kept between the passes: ``x``, padded or cropped where that isn't with
+        zeros, and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
@@ -112,12 +116,13 @@ def convolve(
 
     [L "Convolution forward", T "The forward Convolution Operation"]. With "VALID" padding the
     output keeps the positions where the kernel lies inside the image, as
-    ``scipy.signal.convolve(..., mode="valid")`` does.
+    ``scipy.signal.convolve(..., mode="valid")`` does. With any padding, strides and dilation it is
+    :func:`correlate` with the flipped kernel.
 
     Args:
         x: Input :math:`a`, (N, *size, C), floating point; any number of spatial axes from one.
         w: Kernel, (*window, C / groups, D), of the same dtype.
-        b: Bias, (D,) or one a position, (*output, D); or None.
+        b: Bias, (D,) or one per position, (*output, D); or None.
         strides: Step between neighbouring outputs; see :func:`correlate`.
         padding: See :func:`correlate`.
         dilation: Step between neighbouring kernel elements.
@@ -186,7 +191,9 @@ def convolve_transpose(
 ) -> jax.Array:
     r"""Add a copy of the kernel, scaled by each input element, every ``strides`` elements.
 
-    .. math:: y[n, d] = \sum_m \sum_c w[n + p - s m, c, d] \, x[m, c] + b[d]
+    .. math:: y[n, d] = \sum_{m, k : s m + r k - p = n} \sum_c w[k, c, d] \, x[m, c] + b[d]
+
+    for strides :math:`s`, dilation :math:`r`, and :math:`p` elements cut off before the first.
 
     The adjoint of :func:`correlate` of the same strides, padding and dilation: transposed, or
     fractionally strided, convolution (synthesis by overlap-add).
@@ -194,7 +201,7 @@ def convolve_transpose(
     Args:
         x: Input, (N, *size, C), floating point.
         w: Kernel, (*window, C / groups, D), of the same dtype.
-        b: Bias, (D,) or one a position, (*output, D); or None.
+        b: Bias, (D,) or one per position, (*output, D); or None.
         strides: Step between the kernel's copies, in output elements.
         padding: What the correlation that this is the adjoint of would pad, so what is cut off
             here. With :math:`n` elements and a window that spans :math:`k`: "VALID" gives
@@ -214,9 +221,13 @@ def convolve_transpose(
         ValueError: Shapes don't fit, or the padding cuts everything off.
 
     Gradient:
-        :math:`\partial L/\partial x = F(\delta, w)`, :math:`\partial L/\partial w = W(\delta, x)`,
-        :math:`\partial L/\partial b = \sum \delta`, in the triple's names. Kept between the
-        passes: ``x`` and ``w``.
+        .. math::
+            \frac{\partial L}{\partial x[m, c]} = \sum_k \sum_d w[k, c, d] \,
+            \delta[s m + r k - p, d], \qquad \frac{\partial L}{\partial w[k, c, d]} =
+            \sum_m x[m, c] \, \delta[s m + r k - p, d]
+
+        two correlations; :math:`\partial L/\partial b = \sum \delta`. Kept between the passes:
+        ``x`` and ``w``.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0]).reshape(1, 2, 1)

@@ -1,4 +1,4 @@
-r"""Losses of real numbers, one an example [L "Error Metrics Summarized"].
+r"""Losses of real numbers, one per example [L "Error Metrics Summarized"].
 
 The cross entropy takes logits: with the sigmoid inside, its gradient is the plain difference of
 prediction and target, without the vanishing factor of the squashing function, and nothing
@@ -24,8 +24,8 @@ def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
     .. math:: l = \frac{1}{K} \sum_k (g_k - y_k)^2
 
     Args:
-        prediction: :math:`g`, (N, ...), floating point; K is the number of elements an example.
-            Where it is zero, so is the loss.
+        prediction: :math:`g`, (N, ...), floating point; K is the number of elements of an
+            example. Without any, the loss is zero.
         target: :math:`y`, of the same shape and dtype.
 
     Returns:
@@ -37,7 +37,8 @@ def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
 
     Gradient:
         :math:`\partial l/\partial g_k = \frac{2}{K} (g_k - y_k)`, the negative of it for the
-        target. Kept between the passes: the error :math:`g - y`, in half precision in float32.
+        target. Kept between the passes: the error :math:`g - y`, in float32 where the
+        arguments are of half precision.
 
     >>> mean_squared_error(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 1.0]]))
     Array([2.], dtype=float32)
@@ -66,7 +67,7 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> jax.Array:
     .. math:: l = \frac{1}{K} \sum_k -y_k \ln \sigma(a_k) - (1 - y_k) \ln (1 - \sigma(a_k))
 
     Args:
-        logits: :math:`a`, (N, ...), floating point; K is the number of elements an example.
+        logits: :math:`a`, (N, ...), floating point; K is the number of elements of an example.
         target: :math:`y` in [0, 1], of the same shape and dtype.
 
     Returns:

@@ -51,7 +51,7 @@ def max_pool(
 
     Args:
         x: Input, (N, *size, C), floating point.
-        window: Size of a window; one integer or one a spatial axis.
+        window: Size of a window; one integer, or one per spatial axis.
         strides: Step between windows; the window itself if None.
         padding: As in :func:`jcnn.ops.correlate`; padding never wins. A window must hold at
             least one element of the input.
@@ -68,8 +68,8 @@ def max_pool(
     Gradient:
         :math:`\partial L/\partial z` receives :math:`\delta[m]` at the arg max of each window
         [L "Back-Prop for Max Pooling"]; at a tie at the first element in row-major window order.
-        Kept between the passes: which element won, one byte an output element (up to 254 elements
-        a window), not the input; on a TPU the input, in which XLA finds the winners faster.
+        Kept between the passes: which element won, one byte per output element (for windows of up
+        to 254 elements), not the input; on a TPU the input, in which XLA finds the winners faster.
         A window that holds NaN gives NaN; its gradient reaches one of its elements at most, which
         is not specified.
 
@@ -117,9 +117,10 @@ def relu_max_pool(
             \frac{\partial L}{\partial z[s m + m']} = \begin{cases} \delta[m] & m' = m^*, \;
             a[m] > 0 \\ 0 & \text{otherwise} \end{cases}
 
-        [L "Back-Prop for Max Pooling"]. ReLU'(0) = 0; at a tie the first element in row-major
-        window order. Kept between the passes: one byte an output element (which element won, or
-        none), in place of the whole rectified input; on a TPU the input, as :func:`max_pool`.
+        [L "Back-Prop for Max Pooling"], added up where windows overlap. ReLU'(0) = 0; at a tie the
+        first element in row-major window order. Kept between the passes: one byte per output
+        element (which element won, or none), in place of the whole rectified input; on a TPU the
+        input, as :func:`max_pool`.
 
     >>> import jax.numpy as jnp
     >>> relu_max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
@@ -201,7 +202,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
     Gradient:
         :math:`\delta` goes to the arg max, at a tie to the first element in row-major order
         [L "Back-Prop for Max Pooling", "Written Example"]; where there is NaN, to the first of it.
-        Kept between the passes: the winner's index, one integer a channel.
+        Kept between the passes: the winner's index, one integer per channel.
 
     >>> import jax.numpy as jnp
     >>> global_max_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1))

@@ -66,7 +66,7 @@ def batch_norm(
             \partial L/\partial\beta = \sum \delta
 
         the last two terms for cotangents of the returned mean and variance. Kept between the
-        passes: ``x``, ``scale`` and two numbers a channel; not :math:`\hat x`. Over ``axis_name``
+        passes: ``x``, ``scale`` and two numbers per channel; not :math:`\hat x`. Over ``axis_name``
         the sums of :math:`\partial L/\partial x` are the whole batch's, those of :math:`\gamma` and
         :math:`\beta` a device's own.
 
@@ -254,7 +254,7 @@ def batch_norm_inference(
         :math:`\partial L/\partial\beta = \sum \delta`,
         :math:`\partial L/\partial\mu = -\gamma r \sum \delta`,
         :math:`\partial L/\partial v = -\frac{1}{2} \gamma r^3 \sum \delta (x - \mu)`.
-        Kept between the passes: ``x`` and the numbers a channel.
+        Kept between the passes: ``x``, ``scale``, ``mean`` and ``variance``.
 
     >>> one = jnp.ones(1)
     >>> batch_norm_inference(jnp.array([[3.0]]), one, one, one, 4 * one, epsilon=1e-12)

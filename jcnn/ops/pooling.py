@@ -70,8 +70,9 @@ def average_pool(
         ValueError: The window doesn't fit, or padding alone fills one.
 
     Gradient:
-        :math:`\partial L/\partial z[n] = \frac{1}{M} \sum_{m : n \in \text{window } m} \delta[m]`
-        [from L "Other types of pooling"]. Nothing is kept between the passes.
+        :math:`\partial L/\partial z[n] = \sum_{m : n \in \text{window } m} \delta[m] / M_m`, with
+        :math:`M_m` the divisor of window :math:`m` [from L "Other types of pooling"]. Nothing is
+        kept between the passes.
 
     >>> import jax.numpy as jnp
     >>> average_pool(jnp.array([1.0, 3.0, -2.0, -1.0]).reshape(1, 4, 1), 2).ravel()
@@ -198,7 +199,7 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
 
     Args:
         x: Input, (N, *size, C), floating point.
-        factor: :math:`M`; one integer or one a spatial axis.
+        factor: :math:`M`; one integer, or one per spatial axis.
 
     Returns:
         (N, *ceil(size / factor), C), of the same dtype.

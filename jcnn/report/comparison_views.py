@@ -57,8 +57,8 @@ def sentences(comparison: Comparison) -> list[str]:
     alone = [letter for letter, group in comparison.groups.items() if group.count == 1]
     if alone and len(comparison.groups) > 1:
         said.append(
-            f"{', '.join(alone)}: one ended run each, so nothing is said about chance; "
-            "train further seeds (--set seed=1, …)"
+            f"{', '.join(alone)}: one ended run{' each' * (len(alone) > 1)}, so nothing is said "
+            "about chance; train further seeds (--set seed=1, …)"
         )
     return said
 

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh
 
 from jcnn.axes import times
 from jcnn.config import Experiment
-from jcnn.errors import UserError
+from jcnn.errors import UserError, counted
 from jcnn.fields import Shape
 from jcnn.layers import (
     Dense,
@@ -84,8 +84,9 @@ def _sizes(asked: dict[str, int], there: int, many: bool) -> dict[str, int]:
     written = " x ".join(f"{name} {size}" for name, size in asked.items() if size != 1)
     if there % given or (many and -1 not in asked.values() and given != there):
         raise UserError(
-            f"mesh is {written or 'one device'}, and there are {there} devices: expected a mesh "
-            + (f"of {there} devices" if many else "whose size divides their number")
+            f"mesh is {written or 'one device'}, and there {'is' if there == 1 else 'are'} "
+            f"{counted(there, 'device')}: expected a mesh "
+            + (f"of {counted(there, 'device')}" if many else "whose size divides their number")
         )
     return {name: there // given if size == -1 else size for name, size in asked.items()}
 

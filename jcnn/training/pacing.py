@@ -16,7 +16,7 @@ class Pacer:
     >>> pacer.next(1000)
     1
     >>> pacer.took(steps=1, seconds=0.01)
-    >>> pacer.next(1000)                      # grows by at most 8 a time
+    >>> pacer.next(1000)                      # grows by at most 8 times
     8
     >>> pacer.took(steps=8, seconds=0.08)
     >>> pacer.next(1000), pacer.next(10)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from jcnn.config import Experiment
+from jcnn.errors import counted
 
 Means = Mapping[str, float]
 # Measured beside training, in the order in which they are said.
@@ -47,7 +48,8 @@ class Lines(Progress):
         self._epochs = experiment.training.epochs
         start = f", from step {step}" if step else ""
         self._say(
-            f"{experiment.name}: {self._epochs} epochs of {steps_per_epoch} steps{start}, "
+            f"{experiment.name}: {counted(self._epochs, 'epoch')} of "
+            f"{counted(steps_per_epoch, 'step')}{start}, "
             f"seed {experiment.seed}"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jcnn.config import Experiment
+from jcnn.errors import counted
 from jcnn.optimizers.lengths import schedule_ends
 
 # Shares of the training within which a schedule's end is as good as the training's.
@@ -37,8 +38,9 @@ def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iter
     for key, end, falls in schedule_ends(experiment.optimizer, per_epoch):
         if end > updates * (1 + NEAR):
             yield (
-                f"{key} is scheduled for {end} steps, and training ends after {updates}: its end "
-                f"is never reached (training.epochs = {training.epochs})"
+                f"{key} is scheduled for {counted(end, 'step')}, "
+                f"and training ends after {updates}: its end is never reached "
+                f"(training.epochs = {training.epochs})"
             )
         elif falls and end < updates * (1 - NEAR):
             yield f"{key} reaches its end after {end} of {updates} steps, and stays there"

@@ -202,7 +202,7 @@ def layout_of(layer: Layer, key: str, shape: Shape, order: Shape) -> Layout:
             return _matrix(shape, order)
         case ((Conv() | ConvTranspose() | Dense() | PatchWhitening()), _):
             return _channels_first(shape, shape)
-    # One number a channel, or a value of a flattened input, which has its order.
+    # One number per channel, or a value of a flattened input, which has its order.
     return _channels_first(shape, order)
 
 

@@ -175,7 +175,9 @@ def test_data_check_of_a_folder(tmp_path, capsys):
     assert capsys.readouterr().out == f"2 files in {folder}, no findings\n"
     (folder / "cat" / "bad.jpg").write_text("?")
     assert main(["data", "check", str(folder)]) == 1
-    assert capsys.readouterr().out.startswith(f"unreadable: {folder}/cat/bad.jpg is not an image")
+    said = capsys.readouterr().out
+    assert said.startswith(f"unreadable: {folder}/cat/bad.jpg is not an image")
+    assert said.endswith(f"3 files in {folder}, 1 finding\n")
     assert main(["data", "check", str(folder), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["files"] == 3

@@ -209,6 +209,26 @@ class TestInABrowser:
             assert any("tie, the first in row-major order" in text for text in told)
             assert any("gate is shut" in text for text in told)
 
+    @pytest.mark.slow
+    def test_pools_say_where_the_rule_is_not_what_quotients_are(self, browser):
+        """Also where an element ties in two windows, and the kinks of both cancel."""
+        differs = """() => {
+          const index = pool.chosen.index, v = pool.z[index];
+          const loss = (v) => poolOutput(pool.z.map((old, i) => (i === index ? v : old)))
+            .reduce((sum, a, m) => sum + a * pool.dy[m], 0);
+          const { left, right } = quotients(loss, v, pool.epsilon);
+          return [left, right].map((side) => Math.abs(side - pool.dz[index]) > 1e-6);
+        }"""
+        seen = set()
+        with opened(browser, PAGE) as tab:
+            tab.select_option("#pool-form [name=window]", "3")
+            for cell in range(36):
+                tab.click(f"#pool-z [data-index='{cell}']")
+                left, right = tab.evaluate(differs)
+                seen.add((left, right))
+                assert ("kink" in tab.inner_text("#pool-nudge")) == (left or right), cell
+        assert seen >= {(False, False), (True, True)}
+
     def test_networks_are_stepped_through(self, browser):
         with opened(browser, PAGE) as tab:
             for network, steps in (("written", 9), ("classifier", 11)):

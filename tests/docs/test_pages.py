@@ -1,5 +1,7 @@
 """Every page: its Python blocks run and give the outputs shown, and its links lead somewhere."""
 
+import re
+
 import pytest
 
 from tests.docs.pages import BLOCK, PAGES, ROOT, local_links, run
@@ -53,6 +55,28 @@ def test_blocks_share_a_namespace(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n```python\n>>> a + 1\n2\n>>> b = 3\n```\n")
     assert run(page)["b"] == 3
+
+
+def test_figures_in_short_are_those_of_their_sections():
+    """The mean and the deviation of each row stand in the section that it links to."""
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    sections = {
+        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-"): text
+        for title, text in re.findall(r"^#{2,3} (.+)\n((?:(?!^#{2,3} ).*\n?)*)", page, re.MULTILINE)
+    }
+    rows = re.findall(r"\(#([\w-]+)\).*? ([\d.]+) % ± ([\d.]+)", sections["in-short"])
+    assert len(rows) > 6
+    for anchor, *figures in rows:
+        assert all(re.search(rf"\b{figure}\b", sections[anchor]) for figure in figures), anchor
+
+
+def test_figures_of_the_readme_stand_among_the_results():
+    """Every accuracy and error with a deviation, as means and deviations of one page."""
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    figures = re.findall(r"([\d.]+) % ± ([\d.]+)", readme)
+    assert len(figures) > 6
+    assert not [pair for pair in figures if any(figure not in page for figure in pair)]
 
 
 def test_readme_is_short():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -35,7 +36,20 @@ def test_every_layer_has_a_line_and_every_field_its_meaning():
         "meaning": "Step between neighbouring outputs.",
     }
     assert conv["initializer"]["default"] == '"he_normal"'
-    assert not [f for k, f in entries["conv_transpose"]["fields"].items() if not f["meaning"]]
+    for name, entry in entries.items():
+        assert not [key for key, field in entry["fields"].items() if not field["meaning"]], name
+    assert entries["residual"]["fields"]["shortcut"]["default"] == "[]"
+
+
+def test_descriptions_are_whole_and_without_marks(capsys):
+    assert main(["layers", "local_response_norm"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "y = x / (offset + scale · Σ x²)^power, the sum over `size` channels" in said
+    for command in ("layers", "optimizers", "schedules"):
+        assert main([command, "--json"]) == 0
+        said = capsys.readouterr().out
+        assert "``" not in said, command
+        assert not re.search(r":\w+:`", said), command
 
 
 def test_optimizers_and_schedules_have_defaults():
@@ -223,7 +237,7 @@ def test_a_folder_that_is_none_of_these(tmp_path, monkeypatch, capsys):
     for folder, words in (
         ("absent", "no folder"),
         ("empty", "0 classes"),
-        ("lonely", "1 classes"),
+        ("lonely", "1 class:"),
         ("text", "0 classes"),
     ):
         assert main(["init", folder]) == 2

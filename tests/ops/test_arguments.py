@@ -203,7 +203,7 @@ def test_losses_refuse():
         sentence = f"label_smoothing must be in [0, 1], found {smoothing}"
         refused(ValueError, sentence, loss, ROW, LABELS, label_smoothing=smoothing)
     refused(TypeError, "where must be boolean, found int32", loss, ROW, LABELS, where=LABELS)
-    sentence = "where must be (3,), one an example, found (3, 4)"
+    sentence = "where must be (3,), one per example, found (3, 4)"
     refused(ValueError, sentence, loss, ROW, LABELS, where=ROW > 0)
     for label in (4, -1):
         sentence = f"labels must be classes from 0 to 3, found {label}; what is to be left out"

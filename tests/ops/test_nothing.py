@@ -70,7 +70,7 @@ NOTHING = list(_cases())
 
 @pytest.mark.parametrize("op", sorted({case.op for case in NOTHING}))
 def test_of_nothing_comes_what_the_loops_say(op):
-    """In one program an operation, its rule and the reference's derived gradient."""
+    """In one program per operation, its rule and the reference's derived gradient."""
     cases = [case for case in NOTHING if case.op == op]
     args = [case.arguments() for case in cases]
     dys = [cotangents(c.function(reference), a) for c, a in zip(cases, args, strict=True)]

@@ -24,7 +24,7 @@ EXACT = tolerance("float64")
 FIRST = {case.op: case for case in reversed(representative())}
 CASES = FIRST | {case.op: case for case in ALL_CASES if case.name in ("2d-valid", "2d-overlapping")}
 EVERY_OP = pytest.mark.parametrize("op", sorted(CASES))
-# with what is kept in each of its ways: arrays, a byte a window, statistics, a key, nothing
+# with what is kept in each of its ways: arrays, a byte per window, statistics, a key, nothing
 KINDS = ("average_pool", "batch_norm", "convolve", "dropout", "relu_max_pool")
 SOME_OPS = pytest.mark.parametrize("op", slow_unless(KINDS.__contains__, sorted(CASES)))
 
@@ -85,7 +85,7 @@ def test_without_jit(op):
 
 @EVERY_OP
 def test_vmap_over_the_first_argument(op):
-    """As over images with one kernel: the kernel's gradient is not summed but one an image."""
+    """As over images with one kernel: the kernel's gradient is not summed but one per image."""
     e = examples(op)
     dy, (x, *_) = e.stacked()
     axes = (0, 0, *(None for _ in e.args[1:]))

@@ -35,6 +35,13 @@ def test_plain_lines_in_a_pipe(tiny):
     ]
 
 
+def test_one_is_no_plural(tiny):
+    stream = io.StringIO()
+    once = tiny({"training.epochs": 1})
+    choose_progress(stream).begin(once, step=0, steps=1, steps_per_epoch=1)
+    assert stream.getvalue() == "tiny: 1 epoch of 1 step, seed 0\n"
+
+
 def test_what_is_watched_is_said_before_what_is_tested():
     stream = io.StringIO()
     progress = choose_progress(stream)
