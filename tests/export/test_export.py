@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jax
@@ -20,6 +22,7 @@ from tests.optional import optional
 from tests.selection import slow_unless
 
 onnx, onnxruntime, needs_onnx = optional("onnx", "onnxruntime")
+ROOT = Path(__file__).parents[2]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SIGNAL = {"name": "fsdd", "front_end": {"frame_count": 12, "mel_bands": 4}}
 
@@ -284,10 +287,24 @@ def test_another_network_is_not_written(trained, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_without_the_extra_it_says_what_to_install(trained, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    assert main(["export", str(trained), "--format", "onnx"]) == 2
-    assert "jcnn[onnx]" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("format", "package", "extra"),
+    [("onnx", "onnx", "onnx"), ("stablehlo", "flatbuffers", "experiments")],
+    ids=["onnx", "stablehlo"],
+)
+def test_without_the_extra_it_says_what_to_install(
+    trained, monkeypatch, capsys, format, package, extra
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "jax._src.export.serialization", raising=False)
+    assert main(["export", str(trained), "--format", format]) == 2
+    assert f"jcnn[{extra}]" in capsys.readouterr().err
+
+
+def test_the_extra_of_the_commands_brings_what_jax_serializes_with():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought = project["optional-dependencies"]["experiments"]
+    assert "flatbuffers" in {re.split("[<>=]", package)[0] for package in brought}
 
 
 @pytest.mark.parametrize(
