@@ -35,7 +35,8 @@ def test_a_right_rule_passes_every_oracle():
     report = check_rule(rule_for_swish(right), reference, X, np.float32(1.5), names=["x", "b"])
     assert report, str(report)
     oracles = {(row.tensor, row.against) for row in report.rows}
-    assert oracles == {("output", "value"), ("cotangent", "second order")} | {
+    values = {("output", "value"), ("output under jax.grad", "value")}
+    assert oracles == values | {("cotangent", "second order")} | {
         (tensor, against)
         for tensor in ("x", "b")
         for against in ("jax.grad", "second order", "differences")
@@ -86,6 +87,19 @@ def test_second_order_notices_what_only_the_cotangent_shows():
 def test_a_wrong_value_is_noticed():
     report = check_rule(lambda x: x + 1e-6, lambda x: x, X)
     assert not report.rows[0].passed
+
+
+def test_a_forward_half_that_gives_another_value_is_noticed():
+    """``value_and_grad`` hands on what the forward half returns, and not what the function does."""
+
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (x**3 + 1e-6, x), lambda x, dy: (3 * x**2 * dy,))
+    report = check_rule(cube, lambda x: x**3, X)
+    failed = [(row.tensor, row.against) for row in report.rows if not row.passed]
+    assert failed == [("output under jax.grad", "value")]
 
 
 def test_trees_of_outputs_and_arguments_that_are_not_differentiated_pass_through():
