@@ -146,6 +146,39 @@ def test_what_rounds_where_it_should_not_is_seen_in_float32_alone():
     assert [row.tensor for row in rows if not row.passed] == ["argument 0"]
 
 
+MASK = jax.random.key(0)
+NARROWED = lambda x, w: x @ w.astype(x.dtype)  # noqa: E731
+LINEAR = {
+    "half": (jnp.matmul, [((2, 3), "float16"), ((3, 2), "float16")]),
+    "bfloat16": (jnp.matmul, [((2, 3), "bfloat16"), ((3, 2), "bfloat16")]),
+    "narrow-first": (NARROWED, [((2, 3), "float16"), ((3, 2), "float32")]),
+    "narrow-last": (NARROWED, [((2, 3), "float64"), ((3, 2), "float32")]),
+    "double": (lambda x: 3 * jnp.tril(x, -1), [((3, 4), "float64")]),
+    "random-mask": (lambda x: jnp.where(jax.random.bernoulli(MASK, 0.5, x.shape), 3 * x, 0),
+                    [((3, 4), "float32")]),
+    "mask-of-differences": (lambda x: jnp.where(jnp.arange(4) - 3 < 0, 3 * x, 0),
+                            [((3, 4), "float32")]),
+    "constant-loop": (lambda x: jax.lax.fori_loop(0, 3, lambda i, a: a + a, 1) * x,
+                      [((3, 4), "float32")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_right_rule_is_right_exactly_in_every_dtype(name):
+    function, arrays = LINEAR[name]
+    args = [np.ones(shape, jnp.dtype(dtype)) for shape, dtype in arrays]
+    with jax.numpy_dtype_promotion("standard"):
+        report = check_rule(function, function, *args, exact=True, differences=False)
+    assert report, str(report)
+
+
+def test_a_dtype_without_whole_numbers_is_named():
+    x = jnp.ones(3, jnp.float8_e4m3fn)
+    sentence = r"^check_rule: exact=True needs x to be of one of float16, .*, found float8_e4m3fn$"
+    with pytest.raises(TypeError, match=sentence):
+        check_rule(lambda x: 2 * x, lambda x: 2 * x, x, names=["x"], exact=True)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
