@@ -39,17 +39,41 @@ def _positive(n: int) -> int:
     return core.max_dim(n, 0)
 
 
+def is_traced(value: object) -> bool:
+    """Whether JAX traces it, so that it is no number yet."""
+    from jax.core import Tracer
+
+    return isinstance(value, Tracer)
+
+
+def wrong_kind(name: str, kind: str, value: Any) -> TypeError:
+    """What to raise for an option that is not ``kind``."""
+    if is_traced(value):
+        return TypeError(
+            f"{name} must be {kind} when the operation is traced, found the traced "
+            f"{value.aval.str_short()}; close over it, or name it in jit's static_argnames"
+        )
+    return TypeError(f"{name} must be {kind}, found {value!r}")
+
+
 def integer(name: str, value: object, minimum: int | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``."""
     try:
         number = operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, found {value!r}") from None
+        raise wrong_kind(name, "an integer", value) from None
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, found {value!r}")
+        raise wrong_kind(name, "an integer", value)
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {number}")
     return number
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool."""
+    if is_traced(value) or np.shape(value) or np.asarray(value).dtype.kind != "b":
+        raise wrong_kind(name, "True or False", value)
+    return bool(value)
 
 
 def is_single(value: Any) -> TypeIs[int]:
@@ -61,13 +85,22 @@ def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tupl
     """Return one integer per spatial axis, from one integer or one for each axis."""
     if is_single(value):
         return (integer(name, value, minimum),) * rank
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
-        raise TypeError(f"{name} must be an integer or a sequence of them, found {value!r}")
-    if len(value) != rank:
+    entries = _entries(value)
+    if entries is None or isinstance(value, str):
+        raise wrong_kind(name, "an integer or a sequence of them", value)
+    if len(entries) != rank:
         raise ValueError(
-            f"{name} must have one entry for each of the {rank} spatial axes, found {tuple(value)}"
+            f"{name} must have one entry for each of the {rank} spatial axes, "
+            f"found {tuple(entries)}"
         )
-    return tuple(integer(name, entry, minimum) for entry in value)
+    return tuple(integer(name, entry, minimum) for entry in entries)
+
+
+def _entries(value: Any) -> Sequence[Any] | np.ndarray | None:
+    """A sequence, or an array of any kind as NumPy's; None for anything else."""
+    if isinstance(value, Sequence | np.ndarray):
+        return value
+    return np.asarray(value) if hasattr(value, "ndim") and not is_traced(value) else None
 
 
 def pads(
@@ -88,12 +121,16 @@ def pads(
     if is_single(padding):
         both = integer("padding", padding)
         return ((both, both),) * len(size)
-    if not isinstance(padding, Sequence | np.ndarray) or len(padding) != len(size):
-        raise ValueError(
-            f"padding must be a name ({', '.join(NAMES)}), an integer, or one pair for each of "
-            f"the {len(size)} spatial axes, found {padding!r}"
-        )
-    return tuple(_pair(entry) for entry in padding)
+    entries = _entries(padding)
+    kind = (
+        f"a name ({', '.join(NAMES)}), an integer, or one pair for each of "
+        f"the {len(size)} spatial axes"
+    )
+    if is_traced(padding):
+        raise wrong_kind("padding", kind, padding)
+    if entries is None or len(entries) != len(size):
+        raise ValueError(f"padding must be {kind}, found {padding!r}")
+    return tuple(_pair(entry) for entry in entries)
 
 
 def fill_of(padding: Padding) -> str:

@@ -11,6 +11,7 @@ from jcnn.axes import (
     Axes,
     Padding,
     Pairs,
+    boolean,
     fill_of,
     integer,
     known,
@@ -175,7 +176,7 @@ def place_pool(
                 f"padding must be smaller than the window {resolved.window}, "
                 f"found {resolved.padding}"
             )
-    return _up_to_the_last(resolved) if ceil_mode else resolved
+    return _up_to_the_last(resolved) if boolean("ceil_mode", ceil_mode) else resolved
 
 
 def _up_to_the_last(g: Geometry) -> Geometry:

@@ -211,7 +211,7 @@ def signum(x: ArrayLike) -> jax.Array:
 
 
 def _positive(x: jax.Array) -> jax.Array:
-    return (x > 0).astype(x.dtype)
+    return jnp.where(x > 0, jnp.ones_like(x), jnp.zeros_like(x))
 
 
 @rule(keeps=nothing, statics=1)

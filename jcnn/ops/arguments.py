@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import Tracer
+from jax.errors import JAXTypeError
 from jax.typing import ArrayLike
 
+from jcnn.axes import wrong_kind
 from jcnn.precision import dtype_within
 
 
@@ -19,13 +21,21 @@ def naming(op: str) -> Iterator[None]:
     """Put the operation's name in front of what is said within."""
     try:
         yield
+    except JAXTypeError:  # which is made of more than a sentence
+        raise
     except (TypeError, ValueError) as error:
         raise type(error)(f"{op}: {error}") from None
 
 
 def floating(op: str, **arrays: ArrayLike) -> list[jax.Array]:
-    """Convert to JAX arrays of one floating dtype that vary together."""
+    """Convert to JAX arrays of one floating dtype that vary together.
+
+    As everywhere in JAX, Python's numbers take the dtype of what they meet.
+    """
     converted = _floating(op, **arrays)
+    strong = {a.dtype for a in converted.values() if not jax.typeof(a).weak_type}
+    if len(strong) == 1:
+        converted = {name: a.astype(*strong) for name, a in converted.items()}
     if len({a.dtype for a in converted.values()}) > 1:
         found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
         raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
@@ -52,29 +62,48 @@ def with_channels(op: str, x: ArrayLike, **channels: ArrayLike) -> list[jax.Arra
 
 
 def _floating(op: str, **arrays: ArrayLike) -> dict[str, jax.Array]:
-    for name, a in arrays.items():
-        if a is None:
-            raise TypeError(f"{op}: {name} must be an array, found None")
-    converted = {name: jnp.asarray(a) for name, a in arrays.items()}
+    converted = {name: _array(op, name, a) for name, a in arrays.items()}
     for name, a in converted.items():
         if not jnp.issubdtype(a.dtype, jnp.floating):
             raise TypeError(f"{op}: {name} must be floating point, found {a.dtype}")
     return converted
 
 
+def _array(op: str, name: str, a: Any) -> jax.Array:
+    found = None if a is None else f"a {type(a).__name__}"
+    try:
+        if a is None or isinstance(a, str | bytes):
+            raise TypeError
+        return jnp.asarray(a)
+    except JAXTypeError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{op}: {name} must be an array, found {found}") from None
+
+
+def random_key(op: str, key: Any) -> jax.Array:
+    """Return one random key, of the new kind or the old, numbers of which JAX makes one."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not new and (dtype != jnp.uint32 or not shape):
+        found = f"{dtype}{list(shape)}" if shape is not None else repr(key)
+        raise TypeError(f"{op}: key must be a random key, as jax.random.key makes, found {found}")
+    if len(many := shape if new else shape[:-1]):
+        raise ValueError(
+            f"{op}: key must be one random key, found an array of shape {many} of them; "
+            "jax.vmap maps over many"
+        )
+    return jnp.asarray(key)
+
+
 def number(op: str, name: str, value: object) -> float:
     """Return an option as a Python float; one that JAX traces has none."""
-    if isinstance(value, Tracer):
-        raise TypeError(
-            f"{op}: {name} must be a number when the operation is traced, found the traced "
-            f"{value.aval.str_short()}; close over it, or name it in jit's static_argnames"
-        )
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
         return float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
-        raise TypeError(f"{op}: {name} must be a number, found {value!r}") from None
+        raise wrong_kind(f"{op}: {name}", "a number", value) from None
 
 
 def varying_together(*arrays: jax.Array) -> list[jax.Array]:

@@ -71,7 +71,7 @@ def softmax_cross_entropy(
         raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
     labels, where = _array(labels), None if where is None else _array(where)
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        floating(op, logits=logits, labels=labels)
+        logits, labels = floating(op, logits=logits, labels=labels)
     with naming(op):
         axis = _class_axis(logits, axis)
         _check_shapes(logits, labels, where, axis)

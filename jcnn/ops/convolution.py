@@ -290,7 +290,7 @@ def _arrays(
 
 
 def _check_kernel(x: jax.Array, w: jax.Array, groups: int) -> None:
-    integer("groups", groups, 1)
+    groups = integer("groups", groups, 1)
     if w.ndim != x.ndim:
         raise ValueError(
             f"w must have shape (*window, C / groups, D) with {x.ndim - 2} window axes "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating, number, varying_together
+from jcnn.ops.arguments import floating, number, random_key, varying_together
 from jcnn.ops.mesh import MeshAxis
 from jcnn.ops.rule import all_but_first, rule
 from jcnn.precision import in_float32
@@ -40,8 +40,8 @@ def dropout(
         Same shape and dtype.
 
     Raises:
-        TypeError: ``x`` is not floating point, or ``drop_rate`` is traced.
-        ValueError: ``drop_rate`` is outside [0, 1).
+        TypeError: ``x`` is not floating point, ``key`` no random key, or ``drop_rate`` is traced.
+        ValueError: ``drop_rate`` is outside [0, 1), or ``key`` is several keys.
 
     Gradient:
         :math:`\frac{m}{1 - r} \delta`: linear, its own adjoint. Kept between the passes: the key
@@ -51,6 +51,7 @@ def dropout(
     Array([1., 1., 1.], dtype=float32)
     """
     (x,) = floating("dropout", x=x)
+    key = random_key("dropout", key)
     drop_rate = number("dropout", "drop_rate", drop_rate)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")

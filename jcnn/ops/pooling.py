@@ -16,7 +16,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jcnn import lowering
-from jcnn.axes import Axes, Padding, Pairs, known, per_axis
+from jcnn.axes import Axes, Padding, Pairs, boolean, known, per_axis
 from jcnn.geometry import Geometry, place_pool
 from jcnn.ops import spatial
 from jcnn.ops.arguments import floating, naming, positions
@@ -83,7 +83,8 @@ def average_pool(
         size = spatial.size_of(x)
         padded = place_pool(size, window, strides, padding)
         resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
-        counted = padded.bordered().padding if count_include_pad else ((0, 0),) * len(size)
+        all_count = boolean("count_include_pad", count_include_pad)
+        counted = padded.bordered().padding if all_count else ((0, 0),) * len(size)
         parts = spatial.parts_of(resolved, x)
     return on_mesh(partial(_average, resolved, parts, counted), x, spec=image(x, x))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from jcnn.proof.comparison import Row, Tolerance, compare
-from jcnn.proof.whole_numbers import EXACT_BELOW, TooLargeError
+from jcnn.proof.whole_numbers import EXACT_BELOW, REPRESENTABLE, TooLargeError
 
 Flat = Callable[..., jax.Array]
 EQUAL = Tolerance(rtol=0, atol=0)
@@ -29,7 +29,7 @@ def exact_rows(
     """Compare value and gradients on whole numbers, element by element, with ``==``.
 
     Args:
-        function: Under test: arrays to one flat array, in the dtype of ``free``, compiled.
+        function: Under test: arrays to one flat array, in the dtypes of ``free``, compiled.
         reference: The same in plain JAX: evaluated in float64, where whole numbers are exact.
         free: Arrays, of which shapes and dtypes count alone.
         labels: A name for each.
@@ -38,25 +38,41 @@ def exact_rows(
     Raises:
         NotLinearError: The reference is not linear in each of its arguments.
         TooLargeError: No range of whole numbers keeps every partial sum exact.
+        TypeError: A dtype has no such range.
     """
+    narrow = _narrowest([str(a.dtype) for a in free], labels)
     generator = np.random.default_rng(seed)
     shapes = [a.shape for a in free]
     output = jax.eval_shape(reference, *free).shape
-    reach = _reach(reference, output, shapes, str(jnp.result_type(*free)))
+    reach = _reach(reference, output, shapes, narrow)
 
-    def draw(shape: tuple[int, ...]) -> np.ndarray:
-        return generator.integers(-reach, reach + 1, shape)
+    def draw(shape: tuple[int, ...], most: int = reach) -> np.ndarray:
+        return generator.integers(-most, most + 1, shape)
 
-    _assert_linear(reference, [draw(s) for s in shapes], [draw(s) for s in shapes], labels)
+    half = (reach + 1) // 2  # the sum of two stays within reach
+    first, second = ([draw(s, half) for s in shapes] for _ in range(2))
+    _assert_linear(reference, first, second, labels)
     drawn = [draw(shape) for shape in (output, *shapes)]
+    own, double = [jnp.dtype(narrow), *(a.dtype for a in free)], [np.float64] * len(drawn)
     found, expected = (
-        [np.asarray(a) for a in jax.jit(_with_gradients(f))(*(a.astype(t) for a in drawn))]
-        for f, t in ((function, free[0].dtype), (reference, np.float64))
+        jax.jit(_with_gradients(f))(*(a.astype(t) for a, t in zip(drawn, kinds, strict=True)))
+        for f, kinds in ((function, own), (reference, double))
     )
     return [
-        compare(name, "whole numbers", f, e, EQUAL)
+        compare(name, "whole numbers", np.asarray(f), np.asarray(e), EQUAL)
         for name, f, e in zip(("output", *labels), found, expected, strict=True)
     ]
+
+
+def _narrowest(dtypes: Sequence[str], labels: Sequence[str]) -> str:
+    """The dtype that holds the fewest whole numbers."""
+    for label, dtype in zip(labels, dtypes, strict=True):
+        if dtype not in REPRESENTABLE:
+            raise TypeError(
+                f"check_rule: exact=True needs {label} to be of one of {', '.join(REPRESENTABLE)}, "
+                f"found {dtype}"
+            )
+    return min(dtypes, key=lambda dtype: REPRESENTABLE[dtype])
 
 
 def _with_gradients(f: Flat) -> Callable[..., tuple[jax.Array, ...]]:
@@ -75,9 +91,11 @@ def _reach(f: Flat, output: tuple[int, ...], shapes: list[tuple[int, ...]], dtyp
     """
     ones = [jnp.ones(shape, jnp.float64) for shape in (output, *shapes)]
     closed = jax.make_jaxpr(_with_gradients(f))(*ones)
-    sums = _magnitudes(closed.jaxpr, closed.consts, ones)
-    terms = max(float(jnp.max(a)) if a.size else 1.0 for a in sums)
-    reach = int(((EXACT_BELOW[dtype] - 1) / max(terms, 1.0)) ** (1 / len(shapes)))
+    sums = map(_magnitude, _magnitudes(closed.jaxpr, closed.consts, ones))
+    terms = max(float(jnp.max(a)) if jnp.size(a) else 1.0 for a in sums)
+    # A rule may round every partial sum to its dtype.
+    limit = min(EXACT_BELOW[dtype], REPRESENTABLE[dtype])
+    reach = int(((limit - 1) / max(terms, 1.0)) ** (1 / len(shapes)))
     if reach < 1:
         raise TooLargeError(
             f"check_rule: {terms:,.0f} terms per element are too many for sums of whole numbers to "
@@ -86,12 +104,18 @@ def _reach(f: Flat, output: tuple[int, ...], shapes: list[tuple[int, ...]], dtyp
     return reach
 
 
-def _magnitudes(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[jax.Array]:
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_magnitude, consts), strict=True))
+class _Constant(NamedTuple):
+    """What depends on no argument, as it is: masks, indices and random numbers among it."""
+
+    value: Any
+
+
+def _magnitudes(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_constant, consts), strict=True))
     values |= dict(zip(jaxpr.invars, args, strict=True))
 
     def read(v: Any) -> Any:
-        return _magnitude(v.val) if isinstance(v, core.Literal) else values[v]
+        return _Constant(v.val) if isinstance(v, core.Literal) else values[v]
 
     for equation in jaxpr.eqns:
         inputs = [read(v) for v in equation.invars]
@@ -102,12 +126,17 @@ def _magnitudes(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -
 
 def _evaluate(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
-    if name in _LOOPS:
+    constant = all(isinstance(a, _Constant) for a in inputs)
+    if name in _LOOPS and not constant:
         raise NotLinearError(f"check_rule: exact=True can't look into the reference's '{name}'")
     for key in _NESTED:
-        if key in params:
+        if key in params and name not in _LOOPS:
             inner: Any = params[key]
             return _magnitudes(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), inputs)
+    if constant:
+        results = equation.primitive.bind(*(a.value for a in inputs), **params)
+        return list(map(_Constant, results if equation.primitive.multiple_results else [results]))
+    inputs = list(map(_magnitude, inputs))
     if name == "neg":
         return inputs
     primitive = jax.lax.add_p if name == "sub" else equation.primitive
@@ -115,8 +144,15 @@ def _evaluate(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     return results if equation.primitive.multiple_results else [results]
 
 
+def _constant(a: Any) -> Any:
+    return a if isinstance(a, _Constant) else _Constant(a)
+
+
 def _magnitude(a: Any) -> Any:
-    return abs(a) if jnp.issubdtype(jnp.result_type(a), jnp.floating) else a
+    """Of a constant, of which only numbers have one; anything else is one already."""
+    if not isinstance(a, _Constant):
+        return a
+    return abs(a.value) if jnp.issubdtype(jnp.result_type(a.value), jnp.floating) else a.value
 
 
 def _assert_linear(

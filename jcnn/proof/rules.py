@@ -34,8 +34,9 @@ def check_rule(
     Everything runs in float64, whatever the dtype of ``args``. For a random cotangent
     :math:`\delta` and direction :math:`v` four things are compared, element by element:
 
-    - the value, and each gradient :math:`\nabla \langle \delta, f \rangle`, with the reference's
-      through ``jax.grad``: rtol 1e-10, atol 1e-12;
+    - the value, by itself and as the rule's forward half gives it ("output under jax.grad"), and
+      each gradient :math:`\nabla \langle \delta, f \rangle`, with the reference's through
+      ``jax.grad``: rtol 1e-10, atol 1e-12;
     - each gradient with central differences of ``function`` itself, step 1e-6: rtol 1e-3,
       atol 1e-5;
     - :math:`\nabla \langle \nabla \langle \delta, f \rangle, v \rangle`, reverse over reverse, with
@@ -73,8 +74,8 @@ def check_rule(
     >>> cube.defvjp(lambda x: (cube(x), x), lambda x, dy: (2.0 * x * x * dy,))  # wrong: 3 x^2
     >>> report = check_rule(cube, lambda x: x**3, np.array([1.0, 2.0]), second_order=False)
     >>> [(row.tensor, row.against, row.passed) for row in report.rows]
-    [('output', 'value', True), ('argument 0', 'jax.grad', False),
-     ('argument 0', 'differences', False)]
+    [('output', 'value', True), ('output under jax.grad', 'value', True),
+     ('argument 0', 'jax.grad', False), ('argument 0', 'differences', False)]
     """
     with jax.enable_x64(True):
         generator = np.random.default_rng(seed)
@@ -96,13 +97,14 @@ def check_rule(
             jax.jit(_derivatives(output, v, second_order))(cotangent, *free) for output in outputs
         )
         rows = [compare("output", "value", found[0], expected[0], GRADIENT)]
+        rows += [compare("output under jax.grad", "value", found[1], expected[0], GRADIENT)]
         tensors = {"jax.grad": labels, "second order": [*labels, "cotangent"]}
-        for (against, of), a, b in zip(tensors.items(), found[1:], expected[1:], strict=False):
+        for (against, of), a, b in zip(tensors.items(), found[2:], expected[2:], strict=False):
             pairs = zip(of, a, b, strict=True)
             rows += [compare(label, against, x, y, GRADIENT) for label, x, y in pairs]
         if differences:
             scalar = _scalar(outputs[0], cotangent)
-            rows += difference_rows(labels, scalar, free, found[1], samples, generator)
+            rows += difference_rows(labels, scalar, free, found[2], samples, generator)
         if exact:
             given = [jnp.asarray(args[i]) for i in places]
             own, right = (_flat(f, whole, places) for f in (function, reference))
@@ -146,6 +148,7 @@ def _derivatives(
 ) -> Callable[..., tuple[Any, ...]]:
     """Return value, gradients and Hessian-vector products (reverse over reverse) in one program.
 
+    The value twice: by itself, and as the forward half of a rule gives it under differentiation.
     The products are taken with respect to the cotangent too: of a bilinear rule, a part shows
     only there.
     """
@@ -161,7 +164,8 @@ def _derivatives(
         return sum(products, start=jnp.zeros(()))
 
     def derivatives(cotangent: jax.Array, *free: jax.Array) -> tuple[Any, ...]:
-        first = output(*free), gradients(cotangent, *free)
+        under, pull = jax.vjp(output, *free)
+        first = output(*free), under, pull(cotangent)
         if not second_order:
             return first
         return *first, jax.grad(along_v, argnums=(*arguments, 0))(cotangent, *free)

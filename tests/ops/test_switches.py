@@ -127,6 +127,75 @@ def test_numbers_of_numpy_and_of_jax_are_numbers(op):
         jax.eval_shape(lambda number=number: call(number))
 
 
-def test_a_traced_window_is_named():
-    with pytest.raises(TypeError, match="max_pool: window must be an integer, found"):
-        jax.jit(lambda k: ops.max_pool(X, k))(2)
+W = np.ones((2, 2, 3, 4), np.float32)
+TRACED_STATICS = {
+    "window": ("max_pool: window must be an integer", lambda a: ops.max_pool(X, a), 2),
+    "pair": ("max_pool: window must be an integer", lambda a: ops.max_pool(X, (a, 2)), 2),
+    "array": ("max_pool: window must be an integer or a sequence of them",
+              lambda a: ops.max_pool(X, a), np.array([2, 2])),
+    "strides": ("correlate: strides must be an integer", lambda a: ops.correlate(X, W, strides=a),
+                2),
+    "groups": ("correlate: groups must be an integer", lambda a: ops.correlate(X, W, groups=a), 1),
+    "padding": ("convolve: padding must be an integer", lambda a: ops.convolve(X, W, padding=a), 1),
+    "pairs": ("pad: padding must be a name", lambda a: ops.pad(X, a), np.array([[1, 1], [0, 1]])),
+    "size": ("local_response_norm: size must be an integer",
+             lambda a: ops.local_response_norm(X, size=a), 3),
+    "axis": ("softmax_cross_entropy: axis must be an integer",
+             lambda a: ops.softmax_cross_entropy(X, X, axis=a), 1),
+    "ceil_mode": ("square_pool: ceil_mode must be True or False",
+                  lambda a: ops.square_pool(X, 2, ceil_mode=a), True),
+    "count_include_pad": ("average_pool: count_include_pad must be True or False",
+                          lambda a: ops.average_pool(X, 2, count_include_pad=a), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRACED_STATICS)
+def test_a_traced_integer_or_switch_is_named(name):
+    sentence, call, value = TRACED_STATICS[name]
+    with pytest.raises(TypeError) as error:
+        jax.jit(call)(value)
+    assert str(error.value).startswith(sentence)
+    assert "when the operation is traced, found the traced" in str(error.value)
+    jax.eval_shape(lambda: call(value))
+    jax.eval_shape(lambda: call(np.asarray(value)))
+    there = jnp.asarray(value)
+    jax.eval_shape(lambda: call(there))
+
+
+def test_a_switch_is_true_or_false():
+    with pytest.raises(TypeError, match=r"^max_pool: ceil_mode must be True or False, found 'no'$"):
+        ops.max_pool(X, 2, ceil_mode="no")
+
+
+@pytest.mark.parametrize("a", ["ab", [[1.0], [2.0, 3.0]], {"w": X}, object(), 2**70, None],
+                         ids=["text", "ragged", "tree", "object", "too-large", "none"])  # fmt: skip
+def test_what_is_no_array_is_named(a):
+    with pytest.raises(TypeError, match=r"^relu: x must be an array, found (a \w+|None)$"):
+        ops.relu(a)
+    with pytest.raises(TypeError, match=r"^dense: w must be an array, found"):
+        ops.dense(X, a)
+
+
+def test_what_is_no_random_key_is_named():
+    for key, found in ((0, "0"), (None, "None"), (X, r"float32\[2, 5, 6, 3\]")):
+        with pytest.raises(TypeError, match=f"^dropout: key must be a random key, .* {found}$"):
+            ops.dropout(X, key, 0.5)
+    for keys in (jax.random.split(KEY, 3), jax.random.split(jax.random.PRNGKey(0), 3)):
+        with pytest.raises(ValueError, match=r"^dropout: key must be one random key, found .*3,"):
+            ops.dropout(X, keys, 0.5)
+        mapped = jax.vmap(lambda key: ops.dropout(X, key, 0.5))
+        assert jax.eval_shape(mapped, keys).shape == (3, *X.shape)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_numbers_of_python_take_the_dtype_of_what_they_meet(dtype):
+    x = jnp.asarray(X, dtype)
+    for namespace in (ops, reference):
+        y, pull = jax.vjp(namespace.prelu, x, 0.25)
+        assert y.dtype == x.dtype
+        assert [g.dtype for g in pull(y)] == [x.dtype, jnp.float32]
+
+
+def test_steps_of_a_python_number_are_as_weak_as_it_is():
+    for op in (ops.unit_step, ops.signum, reference.unit_step):
+        assert (op(2.0) * jnp.ones(2, jnp.bfloat16)).dtype == jnp.bfloat16

@@ -35,7 +35,8 @@ def test_a_right_rule_passes_every_oracle():
     report = check_rule(rule_for_swish(right), reference, X, np.float32(1.5), names=["x", "b"])
     assert report, str(report)
     oracles = {(row.tensor, row.against) for row in report.rows}
-    assert oracles == {("output", "value"), ("cotangent", "second order")} | {
+    values = {("output", "value"), ("output under jax.grad", "value")}
+    assert oracles == values | {("cotangent", "second order")} | {
         (tensor, against)
         for tensor in ("x", "b")
         for against in ("jax.grad", "second order", "differences")
@@ -88,6 +89,19 @@ def test_a_wrong_value_is_noticed():
     assert not report.rows[0].passed
 
 
+def test_a_forward_half_that_gives_another_value_is_noticed():
+    """``value_and_grad`` hands on what the forward half returns, and not what the function does."""
+
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (x**3 + 1e-6, x), lambda x, dy: (3 * x**2 * dy,))
+    report = check_rule(cube, lambda x: x**3, X)
+    failed = [(row.tensor, row.against) for row in report.rows if not row.passed]
+    assert failed == [("output under jax.grad", "value")]
+
+
 def test_trees_of_outputs_and_arguments_that_are_not_differentiated_pass_through():
     def pick(x, index):
         return {"row": x[index], "sum": x.sum()}
@@ -130,6 +144,39 @@ def test_what_rounds_where_it_should_not_is_seen_in_float32_alone():
     assert check_rule(*args, differences=False)
     rows = check_rule(*args, differences=False, exact=True).rows
     assert [row.tensor for row in rows if not row.passed] == ["argument 0"]
+
+
+MASK = jax.random.key(0)
+NARROWED = lambda x, w: x @ w.astype(x.dtype)  # noqa: E731
+LINEAR = {
+    "half": (jnp.matmul, [((2, 3), "float16"), ((3, 2), "float16")]),
+    "bfloat16": (jnp.matmul, [((2, 3), "bfloat16"), ((3, 2), "bfloat16")]),
+    "narrow-first": (NARROWED, [((2, 3), "float16"), ((3, 2), "float32")]),
+    "narrow-last": (NARROWED, [((2, 3), "float64"), ((3, 2), "float32")]),
+    "double": (lambda x: 3 * jnp.tril(x, -1), [((3, 4), "float64")]),
+    "random-mask": (lambda x: jnp.where(jax.random.bernoulli(MASK, 0.5, x.shape), 3 * x, 0),
+                    [((3, 4), "float32")]),
+    "mask-of-differences": (lambda x: jnp.where(jnp.arange(4) - 3 < 0, 3 * x, 0),
+                            [((3, 4), "float32")]),
+    "constant-loop": (lambda x: jax.lax.fori_loop(0, 3, lambda i, a: a + a, 1) * x,
+                      [((3, 4), "float32")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_right_rule_is_right_exactly_in_every_dtype(name):
+    function, arrays = LINEAR[name]
+    args = [np.ones(shape, jnp.dtype(dtype)) for shape, dtype in arrays]
+    with jax.numpy_dtype_promotion("standard"):
+        report = check_rule(function, function, *args, exact=True, differences=False)
+    assert report, str(report)
+
+
+def test_a_dtype_without_whole_numbers_is_named():
+    x = jnp.ones(3, jnp.float8_e4m3fn)
+    sentence = r"^check_rule: exact=True needs x to be of one of float16, .*, found float8_e4m3fn$"
+    with pytest.raises(TypeError, match=sentence):
+        check_rule(lambda x: 2 * x, lambda x: 2 * x, x, names=["x"], exact=True)
 
 
 @pytest.mark.parametrize(
