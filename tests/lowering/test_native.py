@@ -289,6 +289,26 @@ def test_devices_of_a_mesh_each_compute_their_part(built):
         assert_near(one, other)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 5])
+@pytest.mark.parametrize("name", ["native_patches", "native_grouped"])
+def test_inside_shard_map_loops_are_as_without(built, name, groups):
+    x, w = arrays("correlate", replace(LAYER, groups=groups), 8, channels=10, features=20)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def loss(x, w):
+        y = ops.correlate(x, w, padding=1, groups=groups)
+        return (jax.vmap(lambda y: ops.max_pool(y[None], 6, strides=2))(y) ** 2).sum()
+
+    specs = {"in_specs": (jax.P("data"), jax.P()), "out_specs": (jax.P("data"), jax.P())}
+    gradients = jax.jit(jax.shard_map(jax.grad(loss, (0, 1)), mesh=mesh, **specs))
+    with allow_native(False):
+        expected = gradients(x, w)
+    with forced(name, max_pool="native"):
+        got = gradients(x, w)
+    for one, other in zip(got, expected, strict=True):
+        assert_near(one, other)
+
+
 def test_what_others_may_write_is_not_loaded(built):
     if not hasattr(os, "getuid"):
         pytest.skip("this system has no owners of files")
