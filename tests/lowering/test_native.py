@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from functools import partial
 
@@ -362,6 +363,22 @@ def test_what_cannot_be_built_is_said_and_leaves_nothing(tmp_path, monkeypatch, 
 def test_a_cxx_of_spaces_is_none(monkeypatch):
     monkeypatch.setenv("CXX", " ")
     assert building._compiler()[0].endswith(building.COMPILERS)
+
+
+def test_a_library_without_the_loops_is_said_once_and_everything_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("JCNN_NATIVE", "1")
+    monkeypatch.setattr(library, "digest", lambda: "without")
+    path = native.library_path()
+    path.parent.mkdir()
+    (tmp_path / "nothing.c").write_text("int nothing;")
+    command = ["c++", "-shared", "-fPIC", str(tmp_path / "nothing.c"), "-o", str(path)]
+    subprocess.run(command, check=True)
+    path.chmod(0o644)
+    with pytest.warns(RuntimeWarning, match=r"undefined symbol|not found"):
+        assert not library.ready()
+    with pytest.raises(UserError, match=r"can't be loaded .*--remove"):
+        library.load()
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):

@@ -71,15 +71,18 @@ def _usable(digest: str) -> bool:
 @cache
 def _loaded(digest: str) -> ctypes.CDLL:
     """Load the library; XLA calls it by the names of its targets from then on."""
+    all_of_them = (*product(KINDS, OPERATIONS), *OTHERS)
+    names = {f"{kind}_{operation}": (kind, operation) for kind, operation in all_of_them}
     try:
         library = ctypes.CDLL(str(library_path()))
-    except OSError as error:
+        functions = {name: getattr(library, name) for name in ("lanes", "rows", *names)}
+    except (OSError, AttributeError) as error:  # no library, or none of these loops
         raise UserError(
             f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "
             f"and {SWITCH}=0 does without"
         ) from error
-    for kind, operation in (*product(KINDS, OPERATIONS), *OTHERS):
-        handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
+    for name, (kind, operation) in names.items():
+        handler = jax.ffi.pycapsule(functions[name])
         jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")
     return library
 
