@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -365,17 +366,25 @@ def test_a_cxx_of_spaces_is_none(monkeypatch):
     assert building._compiler()[0].endswith(building.COMPILERS)
 
 
-def test_a_library_without_the_loops_is_said_once_and_everything_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kept", "words"), [(1.0, r"undefined symbol|not found"), (0.5, "it is cut off")]
+)
+def test_a_library_that_is_none_is_said_once_and_everything_goes_on(
+    tmp_path, monkeypatch, kept, words
+):
+    if kept < 1 and sys.platform != "linux":
+        pytest.skip("this system has other libraries")
     monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
     monkeypatch.setenv("JCNN_NATIVE", "1")
-    monkeypatch.setattr(library, "digest", lambda: "without")
+    monkeypatch.setattr(library, "digest", lambda: f"{kept} of it")
     path = native.library_path()
     path.parent.mkdir()
     (tmp_path / "nothing.c").write_text("int nothing;")
     command = ["c++", "-shared", "-fPIC", str(tmp_path / "nothing.c"), "-o", str(path)]
     subprocess.run(command, check=True)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     path.chmod(0o644)
-    with pytest.warns(RuntimeWarning, match=r"undefined symbol|not found"):
+    with pytest.warns(RuntimeWarning, match=words):
         assert not library.ready()
     with pytest.raises(UserError, match=r"can't be loaded .*--remove"):
         library.load()
