@@ -99,7 +99,11 @@ def table_path() -> Path:
 
 def current(path: Path) -> bool:
     """Whether there is a table that this version can use."""
-    return path.is_file() and _content(path).get("format") == FORMAT
+    try:
+        found = path.is_file()
+    except PermissionError:  # another's home
+        return False
+    return found and _content(path).get("format") == FORMAT
 
 
 def read(path: Path) -> Machine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_the_table_of_tune_goes_before_the_shipped_one(home, monkeypatch):
     copied(table_path(), name="mine")
     assert this_machine().name.startswith("mine")
     monkeypatch.setenv("JCNN_MACHINE", "shipped")
+    this_machine.cache_clear()
+    assert this_machine() == shipped
+
+
+def test_in_a_home_that_is_closed_the_shipped_table_is_taken(home, monkeypatch):
+    def stat(path, *options, **more):
+        if str(path).startswith(str(home)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return found(path, *options, **more)
+
+    found, shipped = os.stat, this_machine()
+    monkeypatch.setattr(os, "stat", stat)
     this_machine.cache_clear()
     assert this_machine() == shipped
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -289,6 +291,26 @@ def test_devices_of_a_mesh_each_compute_their_part(built):
         assert_near(one, other)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 5])
+@pytest.mark.parametrize("name", ["native_patches", "native_grouped"])
+def test_inside_shard_map_loops_are_as_without(built, name, groups):
+    x, w = arrays("correlate", replace(LAYER, groups=groups), 8, channels=10, features=20)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def loss(x, w):
+        y = ops.correlate(x, w, padding=1, groups=groups)
+        return (jax.vmap(lambda y: ops.max_pool(y[None], 6, strides=2))(y) ** 2).sum()
+
+    specs = {"in_specs": (jax.P("data"), jax.P()), "out_specs": (jax.P("data"), jax.P())}
+    gradients = jax.jit(jax.shard_map(jax.grad(loss, (0, 1)), mesh=mesh, **specs))
+    with allow_native(False):
+        expected = gradients(x, w)
+    with forced(name, max_pool="native"):
+        got = gradients(x, w)
+    for one, other in zip(got, expected, strict=True):
+        assert_near(one, other)
+
+
 def test_what_others_may_write_is_not_loaded(built):
     if not hasattr(os, "getuid"):
         pytest.skip("this system has no owners of files")
@@ -342,6 +364,30 @@ def test_what_cannot_be_built_is_said_and_leaves_nothing(tmp_path, monkeypatch, 
 def test_a_cxx_of_spaces_is_none(monkeypatch):
     monkeypatch.setenv("CXX", " ")
     assert building._compiler()[0].endswith(building.COMPILERS)
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"), [(1.0, r"undefined symbol|not found"), (0.5, "it is cut off")]
+)
+def test_a_library_that_is_none_is_said_once_and_everything_goes_on(
+    tmp_path, monkeypatch, kept, words
+):
+    if kept < 1 and sys.platform != "linux":
+        pytest.skip("this system has other libraries")
+    monkeypatch.setattr(building, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("JCNN_NATIVE", "1")
+    monkeypatch.setattr(library, "digest", lambda: f"{kept} of it")
+    path = native.library_path()
+    path.parent.mkdir()
+    (tmp_path / "nothing.c").write_text("int nothing;")
+    command = ["c++", "-shared", "-fPIC", str(tmp_path / "nothing.c"), "-o", str(path)]
+    subprocess.run(command, check=True)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    path.chmod(0o644)
+    with pytest.warns(RuntimeWarning, match=words):
+        assert not library.ready()
+    with pytest.raises(UserError, match=r"can't be loaded .*--remove"):
+        library.load()
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def _compiled(compiler: Sequence[str], folder: Path) -> Path:
     return made
 
 
-def _run(command: Sequence[str], folder: Path) -> tuple[int, str]:
+def _run(command: list[str], folder: Path) -> tuple[int, str]:
     """How a compiler ended, and what it said, in whatever encoding."""
     # its own temporary files lie in the folder too, so that they go when it is ended
     how = {"stderr": subprocess.PIPE, "env": {**os.environ, "TMPDIR": f"{folder}"}}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.native import library
@@ -43,9 +46,21 @@ def call(
     seen = (result[0], 1, *result[1:]) if lines and operation == "correlate" else result
     shapes = (seen, kept, (workers(), room))
     made = [jax.ShapeDtypeStruct(shape, a.dtype) for shape in shapes]
-    run = jax.ffi.ffi_call(library.target(kind, operation), made, vmap_method="sequential")
     counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
-    return run(a, b, **places(g), **counts)[0].reshape(result)
+    return run(kind, operation, made, a, b, **places(g), **counts)[0].reshape(result)
+
+
+def run(
+    kind: str, operation: str, made: list[jax.ShapeDtypeStruct], *given: jax.Array, **values: Any
+) -> list[jax.Array]:
+    """What an operation of the library makes of arrays and values.
+
+    Inside ``shard_map`` it varies over the axes of the mesh that the arrays vary over, which JAX
+    doesn't see of a call.
+    """
+    called = jax.ffi.ffi_call(library.target(kind, operation), made, vmap_method="sequential")
+    varying = tuple(jax.typeof(given[0]).manual_axis_type.varying)
+    return [lax.pcast(a, varying, to="varying") for a in called(*given, **values)]
 
 
 def places(g: Geometry) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import os
 import warnings
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import jax
 
@@ -71,17 +72,38 @@ def _usable(digest: str) -> bool:
 @cache
 def _loaded(digest: str) -> ctypes.CDLL:
     """Load the library; XLA calls it by the names of its targets from then on."""
+    all_of_them = (*product(KINDS, OPERATIONS), *OTHERS)
+    names = {f"{kind}_{operation}": (kind, operation) for kind, operation in all_of_them}
+    path = library_path()
     try:
-        library = ctypes.CDLL(str(library_path()))
-    except OSError as error:
+        if _is_cut_off(path):
+            raise OSError(f"{path}: it is cut off")
+        library = ctypes.CDLL(str(path))
+        functions = {name: getattr(library, name) for name in ("lanes", "rows", *names)}
+    except (OSError, AttributeError) as error:  # no library, or none of these loops
         raise UserError(
             f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "
             f"and {SWITCH}=0 does without"
         ) from error
-    for kind, operation in (*product(KINDS, OPERATIONS), *OTHERS):
-        handler = jax.ffi.pycapsule(getattr(library, f"{kind}_{operation}"))
+    for name, (kind, operation) in names.items():
+        handler = jax.ffi.pycapsule(functions[name])
         jax.ffi.register_ffi_target(target(kind, operation), handler, platform="cpu")
     return library
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether an ELF file of 64 bits ends before its last table, that of its sections.
+
+    A process that maps what is not there is ended by the system, with no error that it could catch.
+    """
+    with path.open("rb") as file:
+        header = file.read(64)
+    if not header.startswith(b"\x7fELF\x02\x01"):
+        return False
+    start, each, count = (
+        int.from_bytes(header[a:b], "little") for a, b in ((40, 48), (58, 60), (60, 62))
+    )
+    return path.stat().st_size < start + each * count
 
 
 def _trusted(path: str) -> bool:

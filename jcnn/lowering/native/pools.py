@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from jcnn.geometry import Geometry
-from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import places, workers
+from jcnn.lowering.native.calls import places, run, workers
 
 
 def max_pool(
@@ -18,12 +17,9 @@ def max_pool(
     """The maximum of each window and the index of the first element that reaches it."""
     shape = (x.shape[0], *g.output, x.shape[-1])
     seen = (x.shape[0], *((1, *g.output))[-2:], x.shape[-1])
-    run = jax.ffi.ffi_call(
-        library.target("max_pool", winners.name),
-        [jax.ShapeDtypeStruct(seen, x.dtype), jax.ShapeDtypeStruct(seen, winners)],
-        vmap_method="sequential",
-    )
+    made = [jax.ShapeDtypeStruct(seen, dtype) for dtype in (x.dtype, winners)]
     least = np.float32(nan if floor is None else floor)
+    values = {**places(g), "workers": np.int64(workers()), "floor": least}
     lines = x if g.rank == 2 else x[:, None]
-    y, winner = run(lines, **places(g), workers=np.int64(workers()), floor=least)
+    y, winner = run("max_pool", winners.name, made, lines, **values)
     return y.reshape(shape), winner.reshape(shape)
