@@ -145,9 +145,7 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
         if "schedule" in value:
             return schedules()[value["schedule"]](**resolved)
-        if "boundaries" in key:
-            return {_steps(k, steps_per_epoch): v for k, v in resolved.items()}
-        return resolved
+        return _by_step(resolved, steps_per_epoch) if "boundaries" in key else resolved
     if isinstance(value, list | tuple):
         return [resolve(key, entry, steps_per_epoch) for entry in value]
     if isinstance(value, str) and "mask" in key:
@@ -159,14 +157,30 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
     return value
 
 
-def _steps(text: str, steps_per_epoch: float) -> int:
-    """Read a number of steps.
+def _by_step(scales: Mapping[str, float], steps_per_epoch: float) -> dict[int, float]:
+    """Read the boundaries of scales; where two are the same step, both scales are in force.
 
-    >>> _steps("1.5 epochs", 100), _steps("30", 100)
-    (150, 30)
+    >>> _by_step({"30": 0.5, "2 epochs": 0.1, "1 epochs": 0.5}, 30)
+    {30: 0.25, 60: 0.1}
+    """
+    found: dict[int, float] = {}
+    for boundary, scale in scales.items():
+        step = _steps(boundary, steps_per_epoch)
+        found[step] = found.get(step, 1.0) * scale
+    return found
+
+
+def _steps(text: str, steps_per_epoch: float) -> int:
+    """Read a number of steps; some part of an epoch is one at least.
+
+    >>> _steps("1.5 epochs", 100), _steps("0.1 epochs", 3), _steps("0 epochs", 3), _steps("30", 100)
+    (150, 1, 0, 30)
     """
     match = _EPOCHS.fullmatch(text)
-    return round(float(match[1]) * steps_per_epoch) if match else int(text)
+    if match is None:
+        return int(text)
+    epochs = float(match[1])
+    return max(round(epochs * steps_per_epoch), 1 if epochs > 0 else 0)
 
 
 def kernels(params: Any) -> Any:
