@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import jax
 from optax.contrib import MuonDimensionNumbers
@@ -58,12 +58,27 @@ def check_call(
                 f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
                 f"{', '.join(parameters) or 'none'}",
             )
+        if isinstance(value, str) and (words := _words(parameters[key].annotation)) is not None:
+            _check_choice((*path, key), value, words)
+            continue
         _check_value((*path, key), value, parameters[key].default)
         if key.endswith("learning_rate"):
             _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
+
+
+def _words(annotation: Any) -> tuple[str, ...] | None:
+    """Return the words that an argument may be, none where it may be any, None for no words."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return () if annotation is str or str in get_args(annotation) else None
+
+
+def _check_choice(path: tuple[str, ...], word: str, words: tuple[str, ...]) -> None:
+    if words and word not in words:
+        raise ArgumentError(path, f"expected {' or '.join(words)}, found '{word}'")
 
 
 def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
@@ -152,7 +167,7 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         return kernels
     if isinstance(value, str) and key in _MUON_KEYS:
         return partial(matrices, least_axes=_LEAST_AXES[value])
-    if isinstance(value, str) and "dtype" not in key:
+    if isinstance(value, str) and _STEP_COUNT.search(key):
         return _steps(value, steps_per_epoch)
     return value
 
