@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import jax
 from optax.contrib import MuonDimensionNumbers
@@ -58,12 +58,27 @@ def check_call(
                 f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
                 f"{', '.join(parameters) or 'none'}",
             )
+        if isinstance(value, str) and (words := _words(parameters[key].annotation)) is not None:
+            _check_choice((*path, key), value, words)
+            continue
         _check_value((*path, key), value, parameters[key].default)
         if key.endswith("learning_rate"):
             _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
+
+
+def _words(annotation: Any) -> tuple[str, ...] | None:
+    """Return the words that an argument may be, none where it may be any, None for no words."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return () if annotation is str or str in get_args(annotation) else None
+
+
+def _check_choice(path: tuple[str, ...], word: str, words: tuple[str, ...]) -> None:
+    if words and word not in words:
+        raise ArgumentError(path, f"expected {' or '.join(words)}, found '{word}'")
 
 
 def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
@@ -145,28 +160,42 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
         if "schedule" in value:
             return schedules()[value["schedule"]](**resolved)
-        if "boundaries" in key:
-            return {_steps(k, steps_per_epoch): v for k, v in resolved.items()}
-        return resolved
+        return _by_step(resolved, steps_per_epoch) if "boundaries" in key else resolved
     if isinstance(value, list | tuple):
         return [resolve(key, entry, steps_per_epoch) for entry in value]
     if isinstance(value, str) and "mask" in key:
         return kernels
     if isinstance(value, str) and key in _MUON_KEYS:
         return partial(matrices, least_axes=_LEAST_AXES[value])
-    if isinstance(value, str) and "dtype" not in key:
+    if isinstance(value, str) and _STEP_COUNT.search(key):
         return _steps(value, steps_per_epoch)
     return value
 
 
-def _steps(text: str, steps_per_epoch: float) -> int:
-    """Read a number of steps.
+def _by_step(scales: Mapping[str, float], steps_per_epoch: float) -> dict[int, float]:
+    """Read the boundaries of scales; where two are the same step, both scales are in force.
 
-    >>> _steps("1.5 epochs", 100), _steps("30", 100)
-    (150, 30)
+    >>> _by_step({"30": 0.5, "2 epochs": 0.1, "1 epochs": 0.5}, 30)
+    {30: 0.25, 60: 0.1}
+    """
+    found: dict[int, float] = {}
+    for boundary, scale in scales.items():
+        step = _steps(boundary, steps_per_epoch)
+        found[step] = found.get(step, 1.0) * scale
+    return found
+
+
+def _steps(text: str, steps_per_epoch: float) -> int:
+    """Read a number of steps; some part of an epoch is one at least.
+
+    >>> _steps("1.5 epochs", 100), _steps("0.1 epochs", 3), _steps("0 epochs", 3), _steps("30", 100)
+    (150, 1, 0, 30)
     """
     match = _EPOCHS.fullmatch(text)
-    return round(float(match[1]) * steps_per_epoch) if match else int(text)
+    if match is None:
+        return int(text)
+    epochs = float(match[1])
+    return max(round(epochs * steps_per_epoch), 1 if epochs > 0 else 0)
 
 
 def kernels(params: Any) -> Any:

@@ -15,6 +15,7 @@ from jax import Array, lax
 from jcnn import ops as explicit_ops
 from jcnn.augmentations import augment
 from jcnn.config import Experiment
+from jcnn.errors import UserError
 from jcnn.optimizers import curvatures
 from jcnn.training import keys
 from jcnn.training.layout import SINGLE, Layout, P
@@ -23,6 +24,8 @@ from jcnn.training.state import Totals, TrainState, Weights
 
 # Apart from the keys of the layers, which are numbered from 0.
 _PROBE = 2**31
+# Steps of an epoch of which nothing is known: enough for whatever share of it a schedule takes.
+_MANY = 1000
 
 
 class Step:
@@ -40,7 +43,7 @@ class Step:
         experiment: Experiment,
         ops: ModuleType = explicit_ops,
         *,
-        steps_per_epoch: int = 1,
+        steps_per_epoch: int | None = None,
         guarded: bool = False,
         layout: Layout = SINGLE,
     ) -> None:
@@ -49,7 +52,8 @@ class Step:
         Args:
             experiment: Model, loss, optimizer, augmentation and precision.
             ops: :mod:`jcnn.ops`, or :mod:`jcnn.reference` for the same through ``jax.grad`` alone.
-            steps_per_epoch: See above.
+            steps_per_epoch: See above; where not given, many: what a state is made of does not
+                depend on it.
             guarded: See above; those that may be skipped are in any case,
                 and those whose loss is scaled.
             layout: On which devices; a step's arguments and results are whole arrays in any case.
@@ -59,12 +63,18 @@ class Step:
         self._skips = experiment.training.on_nonfinite == "skip"
         scaled = experiment.training.precision == "float16"  # its scale follows the gradients
         self.guarded = guarded or self._skips or scaled
-        self.ops, self.steps_per_epoch, self.layout = ops, steps_per_epoch, layout
+        accumulated = experiment.training.accumulate_batches
+        self.steps_per_epoch = steps_per_epoch or _MANY * accumulated
+        self.ops, self.layout = ops, layout
         self._experiment, self._model = experiment, experiment.model
         self._frozen = experiment.frozen
-        self._optimizer = experiment.optimizer.build(
-            steps_per_epoch, experiment.training.accumulate_batches
-        )
+        try:
+            self._optimizer = experiment.optimizer.build(self.steps_per_epoch, accumulated)
+        except ValueError as error:  # a schedule of fewer steps than it needs
+            raise UserError(
+                f"optimizer: {experiment.optimizer.name} refuses its arguments at "
+                f"{self.steps_per_epoch / accumulated:g} steps per epoch: {error}"
+            ) from None
 
     def init(self, weights: Weights | None = None) -> TrainState:
         """Return the state before the first step; a pure function of ``weights`` and the seed.

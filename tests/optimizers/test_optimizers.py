@@ -89,6 +89,33 @@ def test_schedule_counts_epochs_in_steps(schedule, expected):
         assert _equal(_updates(built, steps), _updates(optax.sgd(expected), steps))
 
 
+def test_words_are_taken_where_optax_takes_words():
+    rate = {"schedule": "piecewise_interpolate_schedule", "interpolate_type": "linear"}
+    rate |= {"init_value": 1.0, "boundaries_and_scales": {"1 epochs": 0.5}}
+    built = Optimizer(name="sgd", learning_rate=rate).build(steps_per_epoch=4)
+    assert _equal(_updates(built, 3), _updates(optax.sgd(0.75)))
+    assert Optimizer(name="muon", learning_rate=0.1, preconditioning="spectral").build(4)
+    with pytest.raises(ValidationError, match=r"expected frobenius or .*, found 'spectal'"):
+        Optimizer(name="muon", learning_rate=0.1, preconditioning="spectal")
+    with pytest.raises(ValidationError, match="must be either 'cosine' or 'linear'"):
+        Optimizer(name="sgd", learning_rate={**rate, "interpolate_type": "square"})
+
+
+def test_some_part_of_an_epoch_is_one_step_at_least():
+    """Of no step, Optax's schedules are refused, or stay where they begin."""
+    rise = {"schedule": "linear_schedule", "init_value": 0.0, "end_value": 0.1}
+    rise["transition_steps"] = "0.1 epochs"
+    built = Optimizer(name="sgd", learning_rate=rise).build(steps_per_epoch=3)
+    assert _equal(_updates(built, 2), _updates(optax.sgd(0.1)))
+
+
+def test_scales_whose_boundaries_are_the_same_step_are_both_in_force():
+    falls = {"schedule": "piecewise_constant_schedule", "init_value": 1.0}
+    falls["boundaries_and_scales"] = {"4": 0.5, "2 epochs": 0.1, "1.9 epochs": 0.5}
+    built = Optimizer(name="sgd", learning_rate=falls).build(steps_per_epoch=2)
+    assert _equal(_updates(built, 6), _updates(optax.sgd(0.025)))
+
+
 def test_transformations_before_come_first_and_masks_spare_biases():
     decay = {"name": "add_decayed_weights", "weight_decay": 0.5, "mask": "kernels"}
     built = Optimizer(name="sgd", learning_rate=1.0, before=(decay,)).build(10)
