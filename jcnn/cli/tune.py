@@ -136,7 +136,11 @@ def _tune(
 def _problems_of(table: str) -> list[Problem]:
     from jcnn.lowering.machine import named
 
-    if not (found := list(named(table).measured)):
+    try:
+        found = list(named(table).measured)
+    except UserError as error:
+        raise UserError(f"--like: {error}") from error
+    if not found:
         raise UserError(f"--like {table}: the table holds no problems to measure")
     return found
 

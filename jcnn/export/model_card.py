@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jcnn
 from jcnn.axes import times
-from jcnn.config import Training
+from jcnn.config import Experiment, Training
 from jcnn.errors import counted
 from jcnn.export.output import Network, hardening
 from jcnn.export.preprocessing import preprocessing
@@ -40,11 +40,20 @@ def model_card(run: Run, network: Network, exported: Exported, license: str) -> 
     lines = ["---", *_header(network, exported, license), "---", "", f"# {experiment.name}", ""]
     lines += [*_about(network, exported), "", "## Figures", "", *_figures(network, exported), ""]
     lines += ["## Use", "", "```python", _usage(network, exported), "```", ""]
-    lines += [preprocessing(experiment), "", "Classes, in their order: "]
+    lines += [_input(experiment, exported.format), "", "Classes, in their order: "]
     lines[-1] += ", ".join(f"`{name}`" for name in experiment.data.class_names) + "."
     lines += ["", "## Training", "", *_training(network, summary), "", "## Limits", ""]
     lines += [*_limits(network), "", "## The experiment", "", "```toml"]
     return "\n".join([*lines, experiment.to_toml().rstrip(), "```", ""])
+
+
+def _input(experiment: Experiment, format: str) -> str:
+    said = preprocessing(experiment)
+    *size, channels = experiment.input_shape
+    if format != "safetensors" or not size:
+        return said
+    shape = ", ".join(map(str, ("batch", channels, *size)))
+    return f"{said} That is how jcnn takes it; the layers of PyTorch take ({shape})."
 
 
 def _header(network: Network, exported: Exported, license: str) -> list[str]:

@@ -70,13 +70,12 @@ def this_machine() -> Machine:
     Raises:
         UserError: The table can't be read.
     """
-    wanted = os.environ.get(SWITCH, "")
-    shipped = _SHIPPED / f"{_KINDS.get(processor.instructions(), PLAIN)}.json"
-    if wanted == "shipped":
-        return read(shipped)
-    if wanted:
-        return named(wanted)
-    return read(tuned) if current(tuned := table_path()) else read(shipped)
+    if wanted := os.environ.get(SWITCH, ""):
+        try:
+            return named(wanted)
+        except UserError as error:
+            raise UserError(f"{SWITCH}: {error}") from error
+    return read(tuned) if current(tuned := table_path()) else named("shipped")
 
 
 def named(name: str) -> Machine:
@@ -85,8 +84,9 @@ def named(name: str) -> Machine:
     Raises:
         UserError: There is no such table, or it can't be read.
     """
-    shipped = _SHIPPED / f"{name}.json"
-    return read(shipped if shipped.is_file() else Path(name))
+    kind = _KINDS.get(processor.instructions(), PLAIN) if name == "shipped" else name
+    table = _SHIPPED / f"{kind}.json"
+    return read(table if table.is_file() else Path(name))
 
 
 def table_path() -> Path:
@@ -145,8 +145,8 @@ def _content(path: Path) -> dict[str, Any]:
         words = error.strerror if isinstance(error, OSError) else "it is not JSON"
         names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN))
         raise UserError(
-            f"the machine's table {path} can't be read ({words}); {SWITCH} names one of {names}, "
-            "or a file that `jcnn tune` wrote"
+            f"the machine's table {path} can't be read ({words}): expected one of {names}, or a "
+            "file that `jcnn tune` wrote"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"the machine's table {path} holds {type(content).__name__}, not a table")

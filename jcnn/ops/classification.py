@@ -192,5 +192,5 @@ def _check_classes(classes: int, labels: ArrayLike, where: ArrayLike | None) -> 
     if wrong.any():
         raise ValueError(
             f"labels must be classes from 0 to {classes - 1}, found {known[wrong].flat[0]}; "
-            "what is to be left out says where="
+            "where= says which examples count"
         )

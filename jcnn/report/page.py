@@ -169,7 +169,7 @@ def _passes(measured: Measured, chosen: Sequence[int], taps: Taps) -> list[dict[
     x, y = measured.examples(chosen), measured.labels[list(chosen)].tolist()
     params, state = trained.state.evaluated
     passed = passages(experiment, params, state, x, np.asarray(y, np.int32))
-    check_taps([passage.name for passage in passed[0].walk()], taps)
+    check_taps(passed[0].walk(), taps)
     shown = []
     for number, example, label, each in zip(chosen, x, y, passed, strict=True):
         output = jnp.asarray(each.layers[-1].y[None])

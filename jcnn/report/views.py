@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,14 @@ class LayerView:
     terms: TermView | None
 
 
-def check_taps(passage_names: Sequence[str], taps: Taps) -> None:
-    """Refuse taps of layers that there are not."""
+def check_taps(passages: Iterable[Passage], taps: Taps) -> None:
+    """Refuse taps of layers that there are not, and of those without a kernel over places."""
+    kinds = (Conv, ConvTranspose)
+    names = [passage.name for passage in passages if isinstance(passage.layer, kinds)]
     for name in taps:
-        if name not in passage_names:
-            raise UserError(f"--tap {name}: expected one of {', '.join(passage_names)}")
+        if name not in names:
+            some = f"expected one of {', '.join(names)}" if names else "the network has no such"
+            raise UserError(f"--tap {name}: {some}, a conv or conv_transpose layer")
 
 
 def layer_views(passed: Pass, taps: Taps) -> list[LayerView]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -196,7 +197,13 @@ class _Members:
 
     def _experiment(self, values: Mapping[str, object], seed: int) -> Experiment:
         overrides = {**self._base, **values, "seed": seed}
-        return load_experiment(self._config, overrides).resolved()
+        try:
+            return load_experiment(self._config, overrides).resolved()
+        except UserError as error:
+            words = str(error)
+            for key in values:  # given by --over, though they are set like others
+                words = re.sub(rf"^--set (?={re.escape(key)}\b)", "--over ", words)
+            raise UserError(words) from error
 
     def _trained(self, members: list[tuple[Path, Experiment]]) -> list[dict[str, Any] | None]:
         # Loaded here: threads that load modules of one another at once meet half of them.

@@ -237,7 +237,7 @@ def test_numbers_as_labels_keep_their_order(flat):
             "expected 'train', 'test' or 'validation', found 'dev'",
         ),
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
-        ("file,label\ncat/000.jpg,a\n", "has 1 labels: expected 2"),
+        ("file,label\ncat/000.jpg,a\n", "has 1 label: expected 2"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(flat, text, message):

@@ -248,6 +248,7 @@ def test_the_card_has_what_the_hub_reads(trained, tmp_path):
     assert result["metrics"][0]["value"] == pytest.approx(accuracy(trained))
     for words in ("95 % interval", "Seed 0", "## Limits", "pixels in [0, 1]", "[[layers]]"):
         assert words in card
+    assert "the layers of PyTorch take (batch, 1, 8, 8)" in card
 
 
 @pytest.mark.usefixtures("mathematics")

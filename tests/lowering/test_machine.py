@@ -98,7 +98,9 @@ def test_a_damaged_table_is_named(home, text, words):
 
 def test_a_missing_table_is_named(home, monkeypatch):
     monkeypatch.setenv("JCNN_MACHINE", str(home / "none.json"))
-    with pytest.raises(UserError, match=r"none\.json can't be read \(No such file.* avx2"):
+    with pytest.raises(
+        UserError, match=r"^JCNN_MACHINE: .*none\.json can't be read \(No such file.* avx2"
+    ):
         this_machine()
 
 

@@ -206,7 +206,7 @@ def test_losses_refuse():
     sentence = "where must be (3,), one per example, found (3, 4)"
     refused(ValueError, sentence, loss, ROW, LABELS, where=ROW > 0)
     for label in (4, -1):
-        sentence = f"labels must be classes from 0 to 3, found {label}; what is to be left out"
+        sentence = f"labels must be classes from 0 to 3, found {label}; where= says which examples"
         refused(ValueError, sentence, loss, ROW, np.array([0, label, 1]))
         loss(ROW, np.array([0, label, 1]), where=np.array([True, False, True]))
 

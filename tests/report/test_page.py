@@ -128,10 +128,10 @@ def test_examples_and_taps_are_chosen(trained, tmp_path, capsys):
     [
         (["--example", "360"], "0 to 359"),
         (["--example", "-1"], "-1"),
-        (["--tap", "conv_7=0,0,0,0"], "conv_1"),
+        (["--tap", "conv_7=0,0,0,0"], "--tap conv_7: expected one of conv_1, a conv or"),
         (["--tap", "conv_1=0,0,0"], "up to 2,2,0,1"),
         (["--tap", "conv_1"], "LAYER="),
-        (["--tap", "dense_1=0,0"], "dense"),
+        (["--tap", "dense_1=0,0"], "--tap dense_1: expected one of conv_1, a conv or"),
         (["--out", "absent/page.html"], "absent"),
     ],
 )
