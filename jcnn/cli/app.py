@@ -100,13 +100,15 @@ def _run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="jcnn")
         sys.stdout.flush()
     except SystemExit as end:
+        cause = end.__context__
+        if isinstance(cause, OSError) and streams.is_broken_pipe(cause):
+            return _nobody_reads()  # Typer's code is 1, as if a check had failed
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
         if streams.is_broken_pipe(error):
-            streams.silence(sys.stdout)
-            return 128 + BROKEN_PIPE
+            return _nobody_reads()
         place = f"'{error.filename}': " if error.filename is not None else ""
         if not place:  # what is printed is all that is written without a name
             streams.silence(sys.stdout)
@@ -124,6 +126,11 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         return _fail(message)
     return 0
+
+
+def _nobody_reads() -> int:
+    streams.silence(sys.stdout)
+    return 128 + BROKEN_PIPE
 
 
 def _fail(message: str) -> int:

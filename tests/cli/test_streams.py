@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -88,3 +89,10 @@ def test_nobody_who_reads_is_no_error_message():
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell's pipe")
+def test_a_pipe_that_nobody_reads_ends_as_its_signal_does_not_as_a_failed_check():
+    program = f"{sys.executable} -m jcnn layers | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (128 + 13, "")
