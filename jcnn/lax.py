@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
+from jcnn.axes import is_single, pads, per_axis
+from jcnn.ops.arguments import naming
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -113,14 +115,17 @@ def conv_general_dilated(
     )
     x = jnp.transpose(lhs, (lhs_spec[0], *lhs_spec[2:], lhs_spec[1]))
     w = jnp.transpose(rhs, (*rhs_spec[2:], rhs_spec[1], rhs_spec[0]))
-    ones = (1,) * len(window_strides)
-    spread, dilation = tuple(lhs_dilation or ones), tuple(rhs_dilation or ones)
+    rank = w.ndim - 2
+    window_strides = _steps(where, "window_strides", window_strides, rank)
+    spread = _steps(where, "lhs_dilation", lhs_dilation, rank)
+    dilation = _steps(where, "rhs_dilation", rhs_dilation, rank)
     span = [d * (k - 1) + 1 for k, d in zip(w.shape[:-2], dilation, strict=True)]
     edges = padding
     if isinstance(edges, str):
         if max(spread) > 1:
             raise ValueError(f"{where}: padding must be pairs with lhs_dilation, found {padding!r}")
         edges = lax.padtype_to_pads(x.shape[1:-1], span, window_strides, edges.upper())
+    edges = _pairs(where, edges, rank)
     options = {"dilation": dilation, "groups": feature_group_count}
     if max(spread) > 1 and max(window_strides) == 1:
         flipped = jnp.flip(w, tuple(range(w.ndim - 2)))
@@ -130,11 +135,28 @@ def conv_general_dilated(
         if max(spread) > 1:
             between = [(0, 0, 0), *((0, 0, n - 1) for n in spread), (0, 0, 0)]
             x = lax.pad(x, jnp.zeros((), x.dtype), between)
-        edges = [tuple(map(int, pair)) for pair in edges]
-        y = ops.correlate(x, w, strides=tuple(window_strides), padding=edges, **options)
+        y = ops.correlate(x, w, strides=window_strides, padding=edges, **options)
     # axis i of y is axis order[i] of the result
     order = (out_spec[0], *out_spec[2:], out_spec[1])
     return jnp.transpose(y, sorted(range(y.ndim), key=order.__getitem__))
+
+
+def _steps(where: str, name: str, steps: Any, rank: int) -> tuple[int, ...]:
+    """One integer per axis, 1 where nothing is said."""
+    if not rank:
+        raise ValueError(f"{where}: expected images with a spatial axis, found none")
+    with naming(where):
+        if is_single(steps):  # jax.lax takes none either
+            raise TypeError(f"{name} must be a sequence of {rank} integers, found {steps!r}")
+        return (1,) * rank if steps is None else per_axis(name, steps, rank)
+
+
+def _pairs(where: str, padding: Any, rank: int) -> Pairs:
+    """Pairs (before, after) of integers."""
+    with naming(where):
+        if is_single(padding):
+            raise TypeError(f"padding must be a name or {rank} pairs, found {padding!r}")
+        return pads(padding, (1,) * rank, (1,) * rank, (1,) * rank)
 
 
 def conv_transpose(
@@ -172,7 +194,9 @@ def conv_transpose(
     >>> conv_transpose(x, w, (2,), "SAME").shape
     (1, 6, 5)
     """
-    rank = len(strides)
+    rank = lhs.ndim - 2
+    strides = _steps("conv_transpose", "strides", strides, rank)
+    rhs_dilation = _steps("conv_transpose", "rhs_dilation", rhs_dilation, rank)
     if dimension_numbers is None:
         last = rank + 1
         image = (0, last, *range(1, last))
@@ -180,8 +204,7 @@ def conv_transpose(
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     if isinstance(padding, str):
         window = [rhs.shape[axis] for axis in numbers.rhs_spec[2:]]
-        dilation = rhs_dilation or (1,) * rank
-        span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+        span = [d * (k - 1) + 1 for k, d in zip(window, rhs_dilation, strict=True)]
         padding = [_around(padding.upper(), k, s) for k, s in zip(span, strides, strict=True)]
     if transpose_kernel:
         rhs = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])

@@ -90,3 +90,35 @@ def test_the_gradient_is_the_explicit_one():
         run = lambda w, s=strides, d=spread: conv_general_dilated(x, w, s, [(1, 1)], d)  # noqa: E731
         program = str(jax.make_jaxpr(run)(w))
         assert "correlation[" in program or "_convolve_transpose[" in program
+
+
+@pytest.mark.parametrize("kind", [np.array, list, jnp.array], ids=["numpy", "list", "jax"])
+def test_steps_and_padding_may_be_arrays(kind):
+    x, w = jnp.ones((2, 3, 8, 8)), jnp.ones((4, 3, 3, 3))
+    strides, padding = kind([1, 2]), kind([[1, 2], [0, 1]])
+    options = {"lhs_dilation": kind([2, 1]), "rhs_dilation": kind([1, 2])}
+    found = jax.eval_shape(lambda: conv_general_dilated(x, w, strides, padding, **options))
+    options = {"lhs_dilation": (2, 1), "rhs_dilation": (1, 2)}
+    expected = lax.conv_general_dilated(x, w, (1, 2), [(1, 2), (0, 1)], **options)
+    assert found.shape == expected.shape
+    x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
+    steps = kind([2, 1])
+    found = jax.eval_shape(lambda: conv_transpose(x, w, steps, "VALID", rhs_dilation=steps))
+    assert found.shape == lax.conv_transpose(x, w, (2, 1), "VALID", rhs_dilation=(2, 1)).shape
+
+
+def test_steps_and_padding_that_do_not_fit_are_named():
+    x, w = jnp.ones((2, 3, 8, 8)), jnp.ones((4, 3, 3, 3))
+    where = "conv_general_dilated"
+    for strides, padding, error, sentence in (
+        (1, "SAME", TypeError, "window_strides must be a sequence of 2 integers, found 1"),
+        ((1,), "SAME", ValueError, "window_strides must have one entry for each of the 2"),
+        ((1, 1), 1, TypeError, "padding must be a name or 2 pairs, found 1"),
+        ((1, 1), [(1, 1)], ValueError, "padding must be a name"),
+    ):
+        with pytest.raises(error, match=f"^{where}: {sentence}"):
+            conv_general_dilated(x, w, strides, padding)
+    with pytest.raises(ValueError, match=r"^conv_general_dilated: expected images with a spatial"):
+        conv_general_dilated(x[..., 0, 0], w[..., 0, 0], (), [])
+    with pytest.raises(ValueError, match=r"^conv_transpose: strides must have one entry"):
+        conv_transpose(x, w, (1,), "SAME")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jcnn.axes import integer
 from jcnn.proof.comparison import Report, Row, Tolerance, compare
 from jcnn.proof.differences import central_differences, sample
 from jcnn.proof.multilinear import exact_rows
@@ -31,8 +33,9 @@ def check_rule(
 ) -> Report:
     r"""Hold a function with a gradient rule of its own against a reference without one.
 
-    Everything runs in float64, whatever the dtype of ``args``. For a random cotangent
-    :math:`\delta` and direction :math:`v` four things are compared, element by element:
+    Everything runs in float64, whatever the dtype of ``args``; that gradients are of that dtype too
+    is looked at before. For a random cotangent :math:`\delta` and direction :math:`v` four things
+    are compared, element by element:
 
     - the value, by itself and as the rule's forward half gives it ("output under jax.grad"), and
       each gradient :math:`\nabla \langle \delta, f \rangle`, with the reference's through
@@ -63,8 +66,10 @@ def check_rule(
         to see the table on failure, ``report = check_rule(...); assert report, str(report)``.
 
     Raises:
-        TypeError: An argument is not an array.
-        ValueError: No argument can be differentiated, or the two give other numbers of values.
+        TypeError: An argument or an output is not an array, a gradient is not of its argument's
+            dtype, or ``exact`` has no use for that.
+        ValueError: No argument can be differentiated, the two give arrays of other shapes, there
+            isn't a name for each argument, or ``samples`` or ``seed`` is too small.
         NotLinearError: ``exact``, and the reference is not linear in each argument.
         TooLargeError: ``exact``, and sums over arrays of these shapes leave the exact range.
 
@@ -77,20 +82,21 @@ def check_rule(
     [('output', 'value', True), ('output under jax.grad', 'value', True),
      ('argument 0', 'jax.grad', False), ('argument 0', 'differences', False)]
     """
+    samples = integer("check_rule: samples", samples, 1)
+    seed = integer("check_rule: seed", seed, 0)
+    x64 = jax.config.read("jax_enable_x64")
     with jax.enable_x64(True):
         generator = np.random.default_rng(seed)
         whole = [_double(i, a) for i, a in enumerate(args)]
         places = [i for i, a in enumerate(whole) if jnp.issubdtype(a.dtype, jnp.floating)]
-        labels = [names[i] if names else f"argument {i}" for i in places]
+        labels = _labels(names, places, len(args))
         free = tuple(whole[i] for i in places)
         if not free:
             raise ValueError("check_rule: expected an argument of floating dtype, found none")
+        shape = _count_of_outputs(function, reference, whole)
+        with jax.enable_x64(x64):
+            _check_dtypes(function, [jnp.asarray(a) for a in args], places, labels)
         outputs = [_flat(f, whole, places) for f in (function, reference)]
-        own, shape = (jax.eval_shape(output, *free).shape for output in outputs)
-        if own != shape:
-            raise ValueError(
-                f"check_rule: expected the reference's {shape[0]} output values, found {own[0]}"
-            )
         cotangent = jnp.asarray(generator.standard_normal(shape))
         v = [jnp.asarray(generator.standard_normal(a.shape)) for a in free]
         found, expected = (
@@ -124,6 +130,60 @@ def _double(number: int, a: Any) -> jax.Array:
             "function take a tree's arrays one by one"
         ) from None
     return a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+
+def _labels(names: Sequence[str] | None, places: list[int], count: int) -> list[str]:
+    if names is None:
+        return [f"argument {i}" for i in places]
+    if isinstance(names, str) or len(names) != count:
+        raise ValueError(
+            f"check_rule: names must be a list of {count}, one an argument, found {names!r}"
+        )
+    return [names[i] for i in places]
+
+
+def _count_of_outputs(
+    function: Callable[..., Any], reference: Callable[..., Any], whole: list[jax.Array]
+) -> tuple[int]:
+    """How many numbers both give, in arrays of the same shapes, whatever tree these are in."""
+    found, expected = (_shapes(f, whole) for f in (function, reference))
+    if found != expected:
+        raise ValueError(
+            f"check_rule: expected outputs of the reference's shapes {expected}, found {found}"
+        )
+    return (sum(map(prod, expected)),)
+
+
+def _shapes(function: Callable[..., Any], whole: list[jax.Array]) -> list[tuple[int, ...]]:
+    arrays = jax.tree.leaves(jax.eval_shape(function, *whole))
+    if not arrays:
+        raise TypeError("check_rule: expected functions that return arrays, found no array")
+    for a in arrays:
+        if not any(jnp.issubdtype(a.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
+            raise TypeError(f"check_rule: expected outputs of real numbers, found {a.dtype}")
+    return [a.shape for a in arrays]
+
+
+def _check_dtypes(
+    function: Callable[..., Any], args: list[jax.Array], places: list[int], labels: list[str]
+) -> None:
+    """Refuse a gradient of another dtype than its argument's, which JAX hands on as it is."""
+    free = [args[i] for i in places]
+    if len({a.dtype for a in free}) > 1:
+        return  # of which a function that is checked in float64 need not take several
+
+    def total(*free: jax.Array) -> jax.Array:
+        whole = dict(enumerate(args)) | dict(zip(places, free, strict=True))
+        leaves = jax.tree.leaves(function(*whole.values()))
+        return sum((a.astype(jnp.float32).sum() for a in leaves), start=jnp.float32(0))
+
+    gradients = jax.eval_shape(jax.grad(total, argnums=tuple(range(len(free)))), *free)
+    for label, a, gradient in zip(labels, free, gradients, strict=True):
+        if gradient.dtype != a.dtype:
+            raise TypeError(
+                f"check_rule: the gradient of {label} must be {a.dtype} as it is, "
+                f"found {gradient.dtype}"
+            )
 
 
 def _flat(function: Callable[..., Any], whole: list[jax.Array], places: list[int]) -> Scalar:

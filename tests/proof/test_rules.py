@@ -102,6 +102,56 @@ def test_a_forward_half_that_gives_another_value_is_noticed():
     assert failed == [("output under jax.grad", "value")]
 
 
+def test_a_gradient_of_another_dtype_is_named():
+    """JAX hands it on, and whoever updates a parameter with it gets one of that dtype."""
+
+    @jax.custom_vjp
+    def scaled(x, w):
+        return x * w
+
+    def backward(kept, dy):
+        x, w = (a if a.dtype == jnp.float64 else a.astype(jnp.float32) for a in kept)
+        return (dy.astype(w.dtype) * w).astype(dy.dtype), dy.astype(x.dtype) * x
+
+    scaled.defvjp(lambda x, w: (scaled(x, w), (x, w)), backward)
+    assert check_rule(scaled, jnp.multiply, X, X)
+    low = jnp.asarray(X, jnp.bfloat16)
+    sentence = "^check_rule: the gradient of w must be bfloat16 as it is, found float32$"
+    with pytest.raises(TypeError, match=sentence):
+        check_rule(scaled, jnp.multiply, low, low, names=["x", "w"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"names": ["x"]}, ValueError, "names must be a list of 2, one an argument, found ['x']"),
+        ({"names": "xw"}, ValueError, "names must be a list of 2, one an argument, found 'xw'"),
+        ({"samples": 0}, ValueError, "samples must be at least 1, found 0"),
+        ({"samples": 1.5}, TypeError, "samples must be an integer, found 1.5"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, found -1"),
+    ],
+    ids=["few-names", "text", "no-sample", "half-a-sample", "seed"],
+)
+def test_options_that_would_show_nothing_are_refused(options, error, sentence):
+    with pytest.raises(error) as found:
+        check_rule(jnp.multiply, jnp.multiply, X, X, **options)
+    assert str(found.value) == f"check_rule: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "sentence"),
+    [
+        (lambda x: x.T, ValueError, r"outputs of the reference's shapes \[\(3, 4\)\], found \[\(4"),
+        (lambda x: None, TypeError, "functions that return arrays, found no array"),
+        (lambda x: jax.lax.complex(x, x), TypeError, "outputs of real numbers, found complex128"),
+    ],
+    ids=["transposed", "nothing", "complex"],
+)
+def test_outputs_that_are_not_the_references_are_named(function, error, sentence):
+    with pytest.raises(error, match=f"^check_rule: expected {sentence}"):
+        check_rule(function, lambda x: x, X)
+
+
 def test_trees_of_outputs_and_arguments_that_are_not_differentiated_pass_through():
     def pick(x, index):
         return {"row": x[index], "sum": x.sum()}
