@@ -15,9 +15,11 @@ from jcnn.data.folder_scan import FileList
 from jcnn.data.labelled_folder import Lists, digest
 from jcnn.data.preparation import Evaluation, ImagePreparation
 from jcnn.errors import UserError
+from jcnn.signals import SIGNALS
 
 THREADS = 2  # in each process, a batch each: decoding happens outside the interpreter's lock
 BUFFERED_BATCHES = 2  # in each process
+LINGER_SECONDS = 10  # after a signal: longer than the parent takes to save and leave
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +120,20 @@ class GrainStream:
                 grain.MultiprocessingOptions(
                     num_workers=workers, per_worker_buffer_size=BUFFERED_BATCHES
                 ),
-                worker_init_fn=_ignore_interrupts,
+                worker_init_fn=_leave_signals_to_the_parent,
             )
         return iter(batches)
 
 
-def _ignore_interrupts(worker: int, count: int) -> None:
-    """Leave Ctrl-C to the parent, which ends the workers when it is ready to."""
+def _leave_signals_to_the_parent(worker: int, count: int) -> None:
+    """Let the parent end the workers when it is ready to: a signal to all of a job reaches both.
+
+    Where it isn't there any more to do so, what is no Ctrl-C ends them a while later.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS if hasattr(signal, "alarm") else ():
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: signal.alarm(LINGER_SECONDS))
 
 
 class _Batches(Iterator[Batch]):

@@ -200,7 +200,8 @@ class Step:
             output, pullback = jax.vjp(
                 lambda params: self._output(params, running, x, keys[0])[0], params
             )
-            probe = loss.curvature_probe(*map(lay.whole, (output, y)), keys[1]) / math.sqrt(count)
+            probe = loss.curvature_probe(lay.whole(output), lay.whole(y), keys[1])
+            probe = probe / math.sqrt(count)
             probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
             (projected,) = pullback(probe if scale is None else scale.up(probe))
             projected = projected if scale is None else scale.down(projected)

@@ -1,4 +1,7 @@
 import itertools
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -68,6 +71,23 @@ def test_a_resumed_stream_has_the_very_same_images(photographs):
 def test_worker_processes_give_what_threads_give(photographs):
     whole = take(config().stream(), 6)
     assert same(take(config(worker_count=2).stream(), 3, start_step=3), whole[3:])
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_job_leaves_the_workers_to_the_parent(photographs):
+    """`timeout`, systemd and Slurm send it to all processes: the parent has to save first."""
+    stream = config(worker_count=1).stream()
+    batches = stream.train_batches(4, seed=0)
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert workers
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGTERM)
+    for _ in range(12):  # more than are read ahead
+        next(batches)
+    assert all(worker.is_alive() for worker in workers)
+    stream.close()
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.slow
