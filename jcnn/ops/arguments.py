@@ -35,7 +35,8 @@ def floating(op: str, **arrays: ArrayLike) -> list[jax.Array]:
     converted = _floating(op, **arrays)
     strong = {a.dtype for a in converted.values() if not jax.typeof(a).weak_type}
     if len(strong) == 1:
-        converted = {name: a.astype(*strong) for name, a in converted.items()}
+        (dtype,) = strong
+        converted = {name: a.astype(dtype) for name, a in converted.items()}
     if len({a.dtype for a in converted.values()}) > 1:
         found = ", ".join(f"{name}: {a.dtype}" for name, a in converted.items())
         raise TypeError(f"{op}: all arrays must share one dtype, found {found}")
@@ -85,10 +86,10 @@ def random_key(op: str, key: Any) -> jax.Array:
     """Return one random key, of the new kind or the old, numbers of which JAX makes one."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not new and (dtype != jnp.uint32 or not shape):
+    if shape is None or not (new or (dtype == jnp.uint32 and shape)):
         found = f"{dtype}{list(shape)}" if shape is not None else repr(key)
         raise TypeError(f"{op}: key must be a random key, as jax.random.key makes, found {found}")
-    if len(many := shape if new else shape[:-1]):
+    if many := tuple(shape if new else shape[:-1]):
         raise ValueError(
             f"{op}: key must be one random key, found an array of shape {many} of them; "
             "jax.vmap maps over many"

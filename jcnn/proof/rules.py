@@ -175,7 +175,7 @@ def _check_dtypes(
     def total(*free: jax.Array) -> jax.Array:
         whole = dict(enumerate(args)) | dict(zip(places, free, strict=True))
         leaves = jax.tree.leaves(function(*whole.values()))
-        return sum((a.astype(jnp.float32).sum() for a in leaves), start=jnp.float32(0))
+        return sum((a.astype(jnp.float32).sum() for a in leaves), start=jnp.zeros((), jnp.float32))
 
     gradients = jax.eval_shape(jax.grad(total, argnums=tuple(range(len(free)))), *free)
     for label, a, gradient in zip(labels, free, gradients, strict=True):
