@@ -19,6 +19,7 @@ import optax
 import pytest
 
 from jcnn.cli.train import outcome
+from jcnn.config import EarlyStopping
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, Step, evaluate, load_trained, predictions, train
@@ -27,6 +28,7 @@ from jcnn.training.loop import prepare
 from jcnn.training.metrics import ALL, classification_metrics
 from jcnn.training.progress import Lines
 from jcnn.training.remarks import remarks
+from jcnn.training.stopping import Judge
 from tests.tolerances import tolerance
 
 # They start processes, train or compile much.
@@ -105,6 +107,20 @@ def test_a_metric_that_gets_better_stops_nothing(tiny, tmp_path):
     losses = [r["loss"] for r in Run(tmp_path / "run").metrics() if r["split"] == "test"]
     assert losses == sorted(losses, reverse=True)
     assert (summary["stopped_by"], summary["steps"]) == (None, 36)
+
+
+def test_a_resumed_run_judges_by_the_rows_of_its_split_alone():
+    """A training loss that is better than any test loss is no best evaluation."""
+    losses = {"train": (0.3, 0.1, 0.2), "test": (3.0, 1.0, 2.0)}
+    rows = [
+        {"split": split, "step": step, "loss": losses[split][step]}
+        for step in range(3)
+        for split in losses
+    ]
+    judge = Judge(EarlyStopping(metric="loss", patience=2), "test", rows)
+    assert (judge.best_step, judge.is_over) == (1, False)
+    assert not judge.improved({"step": 3, "loss": 1.5})
+    assert judge.is_over
 
 
 # Time
