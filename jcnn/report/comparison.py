@@ -146,7 +146,7 @@ def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts
     ended = run.summary_file.exists()
     rows = run.metrics()
     last = {row["split"]: row for row in rows}
-    measured = run.summary() if ended else last
+    measured: Mapping[str, Any] = run.summary() if ended else last
     test = measured.get("test", {})
     accuracy = test.get("accuracy")
     count = counts(experiment.data) if accuracy is not None else None
