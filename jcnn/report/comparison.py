@@ -145,9 +145,8 @@ class _TestCounts:
 def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts) -> Compared:
     ended = run.summary_file.exists()
     rows = run.metrics()
-    last = {row["split"]: row for row in rows}
-    measured: Mapping[str, Any] = run.summary() if ended else last
-    test = measured.get("test", {})
+    splits = run.summary() if ended else {row["split"]: row for row in rows}
+    test: Mapping[str, Any] = splits.get("test", {})
     accuracy = test.get("accuracy")
     count = counts(experiment.data) if accuracy is not None else None
     interval = None
@@ -161,8 +160,8 @@ def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts
         accuracy,
         interval,
         test.get("loss"),
-        measured.get("validation", {}).get("accuracy"),
-        (measured if ended else test).get("seconds"),
+        splits.get("validation", {}).get("accuracy"),
+        run.summary().get("seconds") if ended else test.get("seconds"),
         experiment.model.cost(experiment.input_shape).parameters,
         rows,
     )
