@@ -33,7 +33,9 @@ def markdown(benchmark: Benchmark) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in benchmark.versions.items())
     document = benchmark.to_dict()
     headings = ["what", *_headings(benchmark)]
-    where = f"{counted(int(found['cores']), 'core')} of {found['processor']} ({found['instructions']})"
+    where = (
+        f"{counted(int(found['cores']), 'core')} of {found['processor']} ({found['instructions']})"
+    )
     lines = [
         f"{where}, {found['device']}; {versions}; "
         f"allocator {document['allocator']}; {'compiled loops; ' if found['native'] else ''}"
