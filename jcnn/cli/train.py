@@ -69,7 +69,11 @@ def train(
         out = config
         config = out / "experiment.toml"
     if resume and out is None:
-        raise UserError("--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`")
+        found = "a file" if config.is_file() else "a folder that does not exist"
+        raise UserError(
+            "--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`; found "
+            f"'{config}', {found}"
+        )
     experiment = load(config, overrides)
     say_allocator_note(verbose)
     how: dict[str, Any] = {"resume": resume, "profile": profile, "as_json": as_json}

@@ -354,7 +354,8 @@ def test_a_folder_that_holds_no_run(capsys):
         assert "absent" in refused(capsys, *command, "absent", *rest)
         assert "a.toml" in refused(capsys, *command, "a.toml", *rest)
     assert "absent" in refused(capsys, "train", "a.toml", "--out", "absent", "--resume")
-    assert "--out" in refused(capsys, "train", "a.toml", "--resume")
+    assert "--out DIR" in refused(capsys, "train", "a.toml", "--resume")
+    assert "'absent', a folder that does not" in refused(capsys, "train", "absent", "--resume")
 
 
 def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
