@@ -137,7 +137,7 @@ def _labels(names: Sequence[str] | None, places: list[int], count: int) -> list[
         return [f"argument {i}" for i in places]
     if isinstance(names, str) or len(names) != count:
         raise ValueError(
-            f"check_rule: names must be a list of {count}, one an argument, found {names!r}"
+            f"check_rule: names must be a list of {count}, one per argument, found {names!r}"
         )
     return [names[i] for i in places]
 

@@ -124,8 +124,8 @@ def test_a_gradient_of_another_dtype_is_named():
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"names": ["x"]}, ValueError, "names must be a list of 2, one an argument, found ['x']"),
-        ({"names": "xw"}, ValueError, "names must be a list of 2, one an argument, found 'xw'"),
+        ({"names": ["x"]}, ValueError, "names must be a list of 2, one per argument, found ['x']"),
+        ({"names": "xw"}, ValueError, "names must be a list of 2, one per argument, found 'xw'"),
         ({"samples": 0}, ValueError, "samples must be at least 1, found 0"),
         ({"samples": 1.5}, TypeError, "samples must be an integer, found 1.5"),
         ({"seed": -1}, ValueError, "seed must be at least 0, found -1"),

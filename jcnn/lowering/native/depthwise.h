@@ -118,7 +118,7 @@ struct Depthwise {
       for (int64_t line = part * lines / parts; line < (part + 1) * lines / parts; ++line)
         AddLine(s, x, dy, line, sum);
     });
-    Parallel(For(parts * whole, team), s.taps(), [&](int, int64_t k) {
+    Parallel(Needed(parts * whole, team), s.taps(), [&](int, int64_t k) {
       for (int64_t c = 0; c < channels; c += kLanes) {
         Vector sum = Load(sums + k * deep + c);
         for (int64_t part = 1; part < parts; ++part) sum += Load(sums + part * whole + k * deep + c);

@@ -27,7 +27,7 @@ struct Few {
   // w by features: (groups, features, rows of the window, channels, elements of the row).
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t across = s.window.right, channels = s.channels(), terms = s.terms();
-    Parallel(For(s.out.channels * terms, team), s.out.channels, [&](int, int64_t feature) {
+    Parallel(Needed(s.out.channels * terms, team), s.out.channels, [&](int, int64_t feature) {
       float* kernel = to + feature * terms;
       for (int64_t i = 0; i < s.window.down; ++i)
         for (int64_t c = 0; c < channels; ++c)

@@ -18,8 +18,8 @@ struct Team {
   int workers;
 };
 
-// The caller alone where so few elements are moved that to wake a thread takes longer.
-inline Team For(int64_t elements, const Team& team) {
+// Who moves so many elements: the caller alone where to wake a thread takes longer.
+inline Team Needed(int64_t elements, const Team& team) {
   constexpr int64_t kFew = 1 << 14;
   return {team.pool, elements < kFew ? 1 : team.workers};
 }

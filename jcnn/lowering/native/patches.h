@@ -160,7 +160,7 @@ struct Patches {
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t features = s.features(), depth = WholeVectors(features), terms = s.terms();
     const int64_t panels = (depth + kPanel - 1) / kPanel;
-    Parallel(For(s.groups * depth * terms, team), s.groups * panels, [&](int, int64_t number) {
+    Parallel(Needed(s.groups * depth * terms, team), s.groups * panels, [&](int, int64_t number) {
       const int64_t d = number % panels * kPanel, columns = std::min<int64_t>(kPanel, depth - d);
       const float* from = w + number / panels * features + d;
       float* panel = to + (number / panels * depth + d) * terms;
@@ -228,7 +228,7 @@ struct Patches {
         AddBlock(s, blocks[number], share, number == share.first_block,
                  room.at + worker * room.each, x, dy, to);
     });
-    Parallel(For(parts * rows * depth, team), rows,
+    Parallel(Needed(parts * rows * depth, team), rows,
              [&](int, int64_t k) { FromSums(s, k, parts, sums, dw); });
   }
 

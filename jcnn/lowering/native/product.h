@@ -68,8 +68,8 @@ inline Factor Matrix(const float* at, int64_t row, int64_t step, int64_t terms) 
   return {at, row, step, terms, kNone, 1};
 }
 
-// The product: a row is `row` after the one before, and only the first `columns` are written. Whether
-// it lies far away, in no cache.
+// The product: a row is `row` after the one before, and only the first `columns` are written. It is
+// `far` where no cache holds it yet.
 struct Place {
   float* at;
   int64_t row, columns;

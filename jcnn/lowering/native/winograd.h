@@ -64,7 +64,7 @@ struct Filter {
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t channels = s.channels(), features = s.features();
     const int64_t depth = WholeVectors(features);
-    Parallel(For(E * s.in.channels * depth, team), s.in.channels, [&](int, int64_t number) {
+    Parallel(Needed(E * s.in.channels * depth, team), s.in.channels, [&](int, int64_t number) {
       const int64_t g = number / channels, c = number % channels;
       const float* from = w + c * s.out.channels + g * features;
       for (int64_t d = 0; d < features; d += kLanes) {
@@ -243,7 +243,7 @@ struct Filter {
           AddProducts(s, block, share, number == share.first_block, sums + share.part * whole);
         });
     });
-    Parallel(For(parts * whole, team), channels,
+    Parallel(Needed(parts * whole, team), channels,
              [&](int, int64_t c) { FromSums(s, c, parts, sums, dw); });
   }
 
