@@ -198,7 +198,8 @@ struct Patches {
   // Some of a group's features, at a line of a block: as many rows at once as need the fewest
   // products.
   static void Line(const Correlation& s, const Lines& block, const Seen& seen, const Runs& runs,
-                   int64_t line, int64_t g, int64_t d, int64_t together, const float* kernels, float* y) {
+                   int64_t line, int64_t g, int64_t d, int64_t together, const float* kernels,
+                   float* y) {
     const int64_t row = s.strides.right * s.channels(), depth = WholeVectors(s.features());
     const int64_t columns = block.columns(), products = (columns + kRows - 1) / kRows;
     const float* panel = kernels + (g * depth + d) * s.terms();
