@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
-from jcnn.lax import conv_general_dilated, no_counterpart
+from jcnn.lax import conv_general_dilated, no_counterpart, no_model
 
 try:
     import equinox as eqx
@@ -275,10 +275,16 @@ def swap(model: Model) -> Model:
     Returns:
         The same tree, its arrays the same arrays.
 
+    Raises:
+        TypeError: It holds no ``eqx.Module``: a class, an array.
+
     >>> model = eqx.nn.Sequential([eqx.nn.Conv2d(1, 4, 3, key=jax.random.key(0))])
     >>> type(swap(model).layers[0])
     <class 'jcnn.equinox.Conv2d'>
     """
+    nodes = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, eqx.Module))
+    if not any(isinstance(node, eqx.Module) for node in nodes):
+        raise no_model("an eqx.Module", model)
     return jax.tree.map(_swapped, model, is_leaf=lambda node: type(node) in _LAYERS)
 
 

@@ -21,6 +21,7 @@ from jcnn.lax import (
     conv_general_dilated,
     conv_transpose,
     no_counterpart,
+    no_model,
     pool,
     refuse,
 )
@@ -301,12 +302,15 @@ def swap(model: Model) -> Model:
         A clone, with parameters of the same values under the same names.
 
     Raises:
+        TypeError: It holds no ``nnx.Module``: a class, a model of Linen's.
         ValueError: A layer has an option that is not taken; its path is said.
 
     >>> model = nnx.Sequential(nnx.Conv(1, 4, (3, 3), rngs=nnx.Rngs(0)), nnx.relu)
     >>> type(swap(model).layers[0])
     <class 'jcnn.flax.Conv'>
     """
+    if isinstance(model, type) or not list(nnx.iter_modules(model)):
+        raise no_model("an nnx.Module", model)
     model = nnx.clone(model)
     for path, module in list(nnx.iter_modules(model)):
         try:

@@ -53,6 +53,13 @@ def no_counterpart(module: str, name: str, framework: Any, called: str) -> NoRet
     )
 
 
+def no_model(expected: str, found: Any) -> TypeError:
+    """Say that what was to be swapped holds no layer of the library, as a class does not."""
+    if isinstance(found, type):
+        return TypeError(f"expected {expected}, found the class {found.__name__}: give it made")
+    return TypeError(f"expected {expected}, found {type(found).__name__}")
+
+
 def check_precision(where: str, precision: Any) -> None:
     """Refuse a precision of one call: its gradients are traced later, without it."""
     if precision not in (None, lax.Precision.DEFAULT, "default"):

@@ -161,6 +161,14 @@ def test_a_whole_model_is_swapped():
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "told"), [(eqx.nn.Conv2d, "the class Conv2d"), (3, "found int"), ({}, "found dict")]
+)
+def test_what_is_no_model_is_refused(found, told):
+    with pytest.raises(TypeError, match=rf"expected an eqx\.Module, .*{told}"):
+        ours.swap(found)
+
+
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_its_examples_run():

@@ -260,6 +260,12 @@ def test_a_model_with_an_option_that_is_not_taken_is_refused_with_its_path():
         ours.swap(Net(nnx.Rngs(0), precision="highest"))
 
 
+@pytest.mark.parametrize(("found", "told"), [(Net, "the class Net"), (3, "found int")])
+def test_what_is_no_model_is_refused(found, told):
+    with pytest.raises(TypeError, match=rf"expected an nnx\.Module, .*{told}"):
+        ours.swap(found)
+
+
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_its_examples_run():

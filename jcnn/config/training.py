@@ -82,8 +82,8 @@ class Training(Table):
             small gradients are not lost.
         steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
         augment: Random changes of the training images, in their order.
-        average_decay: Decay per step of a running average of the parameters and of the running
-            statistics, which evaluation then uses; no average where not given.
+        average_decay: Decay per step of the optimizer of a running average of the parameters and of
+            the running statistics, which evaluation then uses; no average where not given.
         mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
             image and for its mirror image.
         shifted_evaluation: Pixels by which an image is moved to and fro along its diagonal, zeros

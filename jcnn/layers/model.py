@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
+from jcnn.errors import UserError
 from jcnn.fields import Shape
 from jcnn.layers.base import WHOLE, Context, Params, Shards, State
 from jcnn.layers.sequence import Sequence
@@ -75,7 +78,41 @@ class Model(Sequence):
 
         Returns:
             Output of shape ``(N, *output_shape)``, and the next state.
+
+        Raises:
+            UserError: Parameters, state or ``x`` are not of this model.
         """
         if ops is None:
             import jcnn.ops as ops
-        return super().apply(params, state, x, Context(ops, training, key, frozen, shards))
+        try:
+            return super().apply(params, state, x, Context(ops, training, key, frozen, shards))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            wrong = self._misfit(params, state, x) if shards is WHOLE else None
+            if wrong is None:
+                raise
+            raise UserError(wrong) from error
+
+    def _misfit(self, params: Params, state: State, x: Array) -> str | None:
+        """Say what is not of this model, which a layer alone can't know; only asked on failure."""
+        try:
+            expected = jax.eval_shape(lambda: self.init(jax.random.key(0), jnp.shape(x)[1:]))
+        except UserError as error:
+            return f"x of shape {jnp.shape(x)} does not fit, (N, *input_shape) is expected: {error}"
+        for what, own, given in zip(("params", "state"), expected, (params, state), strict=True):
+            shapes = _shapes(given)
+            for name, shape in _shapes(own).items():
+                if shapes.get(name) != shape:
+                    return (
+                        f"the {what} are not this model's: for x of shape {jnp.shape(x)}, "
+                        f"(N, *input_shape), expected {name} of shape {shape}, "
+                        f"found {shapes.get(name, 'none of this name')}"
+                    )
+        return None
+
+
+def _shapes(tree: object) -> dict[str, Shape]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf)
+        for path, leaf in leaves
+    }

@@ -32,7 +32,14 @@ class Sequence:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        """Refuse two layers of one name."""
+        """Refuse what is no layer, and two layers of one name.
+
+        Raises:
+            UserError: Likewise.
+        """
+        for position, layer in enumerate(self.layers, 1):
+            if not isinstance(layer, Layer):
+                raise UserError(f"layer {position}: expected a layer, found {layer!r}")
         for name, count in Counter(self.names).items():
             if count > 1:
                 raise UserError(f"{count} layers have the name '{name}', and names must differ")

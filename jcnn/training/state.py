@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jax import Array
 
+from jcnn.training.average import Average
 from jcnn.training.loss_scale import LossScale
 
 # The parameters, and the running statistics that belong to them.
@@ -21,7 +22,7 @@ class TrainState(NamedTuple):
         params: The model's parameters, float32.
         state: The model's running statistics.
         opt_state: Optax's state.
-        average: Exponential moving average of ``(params, state)``, or None where none is kept.
+        average: Running average of both, or None where none is kept.
         step: Steps done, int32.
         loss_scale: What the loss is scaled by in float16, or None in other precisions.
     """
@@ -29,14 +30,14 @@ class TrainState(NamedTuple):
     params: Any
     state: Any
     opt_state: Any
-    average: Weights | None
+    average: Average | None
     step: Array
     loss_scale: LossScale | None = None
 
     @property
     def evaluated(self) -> Weights:
         """What to evaluate and to predict with: the average where one is kept."""
-        return (self.params, self.state) if self.average is None else self.average
+        return (self if self.average is None else self.average)[:2]
 
 
 class Totals(NamedTuple):

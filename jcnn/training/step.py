@@ -18,6 +18,7 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError
 from jcnn.optimizers import curvatures
 from jcnn.training import keys
+from jcnn.training.average import Average, stepped
 from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
 from jcnn.training.state import Totals, TrainState, Weights
@@ -86,7 +87,7 @@ class Step:
         if weights is None:
             weights = self._model.init(keys.init_key(experiment.seed), experiment.input_shape)
         averaged = experiment.training.average_decay is not None
-        average = jax.tree.map(jnp.copy, weights) if averaged else None
+        average = Average.first(*weights) if averaged else None
         scale = LossScale.first() if experiment.training.precision == "float16" else None
         opt_state = self._optimizer.init(weights[0])
         return TrainState(*weights, opt_state, average, jnp.int32(0), scale)
@@ -161,8 +162,8 @@ class Step:
         params, step = optax.apply_updates(state.params, updates), state.step + 1
         params, running = self._keep(state.params, params), self._keep(state.state, running)
         average, decay = state.average, self._experiment.training.average_decay
-        if decay is not None:
-            average = _averaged(average, (params, running), decay, step)
+        if average is not None and decay is not None:
+            average = average.after(params, running, decay, stepped(opt_state))
         return TrainState(params, running, opt_state, average, step, state.loss_scale)
 
     def _keep(self, before: Any, after: Any) -> Any:
@@ -226,14 +227,3 @@ def _where(condition: Array, these: Any, those: Any) -> Any:
 def all_finite(tree: Any) -> Array:
     """Whether every number of a tree is finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
-
-
-def _averaged(average: Any, new: Any, decay: float, step: Array) -> Any:
-    """Take a step of the exponential moving average that weighs the initial weights with zero.
-
-    Of the running mean m ← decay · m + (1 - decay) · new, begun at zero and divided by
-    1 - decay^step, as Adam does with its moments, this is the same in one recurrence.
-    """
-    decay = jnp.float32(decay)
-    share = (1 - decay) / (1 - decay ** step.astype(jnp.float32))
-    return jax.tree.map(lambda a, b: a + share * (b - a), average, new)

@@ -88,6 +88,28 @@ def test_two_layers_of_one_name_are_refused():
         Model((layers.Relu(name="relu_2"), layers.Relu()))
 
 
+def test_what_is_no_layer_is_refused():
+    with pytest.raises(UserError, match="layer 2: expected a layer, found 3"):
+        Model((layers.Relu(), 3))
+
+
+def test_what_is_applied_to_another_models_parameters_is_told_so():
+    model = Model((layers.Conv(features=2, window=3), layers.BatchNorm()))
+    params, state = model.init(jax.random.key(0), (5, 5, 1))
+    x = jnp.zeros((2, 5, 5, 1))
+    others = {**params, "conv_1": {**params["conv_1"], "w": jnp.zeros((3, 3, 4, 2))}}
+    for given, told in (
+        (({}, state, x), r"params .* of shape \(2,\), found none"),
+        ((others, state, x), r"conv_1\.w of shape \(3, 3, 1, 2\), found \(3, 3, 4, 2\)"),
+        ((params, {}, x), r"state .* batch_norm_1\.\w+ of shape \(2,\), found none"),
+        ((None, state, x), r"params are not this model's"),
+        ((params, state, x[0]), r"for x of shape \(5, 5, 1\), .* conv_1\.w of shape \(3, 1, 2\)"),
+        ((params, state, x[0, 0]), r"x of shape \(5, 1\) does not fit, .* layer 1 'conv_1'"),
+    ):
+        with pytest.raises(UserError, match=told):
+            model.apply(*given)
+
+
 def test_layer_that_does_not_fit_is_named():
     model = Model(
         (layers.Conv(features=2, window=3), layers.Relu(), layers.Conv(features=2, window=5))

@@ -13,6 +13,8 @@ struct Depthwise {
   // Outputs beside each other that share each element of the window, and elements of a row of the
   // window whose sums share each cotangent.
   static constexpr int kAbreast = 8, kTaps = 5;
+  // Elements of a line of the cache, and outputs from one to that whose line is brought in.
+  static constexpr int kLine = 16, kAhead = 16;
   // Shares of the lines for each core, so that none waits long for the last, and lines of a share.
   static constexpr int64_t kShares = 8, kTogether = 16;
 
@@ -42,67 +44,95 @@ struct Depthwise {
     });
   }
 
-  // All channels of some outputs beside each other before the next: memory is read as it lies.
+  // All channels of some outputs beside each other before the next: memory is read as it lies. The
+  // last of those whose taps are all within their rows overlap the ones before, computed twice.
   static void Line(const Correlation& s, int64_t line, const float* image, const float* w, float* to) {
     const Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
-    const int64_t channels = s.in.channels;
-    const int64_t top = s.top(line);
-    for (int64_t m = 0, count; m < s.out.width; m += count) {
-      const int64_t left = m * s.strides.right - s.before.right;
-      const int64_t rest = m < whole.first ? 0 : whole.last - m;
-      count = rest >= kAbreast ? kAbreast : rest >= kAbreast / 2 ? kAbreast / 2 : 1;
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        const float* from = image + left * channels + c;
-        float* first = to + m * channels + c;
-        if (rest < 1 || c + kLanes > channels)
-          for (int64_t o = 0; o < count; ++o)
-            Output(s, image, w, {top, left + o * s.strides.right}, c, first + o * channels);
-        else if (count == kAbreast)
-          Outputs<kAbreast>(s, from, w + c, top, first);
-        else if (count == kAbreast / 2)
-          Outputs<kAbreast / 2>(s, from, w + c, top, first);
-        else
-          Outputs<1>(s, from, w + c, top, first);
-      }
-    }
+    const int64_t top = s.top(line), fast = whole.last - whole.first;
+    for (int64_t m = 0; m < whole.first; ++m) Output(s, image, w, top, m, 0, to);
+    int64_t m = whole.first;
+    if (fast >= kAbreast)
+      for (; m < whole.last; m += kAbreast)
+        Outputs<kAbreast>(s, image, w, top, std::min(m, whole.last - kAbreast), to);
+    else if (fast >= kAbreast / 2)
+      for (; m < whole.last; m += kAbreast / 2)
+        Outputs<kAbreast / 2>(s, image, w, top, std::min(m, whole.last - kAbreast / 2), to);
+    for (m = std::min(m, whole.last); m < s.out.width; ++m) Output(s, image, w, top, m, 0, to);
   }
 
   // Outputs beside each other, all of whose taps are within their rows.
   template <int COUNT>
   static void Outputs(const Correlation& s, const float* image, const float* w, int64_t top,
-                      float* to) {
+                      int64_t m, float* to) {
     const int64_t channels = s.in.channels, step = s.strides.right * channels;
-    Vector sum[COUNT] = {};
-    for (int64_t i = 0; i < s.window.down; ++i, w += s.window.right * channels) {
-      const int64_t at = top + i * s.dilation.down;
-      if (at < 0 || at >= s.in.height) continue;
-      const float* from = image + at * s.in.row();
-      for (int64_t j = 0; j < s.window.right; ++j, from += s.dilation.right * channels) {
-        const Vector tap = Load(w + j * channels);
+    const int64_t left = m * s.strides.right - s.before.right;
+    const Within rows(top, s.window.down, s.dilation.down, s.in.height);
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) {
+      Vector sum[COUNT] = {};
+      AnnounceNext<COUNT>(s, image, top, left, c, to + m * channels + c);
+      for (int64_t i = rows.first; i < rows.last; ++i) {
+        const float* from = image + (top + i * s.dilation.down) * s.in.row() + left * channels + c;
+        const float* taps = w + i * s.window.right * channels + c;
+        for (int64_t j = 0; j < s.window.right; ++j, from += s.dilation.right * channels) {
+          const Vector tap = Load(taps + j * channels);
 #pragma GCC unroll 8
-        for (int o = 0; o < COUNT; ++o) sum[o] += tap * Load(from + o * step);
+          for (int o = 0; o < COUNT; ++o) sum[o] += tap * Load(from + o * step);
+        }
       }
-    }
 #pragma GCC unroll 8
-    for (int o = 0; o < COUNT; ++o) Store(to + o * channels, sum[o]);
+      for (int o = 0; o < COUNT; ++o) Store(to + (m + o) * channels + c, sum[o]);
+    }
+    if (c < channels)
+      for (int64_t o = 0; o < COUNT; ++o) Output(s, image, w, top, m + o, c, to);
   }
 
-  // An output at an edge, or of channels that fill no vector.
-  static void Output(const Correlation& s, const float* image, const float* w, Pair first, int64_t c,
-                     float* to) {
-    const int64_t channels = s.in.channels, rest = channels - c;
-    Vector sum = {};
-    for (int64_t i = 0; i < s.window.down; ++i) {
-      const int64_t at = first.down + i * s.dilation.down;
-      if (at < 0 || at >= s.in.height) continue;
-      for (int64_t j = 0; j < s.window.right; ++j) {
-        const int64_t place = first.right + j * s.dilation.right;
-        if (place < 0 || place >= s.in.width) continue;
-        sum += LoadFirst(w + (i * s.window.right + j) * channels + c, rest) *
-               LoadFirst(image + at * s.in.row() + place * channels + c, rest);
+  // Brings in what the next line reads below these outputs' windows, into the second cache, and where
+  // the next outputs are written: vectors of neighbouring pixels lie too far apart for the processor
+  // to see them coming. Inlined: of a call that only does so GCC sees no effect, and leaves it out.
+  template <int COUNT>
+  static inline __attribute__((always_inline)) void AnnounceNext(const Correlation& s, const float* image, int64_t top, int64_t left,
+                           int64_t c, const float* to) {
+    const int64_t channels = s.in.channels, step = s.strides.right * channels;
+    const int64_t below = top + s.reach().down;
+    if (c % kLine != 0) return;
+    for (int64_t i = below; i < std::min(below + s.strides.down, s.in.height); ++i)
+      for (int64_t j = 0; j < s.strides.right; ++j) {
+        const float* from = image + i * s.in.row() + (left + j) * channels + c;
+#pragma GCC unroll 8
+        for (int o = 0; o < COUNT; ++o) __builtin_prefetch(from + o * step, 0, 2);
       }
-    }
-    StoreFirst(to, sum, rest);
+#pragma GCC unroll 8
+    for (int o = 0; o < COUNT; ++o) __builtin_prefetch(to + (kAhead + o) * channels, 1);
+  }
+
+  // An output at an edge, or of channels that fill no vector: those from `c` on.
+  static void Output(const Correlation& s, const float* image, const float* w, int64_t top,
+                     int64_t m, int64_t c, float* to) {
+    const int64_t left = m * s.strides.right - s.before.right, channels = s.in.channels;
+    const Within rows(top, s.window.down, s.dilation.down, s.in.height);
+    const Within columns(left, s.window.right, s.dilation.right, s.in.width);
+    const auto some = [&](auto vectors) {
+      constexpr int kCount = decltype(vectors)::value;
+      Vector sum[kCount] = {};
+      const int64_t rest = channels - c;
+      for (int64_t i = rows.first; i < rows.last; ++i)
+        for (int64_t j = columns.first; j < columns.last; ++j) {
+          const float* tap = w + (i * s.window.right + j) * channels + c;
+          const float* from = image + (top + i * s.dilation.down) * s.in.row() +
+                              (left + j * s.dilation.right) * channels + c;
+#pragma GCC unroll 4
+          for (int v = 0; v < kCount; ++v)
+            if constexpr (kCount > 1)
+              sum[v] += Load(tap + v * kLanes) * Load(from + v * kLanes);
+            else
+              sum[v] += LoadFirst(tap, rest) * LoadFirst(from, rest);
+        }
+      for (int v = 0; v < kCount; ++v)
+        StoreFirst(to + m * channels + c + v * kLanes, sum[v], rest - v * kLanes);
+    };
+    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) some(std::integral_constant<int, 4>());
+    for (; c < channels; c += kLanes) some(std::integral_constant<int, 1>());
   }
 
   // dw[k, c] = sum_m dy[m, c] x[strides m + dilation k - before, c]: each part of the images has
@@ -129,61 +159,77 @@ struct Depthwise {
 
   static void AddLine(const Correlation& s, const float* x, const float* dy, int64_t line,
                       float* sum) {
-    const int64_t channels = s.in.channels, deep = WholeVectors(channels);
-    const int64_t top = s.top(line);
-    for (int64_t i = 0; i < s.window.down; ++i) {
-      const int64_t at = top + i * s.dilation.down;
-      if (at < 0 || at >= s.in.height) continue;
-      const float* row = x + line / s.out.height * s.in.whole() + at * s.in.row();
-      const float* cotangents = dy + line * s.out.row();
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        float* to = sum + i * s.window.right * deep + c;
-        for (int64_t j = 0; j < s.window.right; j += kTaps)
-          SomeTaps(s, s.window.right - j, row + c, cotangents + c, channels - c, j, to, deep);
-      }
+    const int64_t channels = s.in.channels, deep = WholeVectors(channels), top = s.top(line);
+    const Within rows(top, s.window.down, s.dilation.down, s.in.height);
+    const float* first = x + line / s.out.height * s.in.whole() + top * s.in.row();
+    const float* cotangents = dy + line * s.out.row();
+    for (int64_t c = 0; c < channels; c += kLanes)
+      for (int64_t j = 0; j < s.window.right; j += kTaps)
+        for (int64_t i = rows.first, count; i < rows.last; i += count) {
+          const float* row = first + i * s.dilation.down * s.in.row() + c;
+          float* to = sum + (i * s.window.right + j) * deep + c;
+          count = SomeTaps(s, s.window.right - j, rows.last - i, row, cotangents + c, channels - c,
+                           j, to);
+        }
+  }
+
+  // Up to kTaps taps of some rows of the window, whose sums fit in registers; how many rows.
+  template <int COUNT = kTaps, int ROWS = (COUNT > 3 ? 2 : 3)>
+  static int64_t SomeTaps(const Correlation& s, int64_t count, int64_t rows, const float* row,
+                          const float* cotangents, int64_t rest, int64_t first, float* to) {
+    if (count >= COUNT && rows >= ROWS) {
+      AddTaps<COUNT, ROWS>(s, row, cotangents, rest, first, to);
+      return ROWS;
     }
+    if constexpr (COUNT > 1)
+      if (count < COUNT) return SomeTaps<COUNT - 1>(s, count, rows, row, cotangents, rest, first, to);
+    if constexpr (ROWS > 1)
+      return SomeTaps<COUNT, ROWS - 1>(s, count, rows, row, cotangents, rest, first, to);
+    return 0;  // never: there is a tap, and a row
   }
 
-  // Up to kTaps taps of a row of the window, from first on.
-  template <int COUNT = kTaps>
-  static void SomeTaps(const Correlation& s, int64_t count, const float* row,
-                       const float* cotangents, int64_t rest, int64_t first, float* to,
-                       int64_t deep) {
-    if (count >= COUNT)
-      AddTaps<COUNT>(s, row, cotangents, rest, first, to, deep);
-    else if constexpr (COUNT > 1)
-      SomeTaps<COUNT - 1>(s, count, row, cotangents, rest, first, to, deep);
-  }
-
-  template <int COUNT>
+  template <int COUNT, int ROWS>
   static void AddTaps(const Correlation& s, const float* row, const float* cotangents,
-                      int64_t rest, int64_t first, float* to, int64_t deep) {
-    const int64_t channels = s.in.channels, tap = s.dilation.right * channels;
-    const int64_t step = s.strides.right * channels;
+                      int64_t rest, int64_t first, float* to) {
+    const int64_t channels = s.in.channels, deep = WholeVectors(channels);
+    const int64_t tap = s.dilation.right * channels, step = s.strides.right * channels;
+    const int64_t down = s.dilation.down * s.in.row(), below = s.window.right * deep;
     const float* from = row + (first * s.dilation.right - s.before.right) * channels;
     Range all = {0, s.out.width}, any = {s.out.width, 0}, each[COUNT];
-    Vector sum[COUNT];
+    Vector sum[ROWS][COUNT];
     for (int k = 0; k < COUNT; ++k) {
       each[k] = Inside(first + k, s);
       all = {std::max(all.first, each[k].first), std::min(all.last, each[k].last)};
       any = {std::min(any.first, each[k].first), std::max(any.last, each[k].last)};
-      sum[k] = Load(to + (first + k) * deep);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i) sum[i][k] = Load(to + i * below + k * deep);
     }
     for (int64_t m = any.first; m < any.last;) {
       if (m == all.first && rest >= kLanes)
         for (; m < all.last; ++m) {  // every tap is within the row
           const Vector cotangent = Load(cotangents + m * channels);
+          __builtin_prefetch(cotangents + s.out.row() + m * channels);
+          __builtin_prefetch(from + ROWS * down + m * step);
+#pragma GCC unroll 4
+          for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 8
-          for (int k = 0; k < COUNT; ++k) sum[k] += cotangent * Load(from + m * step + k * tap);
+            for (int k = 0; k < COUNT; ++k)
+              sum[i][k] += cotangent * Load(from + i * down + m * step + k * tap);
         }
       if (m >= any.last) break;
       const Vector cotangent = LoadFirst(cotangents + m * channels, rest);
-      for (int k = 0; k < COUNT; ++k)
-        if (m >= each[k].first && m < each[k].last)
-          sum[k] += cotangent * LoadFirst(from + m * step + k * tap, rest);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 8
+        for (int k = 0; k < COUNT; ++k)
+          if (m >= each[k].first && m < each[k].last)
+            sum[i][k] += cotangent * LoadFirst(from + i * down + m * step + k * tap, rest);
       ++m;
     }
-    for (int k = 0; k < COUNT; ++k) Store(to + (first + k) * deep, sum[k]);
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 8
+      for (int k = 0; k < COUNT; ++k) Store(to + i * below + k * deep, sum[i][k]);
   }
 };
 
