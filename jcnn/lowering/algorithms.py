@@ -17,6 +17,7 @@ from jcnn.lowering.costs import Work
 from jcnn.lowering.fold import Fold
 from jcnn.lowering.machine import Machine
 from jcnn.lowering.native.building import WINDOWS
+from jcnn.lowering.native.residues import divides
 from jcnn.lowering.native_costs import compiled
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.pool_algorithms import POOL_ALGORITHMS
@@ -83,7 +84,7 @@ def _compiled_window(g: Geometry) -> bool:
 
 
 def _adjoint_is_forward(p: Problem) -> bool:
-    return _is_unit(p) or not _backward(p)
+    return not _backward(p) or divides(p.geometry)
 
 
 def _single_channels(p: Problem) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from jcnn.lowering import native
@@ -41,26 +42,39 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
 
 def native_patches(p: Problem, machine: Machine) -> Work:
     """Patches that are read where they lie, one matrix product per group, line and panel."""
-    q = forward(p)
+    q, calls = _forward(p)
     groups = q.geometry.groups
     whole = groups * -(-q.features // groups // machine.vector) * machine.vector
-    if are_few(q.geometry, q.features, machine.vector):
+    if calls == 1 and are_few(q.geometry, q.features, machine.vector):
         whole = 2 * q.features
     terms = q.geometry.taps * q.channels // groups
+    read, written = p.outputs, p.batch * prod(p.geometry.size)
+    if p.operation != "input_gradient":
+        read, written = p.inputs, p.positions
     done = {
         "filtered": q.positions * terms * whole,
-        "gathered": q.inputs + q.positions * whole + terms * whole,
-        "woken": 1,
+        "gathered": calls * read + written * whole + terms * whole,
+        "woken": calls,
     }
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
 
 
 def native_depthwise(p: Problem, machine: Machine) -> Work:
     """A loop over outputs and taps."""
-    q = forward(p)
+    q, calls = _forward(p)
     whole = -(-q.channels // machine.vector) * machine.vector
-    done = {"swept": q.positions * q.geometry.taps * whole, "woken": 1}
+    done = {"swept": q.positions * q.geometry.taps * whole, "woken": calls}
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def _forward(p: Problem) -> tuple[Problem, int]:
+    """The correlation whose products a problem takes, and the calls that take them.
+
+    Those of an input gradient at strides are as many as its forward pass takes, a call per residue.
+    """
+    if p.operation != "input_gradient" or max(p.geometry.strides) == 1:
+        return forward(p), 1
+    return replace(p, channels=p.features, features=p.channels), prod(p.geometry.strides)
 
 
 def max_pool(p: Problem, machine: Machine) -> Work:

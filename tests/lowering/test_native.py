@@ -250,15 +250,18 @@ def test_jcnn_native_0_does_without(built, monkeypatch):
         assert not lowering.Policy.current().native
 
 
-def test_gradients_under_vmap_scan_and_remat_are_the_same(built):
+@pytest.mark.parametrize(
+    ("name", "strides"), [("native_winograd", 1), ("native_patches", 2), ("native_patches", (3, 1))]
+)
+def test_gradients_under_vmap_scan_and_remat_are_the_same(built, name, strides):
     x, w = arrays("correlate", LAYER, images=4)
 
     def loss(x, w):
-        return (ops.correlate(x, w, padding=1) ** 2).sum()
+        return (ops.correlate(x, w, padding=1, strides=strides) ** 2).sum()
 
     with allow_native(False):
         expected = jax.grad(loss, (0, 1))(x, w)
-    with forced("native_winograd"):
+    with forced(name):
         whole = jax.jit(jax.grad(jax.checkpoint(loss), (0, 1)))(x, w)
         each = jax.jit(jax.vmap(jax.grad(loss, (0, 1)), (0, None)))(x[:, None], w)
         _, scanned = jax.lax.scan(lambda c, x: (c, jax.grad(loss, (0, 1))(x, w)), 0, x[:, None])
@@ -277,6 +280,21 @@ def test_other_dtypes_take_the_lowering_that_it_stands_for(built):
         assert_near(got.astype(float), expected.astype(float), error=1e-2)
 
 
+@pytest.mark.parametrize("groups", [1, 12])
+def test_an_input_gradient_at_strides_leaves_what_it_was_given_as_it_is(built, groups):
+    """Each part is written in place of what the parts before wrote, and of nothing else."""
+    g = Geometry((9, 13), (4, 3), (2, 3), ((1, 2), (3, 0)), (1, 1), groups)
+    dy, w = arrays("input_gradient", g, channels=12, features=12)
+    before = np.array(dy), np.array(w)
+    name = "native_patches" if groups == 1 else "native_depthwise"
+    with forced(name), noted() as notes:
+        got = [lowering.input_gradient(g, dy, w) for _ in range(2)]
+    assert {each for _, _, each in notes} == {name}
+    assert_near(got[0], by("xla", "input_gradient", g, dy, w))
+    for one, other in ((got[0], got[1]), (before[0], dy), (before[1], w)):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_devices_of_a_mesh_each_compute_their_part(built):
     x, w = arrays("correlate", LAYER, images=8)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -291,14 +309,15 @@ def test_devices_of_a_mesh_each_compute_their_part(built):
         assert_near(one, other)
 
 
+@pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("groups", [1, 2, 5])
 @pytest.mark.parametrize("name", ["native_patches", "native_grouped"])
-def test_inside_shard_map_loops_are_as_without(built, name, groups):
+def test_inside_shard_map_loops_are_as_without(built, name, groups, strides):
     x, w = arrays("correlate", replace(LAYER, groups=groups), 8, channels=10, features=20)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
     def loss(x, w):
-        y = ops.correlate(x, w, padding=1, groups=groups)
+        y = ops.correlate(x, w, padding=1, groups=groups, strides=strides)
         return (jax.vmap(lambda y: ops.max_pool(y[None], 6, strides=2))(y) ** 2).sum()
 
     specs = {"in_specs": (jax.P("data"), jax.P()), "out_specs": (jax.P("data"), jax.P())}

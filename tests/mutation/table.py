@@ -40,6 +40,7 @@ LEFT_OUT = {
     "lowering/native/library.py": "how it is loaded: tests/lowering/test_native.py",
     "lowering/native/patches.py": "where the library is built: tests/lowering/test_native.py",
     "lowering/native/pools.py": "where the library is built: tests/lowering/test_native.py",
+    "lowering/native/residues.py": "of compiled loops: tests/lowering/test_residues.py",
     "lowering/native/winograd.py": "where the library is built: tests/lowering/test_native.py",
     "lowering/pool_algorithms.py": "which lowering runs, and each is right",
     "lowering/pools.py: _chosen": "which lowering runs, and each is right",

@@ -11,6 +11,7 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.native import library
+from jcnn.lowering.native.residues import Residue
 from jcnn.lowering.policy import Policy
 
 # Of each core, for a block of tiles or positions: cores have 0.5 to 2 MB of cache of their own.
@@ -50,15 +51,51 @@ def call(
     return run(kind, operation, made, a, b, **places(g), **counts)[0].reshape(result)
 
 
+def call_into(
+    kind: str, residue: Residue, a: jax.Array, b: jax.Array, images: jax.Array | None,
+    result: tuple[int, ...], kept: tuple[int, ...], block: int, room: int,
+) -> jax.Array:  # fmt: skip
+    """Write a correlation to a residue's part of images; the others are left as they are.
+
+    Args:
+        kind: "patches" or "depthwise".
+        residue: Where results lie, and the windows that they are of.
+        a: What is correlated, such as cotangents.
+        b: The kernel.
+        images: What other parts were written to, in place; None before the first one.
+        result: The images' shape.
+        kept: See :func:`call`.
+        block: See :func:`call`.
+        room: See :func:`call`.
+    """
+    given, shape = [a, b, *([] if images is None else [images])], result
+    if residue.geometry.rank == 1:
+        shape = (result[0], 1, *result[1:])
+        given = [a[:, None], b[None], *(m[:, None] for m in given[2:])]
+    made = [jax.ShapeDtypeStruct(s, a.dtype) for s in (shape, kept, (workers(), room))]
+    counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
+    placed = {"output": residue.geometry.output, "first": residue.first, "every": residue.every}
+    pairs = {name: _pair(each, name == "first") for name, each in placed.items()}
+    values = {**places(residue.geometry), **counts, **pairs}
+    return run(kind, "correlate_into", made, *given, **values)[0].reshape(result)
+
+
 def run(
     kind: str, operation: str, made: list[jax.ShapeDtypeStruct], *given: jax.Array, **values: Any
 ) -> list[jax.Array]:
     """What an operation of the library makes of arrays and values.
 
+    An argument beyond the second is the first result as well, written in place.
+
     Inside ``shard_map`` it varies over the axes of the mesh that the arrays vary over, which JAX
     doesn't see of a call.
     """
-    called = jax.ffi.ffi_call(library.target(kind, operation), made, vmap_method="sequential")
+    called = jax.ffi.ffi_call(
+        library.target(kind, operation),
+        made,
+        vmap_method="sequential",
+        input_output_aliases={2: 0} if given[2:] else None,
+    )
     varying = tuple(jax.typeof(given[0]).manual_axis_type.varying)
     return [lax.pcast(a, varying, to="varying") for a in called(*given, **values)]
 
@@ -67,8 +104,12 @@ def places(g: Geometry) -> dict[str, np.ndarray]:
     """Where the windows of a plane stand; those of a line are one row high."""
     before = tuple(lo for lo, _ in g.padding)
     pairs = {"window": g.window, "strides": g.strides, "dilation": g.dilation}
-    found = {name: np.array(((1, *pair))[-2:], np.int64) for name, pair in pairs.items()}
-    return {**found, "before": np.array(((0, *before))[-2:], np.int64)}
+    return {**{name: _pair(each) for name, each in pairs.items()}, "before": _pair(before, True)}
+
+
+def _pair(each: tuple[int, ...], place: bool = False) -> np.ndarray:
+    """A size of a plane's or a line's, or a place in it."""
+    return np.array((0 if place else 1, *each)[-2:], np.int64)
 
 
 def serves(x: jax.Array) -> bool:

@@ -15,9 +15,9 @@ _EDGES, _ONE = ((1, 2), (0, 1)), (1, 1)
 CASES = {
     "native_winograd": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE),
     "fold_native_winograd": Geometry((23, 29), (9, 9), (2, 2), _EDGES, _ONE),
-    "native_patches": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2)),
+    "native_patches": Geometry((12, 15), (4, 3), (2, 1), _EDGES, (1, 2)),
     "native_grouped": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE, groups=3),
-    "native_depthwise": Geometry((12, 15), (4, 3), _ONE, _EDGES, (1, 2), groups=19),
+    "native_depthwise": Geometry((12, 15), (4, 3), (2, 1), _EDGES, (1, 2), groups=19),
 }
 POOL = Geometry((12, 15), (3, 3), (2, 2), _EDGES, _ONE)
 IMAGES, CHANNELS, FEATURES = 5, 19, 37

@@ -40,7 +40,7 @@ struct Depthwise {
     const int64_t each = std::clamp<int64_t>(lines / shares, 1, kTogether);
     Parallel(team, (lines + each - 1) / each, [&](int, int64_t number) {
       for (int64_t line = number * each; line < std::min(lines, (number + 1) * each); ++line)
-        Line(s, line, x + line / s.out.height * s.in.whole(), w, y + line * s.out.row());
+        Line(s, line, x + line / s.out.height * s.in.whole(), w, y + s.begin(line));
     });
   }
 
@@ -70,7 +70,7 @@ struct Depthwise {
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
       Vector sum[COUNT] = {};
-      AnnounceNext<COUNT>(s, image, top, left, c, to + m * channels + c);
+      AnnounceNext<COUNT>(s, image, top, left, c, to + m * s.results.right() + c);
       for (int64_t i = rows.first; i < rows.last; ++i) {
         const float* from = image + (top + i * s.dilation.down) * s.in.row() + left * channels + c;
         const float* taps = w + i * s.window.right * channels + c;
@@ -81,7 +81,7 @@ struct Depthwise {
         }
       }
 #pragma GCC unroll 8
-      for (int o = 0; o < COUNT; ++o) Store(to + (m + o) * channels + c, sum[o]);
+      for (int o = 0; o < COUNT; ++o) Store(to + (m + o) * s.results.right() + c, sum[o]);
     }
     if (c < channels)
       for (int64_t o = 0; o < COUNT; ++o) Output(s, image, w, top, m + o, c, to);
@@ -103,7 +103,7 @@ struct Depthwise {
         for (int o = 0; o < COUNT; ++o) __builtin_prefetch(from + o * step, 0, 2);
       }
 #pragma GCC unroll 8
-    for (int o = 0; o < COUNT; ++o) __builtin_prefetch(to + (kAhead + o) * channels, 1);
+    for (int o = 0; o < COUNT; ++o) __builtin_prefetch(to + (kAhead + o) * s.results.right(), 1);
   }
 
   // An output at an edge, or of channels that fill no vector: those from `c` on.
@@ -129,7 +129,7 @@ struct Depthwise {
               sum[v] += LoadFirst(tap, rest) * LoadFirst(from, rest);
         }
       for (int v = 0; v < kCount; ++v)
-        StoreFirst(to + m * channels + c + v * kLanes, sum[v], rest - v * kLanes);
+        StoreFirst(to + m * s.results.right() + c + v * kLanes, sum[v], rest - v * kLanes);
     };
     for (; c + 4 * kLanes <= channels; c += 4 * kLanes) some(std::integral_constant<int, 4>());
     for (; c < channels; c += kLanes) some(std::integral_constant<int, 1>());

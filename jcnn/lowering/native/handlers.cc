@@ -49,6 +49,23 @@ ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result ke
   return ffi::Error::Success();
 }
 
+// The same into every so many pixels of images, `output` of them from the first on. Given the images
+// as a further argument, which are then the result as well, it leaves the others as they are.
+template <class Kind>
+ffi::Error CorrelateInto(ffi::ThreadPool pool, Array x, Array w, ffi::RemainingArgs, Result y,
+                         Result kernels, Result room, Integers window, Integers strides,
+                         Integers dilation, Integers before, int64_t tiles, int64_t parts,
+                         Integers output, Integers first, Integers every) {
+  const Places places = {window, strides, dilation, before};
+  Correlation s = places.Between(x.dimensions(), y->dimensions(), w.dimensions());
+  s.results = {s.out, {first[0], first[1]}, {every[0], every[1]}};
+  s.out.height = output[0];
+  s.out.width = output[1];
+  Kind::Correlate(TeamOf(pool, room), s, RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(),
+                  kernels->typed_data(), y->typed_data());
+  return ffi::Error::Success();
+}
+
 template <class Kind>
 ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array dy, Result dw, Result sums,
                           Result room, Integers window, Integers strides, Integers dilation,
@@ -79,6 +96,22 @@ auto Bound() {
                         .Ret<Array>())
       .Attr<int64_t>("tiles")
       .Attr<int64_t>("parts");
+}
+
+auto BoundInto() {
+  return WithPlaces(ffi::Ffi::Bind()
+                        .Ctx<ffi::ThreadPool>()
+                        .Arg<Array>()
+                        .Arg<Array>()
+                        .RemainingArgs()
+                        .Ret<Array>()
+                        .Ret<Array>()
+                        .Ret<Array>())
+      .Attr<int64_t>("tiles")
+      .Attr<int64_t>("parts")
+      .Attr<Integers>("output")
+      .Attr<Integers>("first")
+      .Attr<Integers>("every");
 }
 
 // Winners are unsigned integers of a size that holds every index of the window.
@@ -114,6 +147,8 @@ JCNN_HANDLERS(winograd_3, Filter<3>);
 JCNN_HANDLERS(winograd_5, Filter<5>);
 JCNN_HANDLERS(patches, Patches);
 JCNN_HANDLERS(depthwise, Depthwise);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(patches_correlate_into, CorrelateInto<Patches>, BoundInto());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(depthwise_correlate_into, CorrelateInto<Depthwise>, BoundInto());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(few_correlate, Correlate<Few>, Bound());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint8, Maxima<ffi::U8>, MaximaBound<ffi::U8>());

@@ -17,11 +17,25 @@ struct Pair {
   int64_t down, right;
 };
 
+// Where results lie: every so many pixels of images from a first one on.
+struct Grid {
+  Images images;
+  Pair first, every;
+
+  int64_t right() const { return every.right * images.channels; }
+  // Of line `line` of results, `lines` of which an image has.
+  int64_t begin(int64_t line, int64_t lines) const {
+    return line / lines * images.whole() + (first.down + line % lines * every.down) * images.row() +
+           first.right * images.channels;
+  }
+};
+
 // y[m] = sum_k w[k] x[strides m + dilation k - before], for each group of channels and of features.
 struct Correlation {
   Images in, out;
   Pair window, strides, dilation, before;
   int64_t groups;
+  Grid results = {out, {0, 0}, {1, 1}};
 
   int64_t taps() const { return window.down * window.right; }
   int64_t positions() const { return out.count * out.height * out.width; }
@@ -31,6 +45,8 @@ struct Correlation {
   }
   // The row of its image at which the windows of a line begin, lines counted through all images.
   int64_t top(int64_t line) const { return line % out.height * strides.down - before.down; }
+  // Where a line of results begins.
+  int64_t begin(int64_t line) const { return results.begin(line, out.height); }
   // Of a group.
   int64_t channels() const { return in.channels / groups; }
   int64_t features() const { return out.channels / groups; }

@@ -18,9 +18,10 @@ SWITCH = "JCNN_NATIVE"
 # Each has a correlation and a kernel gradient.
 KINDS = (*(f"winograd_{window}" for window in WINDOWS), "patches", "depthwise")
 OPERATIONS = ("correlate", "kernel_gradient")
-# A max pool for each dtype of winners, and a correlation of few features.
+# A max pool for each dtype of winners, a correlation of few features, and into parts of images.
 OTHERS = (
     ("max_pool", "uint8"), ("max_pool", "uint16"), ("max_pool", "uint32"), ("few", "correlate"),
+    ("patches", "correlate_into"), ("depthwise", "correlate_into"),
 )  # fmt: skip
 
 

@@ -147,11 +147,12 @@ inline Runs RunsOf(const Correlation& s, int64_t pitch) {
 inline Correlation Simplest(const Correlation& s) {
   const auto is = [](Pair pair, int64_t n) { return pair.down == n && pair.right == n; };
   if (!is(s.window, 1) || !is(s.strides, 1) || !is(s.before, 0) || s.in.width != s.out.width ||
-      s.in.height != s.out.height)
+      s.in.height != s.out.height || !is(s.results.every, 1))
     return s;
   Correlation line = s;
   line.in = {1, 1, s.positions(), s.in.channels};
   line.out = {1, 1, s.positions(), s.out.channels};
+  line.results = {line.out, {0, 0}, {1, 1}};
   return line;
 }
 
@@ -204,15 +205,15 @@ struct Patches {
     const int64_t columns = block.columns(), products = (columns + kRows - 1) / kRows;
     const float* panel = kernels + (g * depth + d) * s.terms();
     const float* from = seen.at + seen.begins[line] + g * seen.group;
-    float* to = y + ((block.first + line) * s.out.width + block.left) * s.out.channels +
-                g * s.features() + d;
+    const int64_t step = s.results.right();
+    float* to = y + s.begin(block.first + line) + block.left * step + g * s.features() + d;
     const int64_t rest = std::min<int64_t>(together, s.features() - d);
     for (int64_t i = 0; i < products; ++i) {
       const int64_t first = i * columns / products, last = (i + 1) * columns / products;
       const Factor a = {from + first * row, row, 1, runs.length, runs.begins.data(),
                         static_cast<int64_t>(runs.begins.size())};
       Product<false>(last - first, a, {panel, true, 0},
-                     {to + first * s.out.channels, s.out.channels, rest, true});
+                     {to + first * step, step, rest, true});
     }
   }
 

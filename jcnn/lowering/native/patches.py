@@ -15,7 +15,8 @@ import jax
 from jcnn.geometry import Geometry
 from jcnn.lowering import patches, xla
 from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import call, parts, serves, whole, workers
+from jcnn.lowering.native.calls import call, call_into, parts, serves, whole, workers
+from jcnn.lowering.native.residues import residues
 from jcnn.lowering.windows import adjoint, flipped
 
 # Of a block of images, beside which kernels are to stay in a core's own cache.
@@ -41,8 +42,20 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
-    """At stride 1: dy correlated with the flipped kernel."""
-    return correlate(adjoint(g), dy, flipped(g, w))
+    """Dy correlated with the flipped kernel; at strides by :mod:`residues`, one after another."""
+    if max(g.strides) == 1:
+        return correlate(adjoint(g), dy, flipped(g, w))
+    if not serves(dy):
+        return xla.input_gradient(g, dy, w)
+    back, dx = flipped(g, w), None
+    shape = (len(dy), *g.size, back.shape[-1])
+    for each in residues(g):
+        h, kernel = each.geometry, back[each.taps]
+        kernels = (g.groups, h.taps * back.shape[-2], whole(shape[-1] // g.groups))
+        block, room = _block("patches", h, dy.shape, 0, len(dy) * prod(h.output))
+        dx = call_into("patches", each, dy, kernel, dx, shape, kernels, block, room)
+    assert dx is not None, g  # an image has a place
+    return dx
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
