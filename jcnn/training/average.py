@@ -27,7 +27,8 @@ class Average(NamedTuple):
     @classmethod
     def first(cls, params: Any, state: Any) -> Self:
         """Begin with copies of the initial weights, which the first update replaces."""
-        return cls(*jax.tree.map(jnp.copy, (params, state)), jnp.int32(0))
+        params, state = jax.tree.map(jnp.copy, (params, state))
+        return cls(params, state, jnp.int32(0))
 
     def after(self, params: Any, state: Any, decay: float, stepped: Array | bool) -> Average:
         """Take a step of the average that weighs the initial weights with zero.
@@ -45,8 +46,9 @@ class Average(NamedTuple):
         rate = jnp.float32(decay)
         share = (1 - rate) / (1 - rate ** jnp.maximum(updates, 1).astype(jnp.float32))
         share = jnp.where(stepped, share, 0)
-        mixed = jax.tree.map(lambda a, b: a + share * (b - a), self[:2], (params, state))
-        return Average(*mixed, updates)
+        given = params, state
+        params, state = jax.tree.map(lambda a, b: a + share * (b - a), self[:2], given)
+        return Average(params, state, updates)
 
 
 def stepped(opt_state: Any) -> Array | bool:
