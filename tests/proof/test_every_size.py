@@ -4,8 +4,8 @@ Proved for all sizes, windows and paddings of one axis, however large, for each 
 ``STRIDES`` and dilation up to ``DILATIONS`` (of folds, up to ``OUTPUTS`` outputs per block): the
 number of windows; SAME and FULL; padding beyond the windows' reach; the adjoint's geometry; the
 paddings of XLA's two gradient convolutions, and which element of dy meets which tap in them; the
-transposed size; folds; the tiles of minimal filtering. Axes don't see each other, so that one axis
-is all of them.
+residues of an input gradient's places, and which meets which; the transposed size; folds; the tiles
+of minimal filtering. Axes don't see each other, so that one axis is all of them.
 
 Not proved here: what is done with these numbers (the exact comparisons of ``test_exact.py``), the
 edges of pools, which are written inline and met there too, and that a program's integers don't
@@ -22,6 +22,7 @@ from jcnn.geometry import Geometry, transposed_size
 from jcnn.lowering import xla
 from jcnn.lowering.blocks import block_size
 from jcnn.lowering.fold import Fold
+from jcnn.lowering.native.residues import along
 from jcnn.lowering.windows import adjoint
 from jcnn.lowering.winograd import TILE, tile_counts
 from tests.proof.symbols import at_least, equal, prove
@@ -126,6 +127,46 @@ def test_the_adjoint_at_stride_one_gives_the_inputs_size_and_is_its_own_inverse(
             equal(again.padding[0][0], lo),
             equal(again.padding[0][1], hi),
         ]
+
+    prove(claim, "n", "k", "lo", "hi")
+
+
+@pytest.mark.parametrize(("s", "r"), [(s, r) for s in range(1, STRIDES + 1) for r in range(s)])
+def test_a_residues_places_meet_its_elements_of_the_window_and_all_of_them(s, r):
+    """Place first + s j takes dy[i] through element e of the window where s i + e - lo is that."""
+
+    def claim(n, k, lo, hi, j, t):
+        g, valid = axis(n, k, lo, hi, s)
+        first, taps, count, (before, after) = along(g, 0, r)
+        places = g.output[0] + before + after - count + 1
+        i, e = j + t - before, k - 1 - (taps.start + s * t)
+        given = [*valid, *within_reach(k, lo, hi, 1), at_least(k, s), at_least(n, first + 1)]
+        inside = [at_least(t, 0), at_least(count - 1, t)]
+        return [*given, *inside], [
+            at_least(first, 0),
+            at_least(s - 1, first),
+            equal((first + lo) % s, r),
+            at_least(n - 1, first + s * (places - 1)),
+            at_least(first + s * places, n),
+            equal(s * i + e - lo, first + s * j),
+            at_least(e, 0),
+            at_least(k - 1, e),
+            at_least(count, 1),
+            at_least(s - 1, taps.start),
+            at_least(taps.start + s * count, k),
+        ]
+
+    prove(claim, "n", "k", "lo", "hi", "j", "t")
+
+
+@every_dilation
+def test_at_stride_one_the_one_residue_is_the_adjoint(d):
+    def claim(n, k, lo, hi):
+        g, valid = axis(n, k, lo, hi, 1, d)
+        first, taps, count, padding = along(g, 0, 0)
+        back = adjoint(g).padding[0]
+        pairs = [(first, 0), (taps.start, 0), (count, k), *zip(padding, back, strict=True)]
+        return [*valid, *within_reach(k, lo, hi, d)], [equal(*pair) for pair in pairs]
 
     prove(claim, "n", "k", "lo", "hi")
 

@@ -44,7 +44,7 @@ def divides(g: Geometry) -> bool:
 def residues(g: Geometry) -> Iterator[Residue]:
     """Yield the residues of an input gradient's places, those that no place has left out."""
     for rest in product(*map(range, g.strides)):
-        axes = [_along(g, axis, r) for axis, r in enumerate(rest)]
+        axes = [along(g, axis, r) for axis, r in enumerate(rest)]
         first, taps, window, padding = zip(*axes, strict=True)
         if all(f < n for f, n in zip(first, g.size, strict=True)):
             ones = (1,) * g.rank
@@ -52,8 +52,8 @@ def residues(g: Geometry) -> Iterator[Residue]:
             yield Residue(inner, first, g.strides, taps)
 
 
-def _along(g: Geometry, axis: int, r: int) -> tuple[int, slice, int, tuple[int, int]]:
-    """First place, taps of the flipped kernel, how many, and dy's padding, along an axis."""
+def along(g: Geometry, axis: int, r: int) -> tuple[int, slice, int, tuple[int, int]]:
+    """Return first place, taps of the flipped kernel, how many, and dy's padding along an axis."""
     size, window, s, d = (each[axis] for each in (g.size, g.window, g.strides, g.dilation))
     before, _ = g.padding[axis]
     taps = -(-(window - r) // s)
