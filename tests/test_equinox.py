@@ -161,10 +161,9 @@ def test_a_whole_model_is_swapped():
     )
 
 
-@pytest.mark.parametrize(
-    ("found", "told"), [(eqx.nn.Conv2d, "the class Conv2d"), (3, "found int"), ({}, "found dict")]
-)
-def test_what_is_no_model_is_refused(found, told):
+@pytest.mark.parametrize("told", ["the class Conv2d", "found int", "found dict"])
+def test_what_is_no_model_is_refused(told):
+    found = {"the class Conv2d": eqx.nn.Conv2d, "found int": 3, "found dict": {}}[told]
     with pytest.raises(TypeError, match=rf"expected an eqx\.Module, .*{told}"):
         ours.swap(found)
 

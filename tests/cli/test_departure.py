@@ -118,7 +118,8 @@ def test_a_command_ends_while_it_is_being_loaded(command, after):
     process = start(*JCNN, command, "a.toml")
     time.sleep(after)
     code, _, err = interrupt(process)
-    assert (code, err) in ((130, "stopped\n"), (0, ""))  # on a fast machine, it may have ended
+    # On a fast machine it may have ended, or be ending: Python gives signals back to the system then.
+    assert (code, err) in ((130, "stopped\n"), (0, ""), (-signal.SIGINT, ""))
 
 
 def test_what_was_begun_in_jax_itself_is_no_trap():
