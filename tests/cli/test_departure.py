@@ -118,7 +118,7 @@ def test_a_command_ends_while_it_is_being_loaded(command, after):
     process = start(*JCNN, command, "a.toml")
     time.sleep(after)
     code, _, err = interrupt(process)
-    # On a fast machine it may have ended, or be ending: Python gives signals back to the system then.
+    # On a fast machine it may have ended, or be ending: Python gives signals back to the system.
     assert (code, err) in ((130, "stopped\n"), (0, ""), (-signal.SIGINT, ""))
 
 
