@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,8 +12,9 @@ from jax import lax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.native import library
-from jcnn.lowering.native.residues import Residue
+from jcnn.lowering.native.residues import Residue, residues
 from jcnn.lowering.policy import Policy
+from jcnn.lowering.windows import flipped
 
 # Of each core, for a block of tiles or positions: cores have 0.5 to 2 MB of cache of their own.
 ROOM_BYTES = 2 << 20
@@ -51,33 +53,45 @@ def call(
     return run(kind, operation, made, a, b, **places(g), **counts)[0].reshape(result)
 
 
-def call_into(
-    kind: str, residue: Residue, a: jax.Array, b: jax.Array, images: jax.Array | None,
-    result: tuple[int, ...], kept: tuple[int, ...], block: int, room: int,
+def by_residues(
+    kind: str, g: Geometry, dy: jax.Array, w: jax.Array,
+    needs: Callable[[Geometry], tuple[tuple[int, ...], int, int]],
 ) -> jax.Array:  # fmt: skip
-    """Write a correlation to a residue's part of images; the others are left as they are.
+    """The input gradient at strides: a call for each residue of dx's places, which it writes there.
 
     Args:
         kind: "patches" or "depthwise".
-        residue: Where results lie, and the windows that they are of.
-        a: What is correlated, such as cotangents.
-        b: The kernel.
-        images: What other parts were written to, in place; None before the first one.
-        result: The images' shape.
-        kept: See :func:`call`.
-        block: See :func:`call`.
-        room: See :func:`call`.
+        g: Where the windows stand.
+        dy: The cotangents.
+        w: The kernel.
+        needs: Of a residue's correlation, what is kept, a block and its room: see :func:`call`.
     """
-    given, shape = [a, b, *([] if images is None else [images])], result
-    if residue.geometry.rank == 1:
-        shape = (result[0], 1, *result[1:])
-        given = [a[:, None], b[None], *(m[:, None] for m in given[2:])]
-    made = [jax.ShapeDtypeStruct(s, a.dtype) for s in (shape, kept, (workers(), room))]
+    back, shape = flipped(g, w), (len(dy), *g.size, w.shape[-2] * g.groups)
+    dx: list[jax.Array] = []  # with the places before
+    for each in residues(g):
+        dx = [_into(kind, each, shape, needs(each.geometry), dy, back[each.taps], *dx)]
+    return dx[0]
+
+
+def _into(
+    kind: str, residue: Residue, shape: tuple[int, ...],
+    needs: tuple[tuple[int, ...], int, int], *given: jax.Array,
+) -> jax.Array:  # fmt: skip
+    """Write a residue's places of an array of this shape: the third that is given, or a new one."""
+    g, (kept, block, room), result = residue.geometry, needs, shape
+    if g.rank == 1:
+        dy, w, *before = given
+        given = (dy[:, None], w[None], *(a[:, None] for a in before))
+        result = (shape[0], 1, *shape[1:])
+    made = [jax.ShapeDtypeStruct(s, given[0].dtype) for s in (result, kept, (workers(), room))]
     counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
-    placed = {"output": residue.geometry.output, "first": residue.first, "every": residue.every}
-    pairs = {name: _pair(each, name == "first") for name, each in placed.items()}
-    values = {**places(residue.geometry), **counts, **pairs}
-    return run(kind, "correlate_into", made, *given, **values)[0].reshape(result)
+    placed = {
+        "output": _pair(g.output),
+        "first": _pair(residue.first, place=True),
+        "every": _pair(residue.every),
+    }
+    values = {**places(g), **counts, **placed}
+    return run(kind, "correlate_into", made, *given, **values)[0].reshape(shape)
 
 
 def run(
@@ -104,10 +118,13 @@ def places(g: Geometry) -> dict[str, np.ndarray]:
     """Where the windows of a plane stand; those of a line are one row high."""
     before = tuple(lo for lo, _ in g.padding)
     pairs = {"window": g.window, "strides": g.strides, "dilation": g.dilation}
-    return {**{name: _pair(each) for name, each in pairs.items()}, "before": _pair(before, True)}
+    return {
+        **{name: _pair(each) for name, each in pairs.items()},
+        "before": _pair(before, place=True),
+    }
 
 
-def _pair(each: tuple[int, ...], place: bool = False) -> np.ndarray:
+def _pair(each: tuple[int, ...], *, place: bool = False) -> np.ndarray:
     """A size of a plane's or a line's, or a place in it."""
     return np.array((0 if place else 1, *each)[-2:], np.int64)
 

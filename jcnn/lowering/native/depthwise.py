@@ -6,8 +6,7 @@ import jax
 
 from jcnn.geometry import Geometry
 from jcnn.lowering import direct
-from jcnn.lowering.native.calls import call, call_into, parts, serves, whole
-from jcnn.lowering.native.residues import residues
+from jcnn.lowering.native.calls import by_residues, call, parts, serves, whole
 from jcnn.lowering.windows import adjoint, flipped
 
 
@@ -25,12 +24,7 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
         return correlate(adjoint(g), dy, flipped(g, w))
     if not serves(dy):
         return direct.input_gradient(g, dy, w)
-    back, dx = flipped(g, w), None
-    shape = (len(dy), *g.size, dy.shape[-1])
-    for each in residues(g):
-        dx = call_into("depthwise", each, dy, back[each.taps], dx, shape, (1,), 1, 1)
-    assert dx is not None, g  # an image has a place
-    return dx
+    return by_residues("depthwise", g, dy, w, lambda h: ((1,), 1, 1))
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:

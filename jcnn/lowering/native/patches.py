@@ -15,8 +15,7 @@ import jax
 from jcnn.geometry import Geometry
 from jcnn.lowering import patches, xla
 from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import call, call_into, parts, serves, whole, workers
-from jcnn.lowering.native.residues import residues
+from jcnn.lowering.native.calls import by_residues, call, parts, serves, whole, workers
 from jcnn.lowering.windows import adjoint, flipped
 
 # Of a block of images, beside which kernels are to stay in a core's own cache.
@@ -47,15 +46,13 @@ def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
         return correlate(adjoint(g), dy, flipped(g, w))
     if not serves(dy):
         return xla.input_gradient(g, dy, w)
-    back, dx = flipped(g, w), None
-    shape = (len(dy), *g.size, back.shape[-1])
-    for each in residues(g):
-        h, kernel = each.geometry, back[each.taps]
-        kernels = (g.groups, h.taps * back.shape[-2], whole(shape[-1] // g.groups))
-        block, room = _block("patches", h, dy.shape, 0, len(dy) * prod(h.output))
-        dx = call_into("patches", each, dy, kernel, dx, shape, kernels, block, room)
-    assert dx is not None, g  # an image has a place
-    return dx
+    c, d = w.shape[-2], dy.shape[-1] // g.groups
+
+    def needs(h: Geometry) -> tuple[tuple[int, ...], int, int]:
+        kernels = (g.groups, h.taps * d, whole(c))
+        return kernels, *_block("patches", h, dy.shape, 0, len(dy) * prod(h.output))
+
+    return by_residues("patches", g, dy, w, needs)
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
