@@ -56,7 +56,7 @@ def no_counterpart(module: str, name: str, framework: Any, called: str) -> NoRet
 def no_model(expected: str, found: Any) -> TypeError:
     """Say that what was to be swapped holds no layer of the library, as a class does not."""
     if isinstance(found, type):
-        return TypeError(f"expected {expected}, found the class {found.__name__}: give it made")
+        return TypeError(f"expected {expected}, found the class {found.__name__}; make one of it first")
     return TypeError(f"expected {expected}, found {type(found).__name__}")
 
 
