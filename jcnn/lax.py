@@ -55,9 +55,10 @@ def no_counterpart(module: str, name: str, framework: Any, called: str) -> NoRet
 
 def no_model(expected: str, found: Any) -> TypeError:
     """Say that what was to be swapped holds no layer of the library, as a class does not."""
+    kind = type(found).__name__
     if isinstance(found, type):
-        return TypeError(f"expected {expected}, found the class {found.__name__}; make one of it first")
-    return TypeError(f"expected {expected}, found {type(found).__name__}")
+        kind = f"the class {found.__name__}; make one of it first"
+    return TypeError(f"expected {expected}, found {kind}")
 
 
 def check_precision(where: str, precision: Any) -> None:
