@@ -91,8 +91,9 @@ struct Depthwise {
   // the next outputs are written: vectors of neighbouring pixels lie too far apart for the processor
   // to see them coming. Inlined: of a call that only does so GCC sees no effect, and leaves it out.
   template <int COUNT>
-  static inline __attribute__((always_inline)) void AnnounceNext(const Correlation& s, const float* image, int64_t top, int64_t left,
-                           int64_t c, const float* to) {
+  static inline __attribute__((always_inline)) void AnnounceNext(
+      const Correlation& s, const float* image, int64_t top, int64_t left, int64_t c,
+      const float* to) {
     const int64_t channels = s.in.channels, step = s.strides.right * channels;
     const int64_t below = top + s.reach().down;
     if (c % kLine != 0) return;
