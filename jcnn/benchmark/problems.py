@@ -14,7 +14,7 @@ from jcnn import lowering
 from jcnn.benchmark.operations import in_scan
 from jcnn.benchmark.timing import Subject, call_subject
 from jcnn.geometry import Geometry
-from jcnn.lowering import Problem
+from jcnn.lowering import Problem, compiler_options
 from jcnn.lowering.pools import winner_dtype
 from jcnn.lowering.problem import CORRELATIONS, POOLS
 
@@ -142,5 +142,6 @@ def subject(problem: Problem, name: str, given: list[jax.Array]) -> Subject:
     if small:
         function = in_scan(function, STEPS)
     with lowering.forced(**{problem.operation: name}):
-        program = jax.jit(lambda *given: function(*given)).lower(*given).compile()
+        jitted = jax.jit(lambda *given: function(*given), compiler_options=compiler_options())
+        program = jitted.lower(*given).compile()
     return call_subject(name, lambda: program(*given), STEPS if small else 1)

@@ -11,6 +11,8 @@ from typing import Any
 
 import jax
 
+from jcnn.lowering import compiler_options
+
 
 @dataclass(frozen=True)
 class Program:
@@ -34,7 +36,8 @@ def compile_program(
     jax.clear_caches()
     gc.collect()  # which would otherwise come at some point of what is timed
     start = time.perf_counter()
-    jitted = jax.jit(function, donate_argnums=tuple(donate))
+    options = compiler_options()
+    jitted = jax.jit(function, donate_argnums=tuple(donate), compiler_options=options)
     compiled = jitted.lower(*arguments).compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()

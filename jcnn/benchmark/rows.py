@@ -10,6 +10,7 @@ from math import exp, log
 from typing import Any
 
 from jcnn.benchmark.timing import Timing
+from jcnn.lowering import compiler_options
 from jcnn.runs.environment import hardware, versions
 
 OURS, THEIRS, PEER = "jcnn", "jax.grad", "torch"
@@ -105,6 +106,7 @@ class Benchmark:
             "versions": self.versions,
             "hardware": hardware(),
             "allocator": os.environ.get("JCNN_ALLOCATOR", "system"),
+            "compiler_options": compiler_options(),
             "date": date.today().isoformat(),
         }
 

@@ -36,10 +36,11 @@ def markdown(benchmark: Benchmark) -> str:
     where = (
         f"{counted(int(found['cores']), 'core')} of {found['processor']} ({found['instructions']})"
     )
+    how = [f"allocator {document['allocator']}"]
+    how += ["compiled loops"] if found["native"] else []
+    how += [f"{name}={value}" for name, value in document["compiler_options"].items()]
     lines = [
-        f"{where}, {found['device']}; {versions}; "
-        f"allocator {document['allocator']}; {'compiled loops; ' if found['native'] else ''}"
-        f"{document['date']}.",
+        f"{where}, {found['device']}; {versions}; {'; '.join(how)}; {document['date']}.",
         "",
         f"| {' | '.join(headings)} |",
         f"|---|{'---:|' * (len(headings) - 1)}",

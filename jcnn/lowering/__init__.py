@@ -2,6 +2,7 @@
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.choice import Candidate, Choice, candidates, choose, decide
+from jcnn.lowering.compiling import compiler_options
 from jcnn.lowering.correlations import correlate, input_gradient, kernel_gradient
 from jcnn.lowering.machine import Machine, this_machine
 from jcnn.lowering.order import computed_anew, on_cpu_after
@@ -30,6 +31,7 @@ __all__ = [
     "candidates",
     "channel_sum",
     "choose",
+    "compiler_options",
     "computed_anew",
     "correlate",
     "decide",

@@ -91,6 +91,8 @@ def softmax_cross_entropy(
 def _softmax_cross_entropy(
     axis: int, smoothing: float, logits: jax.Array, labels: jax.Array
 ) -> jax.Array:
+    if labels.ndim < logits.ndim:
+        return _loss_of_classes(axis, smoothing, logits, labels)
     target = _target(axis, smoothing, logits, labels)
     return (target * _surprise(axis, logits, target)).sum(axis=axis)
 
@@ -102,11 +104,34 @@ def _(
 ) -> tuple[jax.Array, jax.Array | None]:
     dl = jnp.expand_dims(dl, axis)
     target = _target(axis, smoothing, logits, labels)
-    total = target.sum(axis=axis, keepdims=True)
-    da = dl * (jnp.exp(_log_softmax(axis, logits)) * total - target)
+    powers, sums = _powers(axis, logits)
     if labels.ndim < logits.ndim:
-        return da, None
+        total = _is_class(axis, logits, labels).astype(logits.dtype)
+        return dl * (powers * (total / sums) - target), None
+    total = target.sum(axis=axis, keepdims=True)
+    da = dl * (powers * (total / sums) - target)
     return da, dl * (1 - smoothing) * _surprise(axis, logits, target)
+
+
+def _loss_of_classes(
+    axis: int, smoothing: float, logits: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """The label's surprise is looked up: of all classes XLA would sum products with zeros."""
+    largest = logits.max(axis=axis, keepdims=True)
+    _, sums = _powers(axis, logits)
+    known = _is_class(axis, logits, labels)
+    place = jnp.where(known, jnp.expand_dims(labels, axis), 0).astype(jnp.int32)
+    own = jnp.log(sums) - (jnp.take_along_axis(logits, place, axis=axis) - largest)
+    loss = own if not smoothing else _smoothed(axis, smoothing, logits, own)
+    return jnp.where(known, loss, 0).squeeze(axis)
+
+
+def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) -> jax.Array:
+    """(1 − ε) of the label's surprise, ε of the mean over the classes that aren't masked."""
+    surprise = jnp.where(logits > -jnp.inf, -_log_softmax(axis, logits), 0)
+    even = surprise.sum(axis=axis, keepdims=True) / _count(axis, logits)
+    # a masked label's surprise is infinite, and zero times it NaN
+    return even if smoothing == 1 else (1 - smoothing) * own + smoothing * even
 
 
 def _target(axis: int, smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -119,19 +144,35 @@ def _target(axis: int, smoothing: float, logits: jax.Array, labels: jax.Array) -
         return target
     seen = logits > -jnp.inf
     if not distributions:
-        seen &= target.any(axis, keepdims=True)
-    count = seen.sum(axis=axis, keepdims=True, dtype=logits.dtype)
-    even = jnp.where(seen, smoothing / jnp.maximum(count, 1), 0)
+        seen &= _is_class(axis, logits, labels)
+    even = jnp.where(seen, smoothing / _count(axis, logits), 0)
     return (1 - smoothing) * target + even
 
 
+def _count(axis: int, logits: jax.Array) -> jax.Array:
+    """How many classes aren't masked; one where all are."""
+    count = (logits > -jnp.inf).sum(axis=axis, keepdims=True, dtype=logits.dtype)
+    return jnp.maximum(count, 1)
+
+
+def _is_class(axis: int, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Whether a label is one, with an axis of one."""
+    labels = jnp.expand_dims(_wide(labels), axis)
+    return (labels >= 0) & (labels < logits.shape[axis])
+
+
 def _one_hot(axis: int, labels: jax.Array, logits: jax.Array) -> jax.Array:
-    """1 at the class of each label; counted in 32 bits at least, since 300 are more than 8 hold."""
-    wide = labels if labels.dtype.itemsize >= 4 else labels.astype(jnp.int32)
+    """1 at the class of each label."""
     shape = [1] * logits.ndim
     shape[axis] = logits.shape[axis]
+    wide = _wide(labels)
     classes = lax.broadcasted_iota(wide.dtype, shape, axis)
     return (jnp.expand_dims(wide, axis) == classes).astype(logits.dtype)
+
+
+def _wide(labels: jax.Array) -> jax.Array:
+    """In 32 bits at least, since 300 classes are more than 8 hold."""
+    return labels if labels.dtype.itemsize >= 4 else labels.astype(jnp.int32)
 
 
 def _surprise(axis: int, logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -141,8 +182,14 @@ def _surprise(axis: int, logits: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _log_softmax(axis: int, logits: jax.Array) -> jax.Array:
-    shifted = logits - logits.max(axis=axis, keepdims=True)
-    return shifted - jnp.log(jnp.exp(shifted).sum(axis=axis, keepdims=True))
+    _, sums = _powers(axis, logits)
+    return logits - logits.max(axis=axis, keepdims=True) - jnp.log(sums)
+
+
+def _powers(axis: int, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of e, the differences from the largest logit as exponents; and their sum over the classes."""
+    powers = jnp.exp(logits - logits.max(axis=axis, keepdims=True))
+    return powers, powers.sum(axis=axis, keepdims=True)
 
 
 def _class_axis(logits: jax.Array, axis: int) -> int:

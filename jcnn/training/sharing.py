@@ -12,6 +12,7 @@ import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.data import Dataset, StreamingDataset
+from jcnn.lowering import compiler_options
 from jcnn.training import keys
 from jcnn.training.state import Weights
 
@@ -24,7 +25,8 @@ class Program:
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         """Compile nothing yet; ``options`` are those of ``jax.jit``."""
-        self.call = jax.jit(function, **options)
+        asked = {**compiler_options(), **options.pop("compiler_options", {})}
+        self.call = jax.jit(function, compiler_options=asked, **options)
         self._lock = Lock()
 
     def compile(self, *arguments: Any) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ LEFT_OUT = {
     "ops/halo.py: halo_exchange": "checks and their messages",
     "ops/spatial.py: _check": "checks and their messages",
     "lowering/choice.py": "which lowering runs, and each is right",
+    "lowering/compiling.py": "how fast a program is",
     "lowering/costs.py": "what a lowering costs",
     "lowering/machine.py": "what the costs are",
     "lowering/algorithm.py": "names alone",
