@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -36,7 +37,8 @@ def native(
     if remove:
         return _remove(path.parent, as_json)
     if path.is_file():
-        say(f"{path} was built before", error=True)
+        again = "; CXX is asked after `jcnn native --remove`" if os.environ.get("CXX") else ""
+        say(f"{path} was built before{again}", error=True)
     else:
         say("compiling, for ten seconds, or two minutes by Zig…", error=True)
     found: dict[str, float] = {}

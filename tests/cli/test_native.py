@@ -47,7 +47,7 @@ def test_it_builds_checks_and_removes(folder, capsys, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")  # nor is one needed any more
     assert main(["native"]) == 0
     output = capsys.readouterr()
-    assert "built before" in output.err
+    assert "built before; CXX is asked after `jcnn native --remove`" in output.err
     assert "chosen from now on where it costs least" in output.out
     monkeypatch.setattr(checking, "differences", lambda: {"native_patches": float("nan")})
     assert main(["native"]) == 2

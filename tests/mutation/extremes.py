@@ -89,6 +89,30 @@ def masked_classes(ops: Any) -> bool:
     return all_near(found, [*right, *nothing], rtol=1e-9, atol=1e-12)
 
 
+def one_and_many_classes(ops: Any) -> bool:
+    """One class that isn't masked, more of them than a byte counts, a distribution over some."""
+    one = np.array([[-np.inf, 2.0, -np.inf]])
+    some, evenly = np.array([[0.0, -np.inf, 0.0]]), np.array([[0.5, 0.0, 0.5]])
+    many, label = np.zeros((1, 300)), np.array([44], np.uint8)
+    loss = ops.softmax_cross_entropy
+
+    def run(one: jax.Array, some: jax.Array, many: jax.Array) -> list[jax.Array]:
+        losses, pull = jax.vjp(
+            lambda one, some, many: (
+                loss(one, np.array([1]), label_smoothing=0.3),
+                loss(some, evenly),
+                loss(many, label),
+            ),
+            *(one, some, many),
+        )
+        return [*losses, *pull((jnp.ones(1),) * 3)]
+
+    of_many = np.full((1, 300), 1 / 300) - np.eye(300)[label]
+    zero = np.zeros((1, 3))
+    right = [np.zeros(1), np.log([2.0]), np.log([300.0]), zero, zero, of_many]
+    return all_near(results(run, one, some, many), right, rtol=1e-9, atol=1e-12)
+
+
 def _ignored(ops: Any, labels: np.ndarray) -> list[np.ndarray]:
     """Loss and gradient of examples that don't count."""
     where = np.array([False, False])
