@@ -6,6 +6,8 @@ overflows.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
+from jcnn.ops import mesh
 from jcnn.ops.arguments import floating, naming, number, varying_together
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32
@@ -121,9 +124,15 @@ def _loss_of_classes(
     _, sums = _powers(axis, logits)
     known = _is_class(axis, logits, labels)
     place = jnp.where(known, jnp.expand_dims(labels, axis), 0).astype(jnp.int32)
-    own = jnp.log(sums) - (jnp.take_along_axis(logits, place, axis=axis) - largest)
+    own = jnp.log(sums) - (_taken(axis, logits, place) - largest)
     loss = own if not smoothing else _smoothed(axis, smoothing, logits, own)
     return jnp.where(known, loss, 0).squeeze(axis)
+
+
+def _taken(axis: int, logits: jax.Array, place: jax.Array) -> jax.Array:
+    """The logits at the places, with an axis of one."""
+    spec = tuple(None if i == axis else mesh.axis(logits, i) for i in range(logits.ndim))
+    return mesh.on_mesh(partial(jnp.take_along_axis, axis=axis), logits, place, spec=spec)
 
 
 def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) -> jax.Array:
