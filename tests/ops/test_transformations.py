@@ -213,6 +213,8 @@ def test_shard_map_with_an_explicit_sum(op):
 ON_MESHES = ("convolve", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
              "softmax_cross_entropy", "convolve_transpose")  # fmt: skip
 STEPS = ("signum", "unit_step")
+POOLS = ("average_pool", "decimate", "global_average_pool", "global_max_pool", "max_pool",
+         "relu_max_pool", "square_pool")  # fmt: skip
 
 
 @KINDS_OF_AXES
@@ -253,6 +255,16 @@ def test_classes_that_are_split_over_devices(smoothing, kind):
     logits, labels = np.random.default_rng(0).standard_normal((3, 4)), np.array([0, 3, 2])
     loss = partial(ops.softmax_cross_entropy, labels=labels, label_smoothing=smoothing)
     assert_split_as_whole(loss, logits, kind, P(None, "data"))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("op", POOLS)
+def test_pools_of_images_whose_positions_are_split_over_devices(op, axis):
+    """Of windows beside each other XLA computes a split gradient wrong, or not at all."""
+    pool = getattr(ops, op)
+    function = pool if op.startswith("global") else lambda x: pool(x, 2)
+    x = np.random.default_rng(0).standard_normal((2, 6, 6, 3))
+    assert_split_as_whole(function, x, AxisType.Explicit, P(*(None,) * axis, "data"))
 
 
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
