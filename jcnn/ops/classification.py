@@ -146,7 +146,8 @@ def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) ->
 def _target(axis: int, smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The distribution p; of an integer that is no class, nothing."""
     if distributions := labels.ndim == logits.ndim:
-        target = labels
+        # a masked class is none, for derivatives of gradients too
+        target = jnp.where(_is_absent(logits, labels), 0, labels)
     else:
         target = _one_hot(axis, labels, logits)
     if not smoothing:
@@ -186,8 +187,11 @@ def _wide(labels: jax.Array) -> jax.Array:
 
 def _surprise(axis: int, logits: jax.Array, target: jax.Array) -> jax.Array:
     """−ln softmax, and 0 in place of the infinity of a masked class that isn't the target."""
-    absent = (logits == -jnp.inf) & (target == 0)
-    return jnp.where(absent, 0, -_log_softmax(axis, logits))
+    return jnp.where(_is_absent(logits, target), 0, -_log_softmax(axis, logits))
+
+
+def _is_absent(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return (logits == -jnp.inf) & (target == 0)
 
 
 def _log_softmax(axis: int, logits: jax.Array) -> jax.Array:

@@ -174,6 +174,18 @@ def test_masked_classes_are_as_if_not_there(axis, smoothing, kind, namespace):
         np.testing.assert_allclose(found, derivative, **EXACT)
 
 
+def test_masked_classes_are_not_there_for_second_derivatives():
+    logits, labels = MASKED[0, 0], np.where(-math.inf < MASKED[0, 0], 0.25, 0)
+
+    def second(loss):
+        of_both = lambda *both: (loss(*both, label_smoothing=0.2) ** 2).sum()  # noqa: E731
+        return jax.jit(jax.jacrev(jax.grad(of_both, (0, 1)), (0, 1)))(logits, labels)
+
+    found, derived = map(second, (ops.softmax_cross_entropy, reference.softmax_cross_entropy))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(derived), strict=True):
+        np.testing.assert_allclose(a, b, **EXACT)
+
+
 @BOTH
 def test_a_label_that_is_masked_has_an_infinite_loss(namespace):
     logits = np.array([[0.0, -math.inf, 1.0]])
