@@ -73,7 +73,9 @@ def softmax_cross_entropy(
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
     labels, where = _array(labels), None if where is None else _array(where)
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    with naming(op):
+        integers = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+    if not integers:
         logits, labels = floating(op, logits=logits, labels=labels)
     with naming(op):
         axis = _class_axis(logits, axis)
@@ -106,12 +108,15 @@ def _(
     axis: int, smoothing: float, logits: jax.Array, labels: jax.Array, dl: jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
     dl = jnp.expand_dims(dl, axis)
-    target = _target(axis, smoothing, logits, labels)
-    powers, sums = _powers(axis, logits)
     if labels.ndim < logits.ndim:
-        total = _is_class(axis, logits, labels).astype(logits.dtype)
+        known = _is_class(axis, logits, labels)
+        logits = jnp.where(known, logits, 0)  # times no target at all, NaN would stay
+        target, total = _target(axis, smoothing, logits, labels), known.astype(logits.dtype)
+        powers, sums = _powers(axis, logits)
         return dl * (powers * (total / sums) - target), None
+    target = _target(axis, smoothing, logits, labels)
     total = target.sum(axis=axis, keepdims=True)
+    powers, sums = _powers(axis, logits)
     da = dl * (powers * (total / sums) - target)
     return da, dl * (1 - smoothing) * _surprise(axis, logits, target)
 
@@ -131,8 +136,8 @@ def _loss_of_classes(
 
 def _taken(axis: int, logits: jax.Array, place: jax.Array) -> jax.Array:
     """The logits at the places, with an axis of one."""
-    spec = tuple(None if i == axis else mesh.axis(logits, i) for i in range(logits.ndim))
-    return mesh.on_mesh(partial(jnp.take_along_axis, axis=axis), logits, place, spec=spec)
+    taken, spec = partial(jnp.take_along_axis, axis=axis), mesh.but_for(axis, logits)
+    return mesh.on_mesh(taken, logits, place, spec=spec)
 
 
 def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) -> jax.Array:

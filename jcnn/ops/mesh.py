@@ -52,6 +52,11 @@ def axis(a: jax.Array, place: int) -> MeshAxis:
     return jax.typeof(a).sharding.spec[place]
 
 
+def but_for(place: int, a: jax.Array) -> tuple[MeshAxis, ...]:
+    """Return how ``a`` is sharded, but for one axis, which is whole."""
+    return tuple(None if i == place else axis(a, i) for i in range(a.ndim))
+
+
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Placement:

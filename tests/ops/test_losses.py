@@ -124,6 +124,23 @@ def test_a_traced_integer_that_is_no_class_counts_nothing(label, smoothing, name
 
 
 @BOTH
+@pytest.mark.parametrize("logit", [math.nan, math.inf, -math.inf])
+def test_the_logits_of_a_traced_integer_that_is_no_class_may_be_anything(logit, namespace):
+    """In second derivatives too."""
+    logits = np.array([[0.5, 1.0], [logit, logit]])
+
+    @jax.jit
+    def run(logits, labels):
+        loss = lambda a: namespace.softmax_cross_entropy(a, labels, label_smoothing=0.1).sum()  # noqa: E731
+        return loss(logits), jax.grad(loss)(logits), jax.jacrev(jax.grad(loss))(logits)
+
+    found, alone = run(logits, np.array([1, -1])), run(logits[:1], np.array([1]))
+    np.testing.assert_allclose(found[0], alone[0], **EXACT)
+    assert not np.any(found[1][1])
+    assert not np.any(found[2][1])
+
+
+@BOTH
 @pytest.mark.parametrize("integer", slow_unless(
     "uint8".__eq__, ["uint8", "int8", "uint16", "uint32", "uint64", "int64"], in_ci=True
 ))  # fmt: skip
