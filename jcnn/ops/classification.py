@@ -6,6 +6,8 @@ overflows.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
+from jcnn.ops import mesh
 from jcnn.ops.arguments import floating, naming, number, varying_together
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32
@@ -70,7 +73,9 @@ def softmax_cross_entropy(
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
     labels, where = _array(labels), None if where is None else _array(where)
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    with naming(op):
+        integers = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+    if not integers:
         logits, labels = floating(op, logits=logits, labels=labels)
     with naming(op):
         axis = _class_axis(logits, axis)
@@ -103,12 +108,15 @@ def _(
     axis: int, smoothing: float, logits: jax.Array, labels: jax.Array, dl: jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
     dl = jnp.expand_dims(dl, axis)
-    target = _target(axis, smoothing, logits, labels)
-    powers, sums = _powers(axis, logits)
     if labels.ndim < logits.ndim:
-        total = _is_class(axis, logits, labels).astype(logits.dtype)
+        known = _is_class(axis, logits, labels)
+        logits = jnp.where(known, logits, 0)  # times no target at all, NaN would stay
+        target, total = _target(axis, smoothing, logits, labels), known.astype(logits.dtype)
+        powers, sums = _powers(axis, logits)
         return dl * (powers * (total / sums) - target), None
+    target = _target(axis, smoothing, logits, labels)
     total = target.sum(axis=axis, keepdims=True)
+    powers, sums = _powers(axis, logits)
     da = dl * (powers * (total / sums) - target)
     return da, dl * (1 - smoothing) * _surprise(axis, logits, target)
 
@@ -121,9 +129,15 @@ def _loss_of_classes(
     _, sums = _powers(axis, logits)
     known = _is_class(axis, logits, labels)
     place = jnp.where(known, jnp.expand_dims(labels, axis), 0).astype(jnp.int32)
-    own = jnp.log(sums) - (jnp.take_along_axis(logits, place, axis=axis) - largest)
+    own = jnp.log(sums) - (_taken(axis, logits, place) - largest)
     loss = own if not smoothing else _smoothed(axis, smoothing, logits, own)
     return jnp.where(known, loss, 0).squeeze(axis)
+
+
+def _taken(axis: int, logits: jax.Array, place: jax.Array) -> jax.Array:
+    """The logits at the places, with an axis of one."""
+    taken, spec = partial(jnp.take_along_axis, axis=axis), mesh.but_for(axis, logits)
+    return mesh.on_mesh(taken, logits, place, spec=spec)
 
 
 def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) -> jax.Array:
@@ -137,7 +151,8 @@ def _smoothed(axis: int, smoothing: float, logits: jax.Array, own: jax.Array) ->
 def _target(axis: int, smoothing: float, logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The distribution p; of an integer that is no class, nothing."""
     if distributions := labels.ndim == logits.ndim:
-        target = labels
+        # a masked class is none, for derivatives of gradients too
+        target = jnp.where(_is_absent(logits, labels), 0, labels)
     else:
         target = _one_hot(axis, labels, logits)
     if not smoothing:
@@ -177,8 +192,11 @@ def _wide(labels: jax.Array) -> jax.Array:
 
 def _surprise(axis: int, logits: jax.Array, target: jax.Array) -> jax.Array:
     """−ln softmax, and 0 in place of the infinity of a masked class that isn't the target."""
-    absent = (logits == -jnp.inf) & (target == 0)
-    return jnp.where(absent, 0, -_log_softmax(axis, logits))
+    return jnp.where(_is_absent(logits, target), 0, -_log_softmax(axis, logits))
+
+
+def _is_absent(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return (logits == -jnp.inf) & (target == 0)
 
 
 def _log_softmax(axis: int, logits: jax.Array) -> jax.Array:

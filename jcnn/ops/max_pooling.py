@@ -21,7 +21,7 @@ from jcnn.geometry import Geometry, place_pool
 from jcnn.ops import spatial
 from jcnn.ops.arguments import floating, naming, positions
 from jcnn.ops.devices import summed
-from jcnn.ops.mesh import axis, image, on_mesh
+from jcnn.ops.mesh import axis, image, on_mesh, positions_together
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import linear, rule
 from jcnn.ops.spatial import Parts
@@ -82,6 +82,7 @@ def max_pool(
         size = spatial.size_of(x)
         resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
         parts = spatial.parts_of(resolved, x)
+    x = positions_together(x)
     return on_mesh(partial(_largest, resolved, parts, None), x, spec=image(x, x))
 
 
@@ -131,6 +132,7 @@ def relu_max_pool(
         size = spatial.size_of(x)
         resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
         parts = spatial.parts_of(resolved, x)
+    x = positions_together(x)
     return on_mesh(partial(_largest, resolved, parts, 0.0), x, spec=image(x, x))
 
 
@@ -213,6 +215,7 @@ def global_max_pool(x: ArrayLike) -> jax.Array:
         length = math.prod(positions(x))
     if split := spatial.axes_of(x):
         return _global_max_of_parts(tuple(split.items()), x)
+    x = positions_together(x)
     return _global_max(length, x.reshape(x.shape[0], length, x.shape[-1]))[0]
 
 

@@ -36,9 +36,25 @@ def image(x: jax.Array, features: jax.Array) -> tuple[MeshAxis, ...]:
     return axis(x, 0), *(None,) * (x.ndim - 2), axis(features, -1)
 
 
+def positions_together(x: jax.Array) -> jax.Array:
+    """Return an image with all of its positions on each device, where a mesh's axes are explicit.
+
+    What is spread over zeros, as a pool's gradient is, XLA computes wrong where it is split there.
+    """
+    sharding = _explicit(x)
+    if sharding is None or not any(sharding.spec[1:-1]):
+        return x
+    return reshard(x, NamedSharding(sharding.mesh, PartitionSpec(*image(x, x))))
+
+
 def axis(a: jax.Array, place: int) -> MeshAxis:
     """Return the mesh axis, or axes, that an axis of ``a`` is sharded over."""
     return jax.typeof(a).sharding.spec[place]
+
+
+def but_for(place: int, a: jax.Array) -> tuple[MeshAxis, ...]:
+    """Return how ``a`` is sharded, but for one axis, which is whole."""
+    return tuple(None if i == place else axis(a, i) for i in range(a.ndim))
 
 
 @jax.tree_util.register_static

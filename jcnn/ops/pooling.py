@@ -21,7 +21,7 @@ from jcnn.geometry import Geometry, place_pool
 from jcnn.ops import spatial
 from jcnn.ops.arguments import floating, naming, positions
 from jcnn.ops.devices import averaged
-from jcnn.ops.mesh import image, on_mesh
+from jcnn.ops.mesh import image, on_mesh, positions_together
 from jcnn.ops.padding import bordered
 from jcnn.ops.rule import arguments, linear, rule
 from jcnn.ops.spatial import Parts
@@ -86,6 +86,7 @@ def average_pool(
         all_count = boolean("count_include_pad", count_include_pad)
         counted = padded.bordered().padding if all_count else ((0, 0),) * len(size)
         parts = spatial.parts_of(resolved, x)
+    x = positions_together(x)
     return on_mesh(partial(_average, resolved, parts, counted), x, spec=image(x, x))
 
 
@@ -172,6 +173,7 @@ def square_pool(
         size = spatial.size_of(x)
         resolved = place_pool(size, window, strides, padding, ceil_mode=ceil_mode)
         parts = spatial.parts_of(resolved, x)
+    x = positions_together(x)
     return on_mesh(partial(_squares, resolved, parts), x, spec=image(x, x))
 
 
@@ -223,7 +225,7 @@ def decimate(x: ArrayLike, factor: Axes) -> jax.Array:
         factors = per_axis("factor", factor, len(size))
         one = (1,) * len(size)
         parts = spatial.parts_of(Geometry(size, one, factors, ((0, 0),) * len(size), one), x)
-    x = spatial.exchanged(parts, x)
+    x = spatial.exchanged(parts, positions_together(x))
     return _every((x.shape[1:-1], factors), x)
 
 

@@ -28,7 +28,7 @@ from tests.mutation.checks import (
     under_vmap,
     winners_fit,
 )
-from tests.mutation.extremes import EXTREMES, masked_classes, one_and_many_classes
+from tests.mutation.extremes import EXTREMES, masked_classes, one_class_or_many
 from tests.mutation.problems import DILATED, EXAMPLES, MORE, NOTHING, OPEN, POOLS, PROBLEMS
 from tests.mutation.reloading import replaced
 from tests.mutation.table import Mutant, files
@@ -261,7 +261,7 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
         yield Check("statistics across devices", statistics_across)
     if name == "classification":
         yield Check("masked classes", masked_classes)
-        yield Check("one class and many", one_and_many_classes)
+        yield Check("one class or many", one_class_or_many)
 
 
 def _on_several_devices() -> Iterator[Check]:

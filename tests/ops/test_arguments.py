@@ -199,6 +199,7 @@ def test_losses_refuse():
     refused(ValueError, "labels of dtype int32 must be () for logits", loss, CHANNEL, LABELS)
     refused(ValueError, "labels of dtype int32 must be (3,) for logits", loss, ROW, LABELS[:2])
     refused(ValueError, "must be (3, 4) for logits (3, 4), found (4,)", loss, ROW, CHANNEL)
+    refused(TypeError, "with dtype object is not a valid", loss, ROW, np.array([0, None, 1]))
     for smoothing in (-0.1, 1.1, np.nan):
         sentence = f"label_smoothing must be in [0, 1], found {smoothing}"
         refused(ValueError, sentence, loss, ROW, LABELS, label_smoothing=smoothing)

@@ -124,6 +124,23 @@ def test_a_traced_integer_that_is_no_class_counts_nothing(label, smoothing, name
 
 
 @BOTH
+@pytest.mark.parametrize("logit", [math.nan, math.inf, -math.inf])
+def test_the_logits_of_a_traced_integer_that_is_no_class_may_be_anything(logit, namespace):
+    """In second derivatives too."""
+    logits = np.array([[0.5, 1.0], [logit, logit]])
+
+    @jax.jit
+    def run(logits, labels):
+        loss = lambda a: namespace.softmax_cross_entropy(a, labels, label_smoothing=0.1).sum()  # noqa: E731
+        return loss(logits), jax.grad(loss)(logits), jax.jacrev(jax.grad(loss))(logits)
+
+    found, alone = run(logits, np.array([1, -1])), run(logits[:1], np.array([1]))
+    np.testing.assert_allclose(found[0], alone[0], **EXACT)
+    assert not np.any(found[1][1])
+    assert not np.any(found[2][1])
+
+
+@BOTH
 @pytest.mark.parametrize("integer", slow_unless(
     "uint8".__eq__, ["uint8", "int8", "uint16", "uint32", "uint64", "int64"], in_ci=True
 ))  # fmt: skip
@@ -172,6 +189,18 @@ def test_masked_classes_are_as_if_not_there(axis, smoothing, kind, namespace):
     np.testing.assert_allclose(value, expected, **EXACT)
     for found, derivative in zip(jax.tree.leaves(gradients), derivatives, strict=True):
         np.testing.assert_allclose(found, derivative, **EXACT)
+
+
+def test_masked_classes_are_not_there_for_second_derivatives():
+    logits, labels = MASKED[0, 0], np.where(-math.inf < MASKED[0, 0], 0.25, 0)
+
+    def second(loss):
+        of_both = lambda *both: (loss(*both, label_smoothing=0.2) ** 2).sum()  # noqa: E731
+        return jax.jit(jax.jacrev(jax.grad(of_both, (0, 1)), (0, 1)))(logits, labels)
+
+    found, derived = map(second, (ops.softmax_cross_entropy, reference.softmax_cross_entropy))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(derived), strict=True):
+        np.testing.assert_allclose(a, b, **EXACT)
 
 
 @BOTH

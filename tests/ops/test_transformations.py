@@ -149,6 +149,10 @@ def test_recomputed_forward_pass(op):
 
 # --- a mesh of two devices ------------------------------------------------------------------------
 
+KINDS_OF_AXES = pytest.mark.parametrize(
+    "kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"]
+)
+
 ROW_WISE = ("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy")
 # these look at the whole batch, or draw for it: on its parts they are other functions
 WHOLE_BATCH = ("batch_norm", "dropout")
@@ -209,9 +213,11 @@ def test_shard_map_with_an_explicit_sum(op):
 ON_MESHES = ("convolve", "pad", "relu_max_pool", "average_pool", "dense", "prelu",
              "softmax_cross_entropy", "convolve_transpose")  # fmt: skip
 STEPS = ("signum", "unit_step")
+POOLS = ("average_pool", "decimate", "global_average_pool", "global_max_pool", "max_pool",
+         "relu_max_pool", "square_pool")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@KINDS_OF_AXES
 @pytest.mark.parametrize("op", slow_unless(ON_MESHES.__contains__, SPLIT))
 def test_jit_of_sharded_arrays(op, kind):
     """Each gradient lies where its argument does; what is shared has its gradient summed, once."""
@@ -231,6 +237,34 @@ def test_jit_of_sharded_arrays(op, kind):
     assert {kind for kind, _ in sent} <= {"all-reduce"}
     # Two sums are all that the four gradients are made of.
     assert sum(count for _, count in sent) == shared // (2 if op == "batch_norm_inference" else 1)
+
+
+def assert_split_as_whole(function, x, kind, spec):
+    """Value and gradient of an array that is split over two devices are those of the whole."""
+    run = jax.jit(jax.value_and_grad(lambda x: (function(x) ** 2).sum()))
+    place = NamedSharding(mesh_of(kind, data=2), spec)
+    found = run(jax.device_put(x, place))
+    assert_close(found, run(x), **EXACT)
+    if kind == AxisType.Explicit:
+        assert found[1].sharding.is_equivalent_to(place, x.ndim)
+
+
+@KINDS_OF_AXES
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_classes_that_are_split_over_devices(smoothing, kind):
+    logits, labels = np.random.default_rng(0).standard_normal((3, 4)), np.array([0, 3, 2])
+    loss = partial(ops.softmax_cross_entropy, labels=labels, label_smoothing=smoothing)
+    assert_split_as_whole(loss, logits, kind, P(None, "data"))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("op", POOLS)
+def test_pools_of_images_whose_positions_are_split_over_devices(op, axis):
+    """Of windows beside each other XLA computes a split gradient wrong, or not at all."""
+    pool = getattr(ops, op)
+    function = pool if op.startswith("global") else lambda x: pool(x, 2)
+    x = np.random.default_rng(0).standard_normal((2, 6, 6, 3))
+    assert_split_as_whole(function, x, AxisType.Explicit, P(*(None,) * axis, "data"))
 
 
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
@@ -253,7 +287,7 @@ def test_statistics_over_devices_are_the_same_on_all_of_them(tracked):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@KINDS_OF_AXES
 def test_batch_norm_of_a_sharded_batch_is_that_of_the_whole(kind):
     e, mesh = examples("batch_norm"), mesh_of(kind, data=2)
     rows, whole = (NamedSharding(mesh, spec) for spec in (P("data"), P()))
