@@ -161,6 +161,15 @@ MISTAKES = [
     ("training.initial_weights", "", "expected a string that is not empty, found ''"),
     ("layers.0.features", [True, [1]], "expected an integer, found [true, [1]]"),
     ("layers.0.features", date(2020, 1, 31), "expected an integer, found 2020-01-31"),
+    *(
+        (key, value, f"expected less than {2**30}, found ")
+        for value in (2**30, 10**30, 10**400)
+        for key in (
+            *("training.accumulate_batches", "training.augment.0.pixels", "layers.0.window"),
+            *("layers.0.strides", "layers.0.padding"),
+        )
+    ),
+    ("layers.0.padding", [[0, 0], [0, -(10**30)]], f"expected less than {2**30}, found [[0, 0], "),
     ("training.augment.0.fill", "miror", "expected a number or 'mirror', found 'miror'"),
 ]
 
