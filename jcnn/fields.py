@@ -21,7 +21,7 @@ LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX coun
 def checked_size(value: int) -> int:
     """Return an integer, or refuse one that no program can count to."""
     if abs(value) >= LARGEST:
-        raise PydanticCustomError("too_large", f"expected less than {LARGEST}")
+        raise PydanticCustomError("too_large", "expected less than {largest}", {"largest": LARGEST})
     return value
 
 
