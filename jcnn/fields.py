@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from jcnn.axes import times
 from jcnn.errors import UserError
 
 Shape = tuple[int, ...]
+LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX counts in
+
+
+def checked_size(value: int) -> int:
+    """Return an integer, or refuse one that no program can count to."""
+    if abs(value) >= LARGEST:
+        raise PydanticCustomError("too_large", "expected less than {largest}", {"largest": LARGEST})
+    return value
+
 
 # Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
-Count = Annotated[int, Field(strict=True, gt=0)]
-Natural = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, gt=0), AfterValidator(checked_size)]
+Natural = Annotated[int, Field(strict=True, ge=0), AfterValidator(checked_size)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 NonNegativeReal = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]

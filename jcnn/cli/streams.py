@@ -12,7 +12,9 @@ from typing import IO, Any
 
 
 def prepare() -> None:
-    """Make both streams take every character, and be there."""
+    """Make both streams take every character, and be there; where none is read from, be empty."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by who started this process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +20,7 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "string_type": "a string",
     "string_pattern_mismatch": "a string that matches {pattern}",
+    "string_too_short": "a string that is not empty",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "greater_than": "a value greater than {gt}",
@@ -72,6 +74,9 @@ def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel], also: Seq
             known = [*_fields(model, tuple(parents)), *(() if parents else also)]
             hint = nearest(str(key), known) or ("" if parents else _elsewhere(str(key), model))
             return f"unknown key{hint}; there are {', '.join(known)}"
+        case "missing" if isinstance(first["loc"][-1], int):  # of a list of so many and no fewer
+            count = 1 + max(each["loc"][-1] for each in same)
+            return f"expected a list of {count}, found {_shown(found)}"
         case "missing" | "union_tag_not_found":
             return "this key is missing"
         case "union_tag_invalid":
@@ -99,9 +104,10 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         return "a table"
-    if isinstance(value, tuple):
-        value = list(value)
-    text = repr(value)
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(map(_shown, value))}]"
+    else:
+        text = str(value) if isinstance(value, date | time) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -62,7 +62,7 @@ def check_folder(
             findings.append(Finding(path, "empty", f"{path} is a folder without any file"))
         elif not path.exists():
             findings.append(Finding(path, "broken link", f"{path} is {describe(entry)}"))
-        elif path.suffix.lower() in IMAGES + SOUNDS:
+        elif path.suffix.lower() in IMAGES + SOUNDS and path.is_file():
             files.append(path)
         elif path.suffix.lower() not in TABLES:
             findings.append(Finding(path, "stray", f"{path} is {describe(entry)}"))

@@ -113,7 +113,9 @@ def describe(entry: os.DirEntry[str]) -> str:
     """Say what a stray entry is."""
     if not Path(entry.path).exists():
         return "a link that leads nowhere"
-    return f"a stray {'file' if entry.is_file() else 'folder'}"
+    if entry.is_dir():
+        return "a stray folder"
+    return "a stray file" if entry.is_file() else "a pipe, a socket or a device"
 
 
 def refuse(strays: Sequence[os.DirEntry[str]], expected: str) -> None:

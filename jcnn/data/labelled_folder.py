@@ -18,7 +18,7 @@ from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder, expanded
 from jcnn.data.folder_scan import FileList, Kind, class_folders, list_files, share
 from jcnn.errors import UserError, counted
-from jcnn.fields import Count, Natural
+from jcnn.fields import Count
 
 Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
 # What people call the folder of the files that training is judged by.
@@ -62,12 +62,12 @@ class LabelledFolder(DataConfig):
     kind: ClassVar[Kind]
 
     folder: str
-    classes: Count | Annotated[tuple[str, ...], Field(min_length=1)]
+    classes: Annotated[Count, Field(le=1_000_000)] | Annotated[tuple[str, ...], Field(min_length=1)]
     train_folder: str = "train"
     test_folder: str = "test"
     validation_folder: str | None = None
     test_share: Share | None = None
-    split_seed: Natural = 0
+    split_seed: Annotated[int, Field(strict=True, ge=0)] = 0
     labels: str | None = None
     on_unreadable: Literal["stop", "skip"] = "stop"
 

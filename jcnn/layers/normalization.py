@@ -105,8 +105,9 @@ class LocalResponseNorm(Layer):
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
+        size = min(self.size, 2 * x.shape[-1])  # which reaches every channel from each of them
         y = context.ops.local_response_norm(
-            x, size=self.size, offset=self.offset, scale=self.scale, power=self.power
+            x, size=size, offset=self.offset, scale=self.scale, power=self.power
         )
         return y, state
 

@@ -12,12 +12,12 @@ from pydantic_core import PydanticCustomError
 from jcnn import axes, geometry
 from jcnn.axes import times
 from jcnn.errors import UserError
-from jcnn.fields import Shape
+from jcnn.fields import Shape, checked_size
 from jcnn.geometry import Geometry
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and checked_size(value) == value
 
 
 def _is_count(value: Any, least: int) -> bool:

@@ -26,6 +26,7 @@ _MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
 _LEAST_AXES = {"kernels": 2, "convolutions": 3}
 _WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
+_LARGEST = 2**32  # seeds have 32 bits; what is larger, no argument of Optax can be
 
 
 class ArgumentError(ValueError):
@@ -85,6 +86,7 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
     """Refuse a value that no argument of this name and default can have."""
     key = path[-1]
     if isinstance(value, Mapping):
+        _check_is_schedule(path, value, default)
         _check_table(path, value)
     elif isinstance(value, list | tuple):
         for entry in value:
@@ -101,12 +103,24 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         raise ArgumentError(path, f"expected {expected}, found {_shown(value)}")
     elif not isinstance(value, int | float):
         raise ArgumentError(path, f"expected a number, found {_shown(value)}")
+    elif isinstance(value, int) and abs(value) >= _LARGEST:
+        raise ArgumentError(path, f"expected less than {_LARGEST}, found {_shown(value)}")
     elif not math.isfinite(value):
         raise ArgumentError(path, f"expected a finite number, found {value}")
 
 
+def _check_is_schedule(path: tuple[str, ...], table: Mapping[str, Any], default: Any) -> None:
+    """Refuse a table where a single number is expected, and the table is no schedule."""
+    key, is_number = path[-1], isinstance(default, int | float) and not isinstance(default, bool)
+    if "schedule" not in table and (is_number or key.endswith(("learning_rate", "value"))):
+        raise ArgumentError(
+            path, "expected a number or a schedule, found a table without the key 'schedule'"
+        )
+
+
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _check_rate(path: tuple[str, ...], value: Any) -> None:

@@ -28,4 +28,5 @@ def planned(config: Path) -> Plan:
         return Plan.model_validate(table)
     except ValidationError as error:
         key, message = explain(error, Plan, table)
-        raise UserError(f"{config}: sweep.{key}: {message}") from None
+        place = f"sweep.{key}" if key else "sweep"
+        raise UserError(f"{config}: {place}: {message}") from None

@@ -58,6 +58,13 @@ def test_no_stream_at_all_is_no_hindrance(monkeypatch):
     sys.stdout.close()
 
 
+def test_a_standard_input_that_is_closed_is_empty(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    streams.prepare()
+    assert sys.stdin.buffer.read() == b""
+    sys.stdin.close()
+
+
 def test_what_is_warned_of_is_printed_as_errors_are(capsys):
     with streams.warnings_said():
         logging.getLogger("jcnn").warning("left out: %s", "a.jpg is a broken image")

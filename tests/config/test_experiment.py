@@ -1,4 +1,5 @@
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,18 @@ MISTAKES = [
     ("optimizer.name", "sdg", "unknown 'sdg' (did you mean 'sgd'?)"),
     ("optimizer.momentm", 0.9, "unknown argument of optax.sgd (did you mean 'momentum'?)"),
     ("optimizer.momentum", "high", "expected a number, found 'high'"),
+    ("training.initial_weights", "", "expected a string that is not empty, found ''"),
+    ("layers.0.features", [True, [1]], "expected an integer, found [true, [1]]"),
+    ("layers.0.features", date(2020, 1, 31), "expected an integer, found 2020-01-31"),
+    *(
+        (key, value, f"expected less than {2**30}, found ")
+        for value in (2**30, 10**30, 10**400)
+        for key in (
+            *("training.accumulate_batches", "training.augment.0.pixels", "layers.0.window"),
+            *("layers.0.strides", "layers.0.padding"),
+        )
+    ),
+    ("layers.0.padding", [[0, 0], [0, -(10**30)]], f"expected less than {2**30}, found [[0, 0], "),
     ("training.augment.0.fill", "miror", "expected a number or 'mirror', found 'miror'"),
 ]
 
@@ -210,6 +223,14 @@ def test_mistake_in_the_file_names_file_and_key(config, written, instead, messag
 def test_override_of_a_place_that_cannot_be_is_refused(config, key, message):
     with pytest.raises(UserError, match=re.escape(f"--set {key}: {message}")):
         load_experiment(config, {key: 1})
+
+
+@pytest.mark.parametrize("mean", [[], [0.5], [0.5, 0.5]])
+def test_a_list_that_is_too_short_says_how_many_it_needs(config, mean):
+    data = {"name": "image_folder", "folder": "none", "classes": 10, "mean": mean}
+    expected = re.escape(f"--set data.mean: expected a list of 3, found {mean}")
+    with pytest.raises(UserError, match=expected):
+        load_experiment(config, {"data": data})
 
 
 def test_overrides_do_not_share_the_callers_values(config):

@@ -1,6 +1,7 @@
 """``jcnn data check FOLDER`` finds everything at once."""
 
 import io
+import os
 
 import pytest
 from PIL import Image
@@ -56,6 +57,14 @@ def test_a_duplicate_in_another_class_is_said_so(folder):
 def test_a_link_round_and_round_ends(folder):
     (folder / "cat" / "loop").symlink_to(folder)
     assert ("stray", "cat/loop") in found(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a named pipe")
+def test_a_pipe_is_named_and_not_waited_for(folder):
+    os.mkfifo(folder / "cat" / "pipe.jpg")
+    (finding,) = check_folder(folder)[1]
+    assert finding.kind == "stray"
+    assert finding.message.endswith("pipe.jpg is a pipe, a socket or a device")
 
 
 def test_a_folder_that_is_none_is_named(folder):

@@ -85,6 +85,12 @@ def test_a_validation_that_is_no_part_is_refused(value):
         config(validation=value)
 
 
+def test_more_classes_than_anybody_has_are_refused_where_there_is_no_folder_to_count_them():
+    with pytest.raises(ValueError, match="less than or equal to 1000000"):
+        config(classes=10**9)
+    assert len(config(classes=10**6).class_names) == 10**6
+
+
 def test_leftovers_of_systems_are_passed_over(flat):
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
         (flat / name).write_bytes(b"?")

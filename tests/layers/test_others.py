@@ -54,6 +54,13 @@ def test_pad_surrounds_with_its_value():
     assert (y[0, 1:3, 1:3] == 0).all()
 
 
+def test_a_neighbourhood_of_more_channels_than_there_are_is_all_of_them():
+    x = jax.random.normal(KEY, (2, 3, 4))
+    y, _ = _apply(layers.LocalResponseNorm(size=10**9, scale=0.5), {}, {}, x)
+    every = ops.local_response_norm(x, size=9, scale=0.5, offset=2.0, power=0.75)
+    assert np.array_equal(y, every)
+
+
 def test_flatten_keeps_row_major_order():
     x = jnp.arange(24.0).reshape(2, 3, 2, 2)
     y, _ = _apply(layers.Flatten(), {}, {}, x)

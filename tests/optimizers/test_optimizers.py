@@ -282,6 +282,22 @@ def test_optax_offers_what_is_expected():
             "learning_rate",
             "expected a number or a schedule, found [0.1]",
         ),
+        *(
+            ({"learning_rate": table}, "learning_rate", "without the key 'schedule'")
+            for table in ({}, {"init_value": 0.1, "decay_steps": "60 epochs"})
+        ),
+        (
+            {"name": "adamw", "learning_rate": 0.1, "weight_decay": {"value": 0.9}},
+            "weight_decay",
+            "without the key 'schedule'",
+        ),
+        (
+            {"learning_rate": {"schedule": "constant_schedule", "value": {}}},
+            "learning_rate.value",
+            "expected a number or a schedule, found a table without the key 'schedule'",
+        ),
+        ({"learning_rate": 10**400}, "learning_rate", "expected less than 4294967296, found 1000"),
+        ({"momentum": -(10**400)}, "momentum", "expected less than 4294967296, found -1000"),
         (
             {"name": "muon", "learning_rate": 0.1, "adam_learning_rate": -0.1},
             "adam_learning_rate",

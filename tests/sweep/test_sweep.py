@@ -367,3 +367,9 @@ def test_a_wrong_table_is_named(config, table, words):
     config.write_text(f"{CONFIG}[sweep]\n{table}\n")
     with pytest.raises(UserError, match=words):
         planned(config).choices()
+
+
+def test_a_table_that_is_a_list_of_tables_is_named(config):
+    config.write_text(f"{CONFIG}[[sweep]]\nseeds = 3\n")
+    with pytest.raises(UserError, match=r": sweep: expected a table, found \["):
+        planned(config)
