@@ -18,6 +18,9 @@ from jcnn import ops
 from jcnn.axes import is_single, pads, per_axis
 from jcnn.ops.arguments import naming
 
+# For users; the other names are what jcnn.flax and jcnn.equinox share.
+__all__ = ["conv_general_dilated", "conv_transpose"]
+
 Pairs = Sequence[tuple[int, int]]
 
 

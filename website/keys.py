@@ -17,11 +17,16 @@ from pydantic.fields import FieldInfo
 from jcnn.augmentations import AnyAugmentation
 from jcnn.config import Distributed, Experiment, Mesh, Training
 from jcnn.config.toml import to_toml
+from jcnn.config.tracking import Tracking
+from jcnn.config.training import EarlyStopping, InitialWeights
 from jcnn.data import AnyData
+from jcnn.data.mel import MelFrontEnd
 from jcnn.layers import AnyLayer
 from jcnn.layers.initializers import AnyInitializer
 from jcnn.losses import AnyLoss
-from jcnn.optimizers import optimizers, schedules, transformations
+from jcnn.optimizers import Optimizer, optimizers, schedules, transformations
+from jcnn.optimizers.transformation import Preparation
+from jcnn.sweep import Plan
 
 # What a required key may say in an example; the other keys keep their defaults.
 SAMPLES: dict[str, Any] = {
@@ -117,15 +122,17 @@ def _plain(schema: dict[str, Any], defs: dict[str, Any]) -> str:
     return " ".join(filter(None, [named.get(kind or "", ""), ", ".join(bounds)]))
 
 
-def _default(field: FieldInfo) -> str:
+def _default(kind: type[BaseModel], name: str, field: FieldInfo) -> str:
+    if (kind, name) == (Experiment, "name"):  # which reading the file gives it
+        return "the file's stem"
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_none=True)
-        value = {"name": value["name"]} if "name" in value else {}
-    if value == {}:
-        return "its defaults"
+        if "name" not in value:
+            return "its defaults"
+        value = {"name": value["name"]}
     if value is None:
         return "not given"
     if isinstance(value, dict) and len(value) == 1:
@@ -144,7 +151,7 @@ def table(kind: type[BaseModel], tag: str | None = None) -> str:
         cells = [
             f"`{name}`",
             field_words(kind, name, field),
-            _default(field),
+            _default(kind, name, field),
             said.get(name) or ("see above" if re.search(rf"\b{name}\b", text) else ""),
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -178,6 +185,8 @@ def page(title: str, lead: str, union: Any, tag: str, head: str) -> str:
 def _signatures(functions: Any) -> str:
     rows = ["| name | arguments | what it is |", "|---|---|---|"]
     for name, function in sorted(functions.items()):
+        if name.startswith("_"):  # Optax's own
+            continue
         parameters = inspect.signature(function).parameters.values()
         shown = ", ".join(
             f"`{p.name}`" + ("" if p.default is p.empty else f" = {_short(p.default)}")
@@ -207,6 +216,14 @@ anything is computed. `--set table.key=value` takes the place of a value of the 
 
 {table(Training)}
 
+### `early_stopping`
+
+{table(EarlyStopping)}
+
+### `initial_weights`
+
+{table(InitialWeights)}
+
 ## `[mesh]`
 
 {table(Mesh)}
@@ -214,6 +231,16 @@ anything is computed. `--set table.key=value` takes the place of a value of the 
 ## `[distributed]`
 
 {table(Distributed)}
+
+## `[tracking]`
+
+{table(Tracking)}
+
+## `[sweep]`
+
+What `jcnn sweep` varies; `jcnn train` passes the table over.
+
+{table(Plan)}
 """
 
 
@@ -222,7 +249,7 @@ def _optimizers() -> str:
     return f"""# Optimizers and schedules
 
 `[optimizer]` names an optimizer of Optax; the further keys are its arguments. A number may be a schedule, a table of its own; `"9 epochs"`
-stands for that many epochs' steps. `before` lists transformations that the gradient passes first.
+stands for that many epochs' steps.
 
 ```toml
 [optimizer]
@@ -231,6 +258,12 @@ learning_rate = {{schedule = "warmup_cosine_decay_schedule", init_value = 0.0, p
 momentum = 0.9
 before = [{{name = "clip_by_global_norm", max_norm = 1.0}}]
 ```
+
+{table(Optimizer, "name")}
+
+An entry of `before` or `after` names one of the transformations below; its further keys are their arguments, and
+
+{table(Preparation, "name")}
 
 ## Optimizers
 
@@ -272,6 +305,7 @@ def pages() -> dict[str, str]:
         ),
         "reference/config/data.md": page(
             "Data sets", "`[data]`, what is learned from.", AnyData, "name", "[data]"
-        ),
+        )
+        + f"\n## `[data.front_end]`\n\n{described(MelFrontEnd)[0]}\n\n{table(MelFrontEnd)}\n",
         "reference/config/optimizers.md": _optimizers(),
     }

@@ -45,6 +45,11 @@ OTHERS = {
         "Lowerings",
         "How correlations and pools run, and how one is forced.",
     ),
+    "lax": (
+        "jcnn.lax",
+        "In place of jax.lax: jcnn.lax",
+        "The convolutions of `jax.lax`, for a framework's code that calls them ([guide](../guides/flax_and_equinox.md)).",
+    ),
 }
 
 # Read, not imported: their frameworks need not be here.

@@ -90,7 +90,7 @@ class Training(Table):
             entering; where given, evaluation and prediction take the mean of the outputs for the
             image and for both of these, mirrored too where ``mirrored_evaluation`` says so.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with, or
-            a table, see :class:`InitialWeights`; random weights where not given.
+            a table with ``file``, ``ignore`` and ``replace``; random weights where not given.
         checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
             training; 0 writes one wherever one can be.
         keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest;

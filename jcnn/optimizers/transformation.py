@@ -132,12 +132,13 @@ class Transformation(Table):
 
 
 class Preparation(Transformation):
-    """A transformation before the optimizer, of all gradients or of some parameters' alone.
+    """A transformation before or after the optimizer, of all parameters or of some alone.
 
     Attributes:
-        only: Names of the parameters whose gradients it changes: "w", "b", "scale", "offset" or
-            "slope"; all of them where not given.
-        layers: Names of the layers whose gradients it changes, or patterns with ``*``.
+        only: Names of the parameters that it is for: "w", "b", "scale", "offset" or "slope"; all of
+            them where not given.
+        layers: Names of the layers that it is for, or patterns with ``*``; all of them where not
+            given.
     """
 
     only: (
