@@ -109,8 +109,7 @@ def _(
 ) -> tuple[jax.Array, jax.Array | None]:
     dl = jnp.expand_dims(dl, axis)
     if labels.ndim < logits.ndim:
-        known = _is_class(axis, logits, labels)
-        logits = jnp.where(known, logits, 0)  # times no target at all, NaN would stay
+        known, logits = _counted(axis, logits, labels)
         target, total = _target(axis, smoothing, logits, labels), known.astype(logits.dtype)
         powers, sums = _powers(axis, logits)
         return dl * (powers * (total / sums) - target), None
@@ -125,13 +124,22 @@ def _loss_of_classes(
     axis: int, smoothing: float, logits: jax.Array, labels: jax.Array
 ) -> jax.Array:
     """The label's surprise is looked up: of all classes XLA would sum products with zeros."""
+    known, logits = _counted(axis, logits, labels)
     largest = logits.max(axis=axis, keepdims=True)
     _, sums = _powers(axis, logits)
-    known = _is_class(axis, logits, labels)
     place = jnp.where(known, jnp.expand_dims(labels, axis), 0).astype(jnp.int32)
     own = jnp.log(sums) - (_taken(axis, logits, place) - largest)
     loss = own if not smoothing else _smoothed(axis, smoothing, logits, own)
     return jnp.where(known, loss, 0).squeeze(axis)
+
+
+def _counted(axis: int, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether a label is a class, and the logits, zeros where it is not: NaN would stay.
+
+    The same in both passes, so that XLA computes what follows once.
+    """
+    known = _is_class(axis, logits, labels)
+    return known, jnp.where(known, logits, 0)
 
 
 def _taken(axis: int, logits: jax.Array, place: jax.Array) -> jax.Array:
