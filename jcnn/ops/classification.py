@@ -213,7 +213,7 @@ def _log_softmax(axis: int, logits: jax.Array) -> jax.Array:
 
 
 def _powers(axis: int, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of e, the differences from the largest logit as exponents; and their sum over the classes."""
+    """exp(a − max a), and its sum over the classes."""
     powers = jnp.exp(logits - logits.max(axis=axis, keepdims=True))
     return powers, powers.sum(axis=axis, keepdims=True)
 
