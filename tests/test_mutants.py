@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
+import time
 
 import pytest
 
 from tests.mutation.equivalents import EQUIVALENT
-from tests.mutation.judge import accepts, checks, everything, verdict
+from tests.mutation.judge import Verdict, accepts, checks, everything, verdict
 from tests.mutation.operators import operators
 from tests.mutation.reloading import replaced
 from tests.mutation.table import LEFT_OUT, Mutant, files, functions, mutants, text
+from tests.mutation.watched import resident, verdicts_until_ended
 from tests.selection import slow_unless
 
 
@@ -97,3 +100,33 @@ def test_the_ordinary_operations_come_back():
     with replaced("ops/dense.py", text("ops/dense.py")) as ops:
         assert ops.convolve is not before
     assert jcnn.ops.convolve is before
+
+
+def judge_that_runs_away(name, noticed):
+    """Stand for a mutant's judge: what it is named for happens while it is asked."""
+    if name == "memory":
+        held = []
+        while True:
+            held.append(bytearray(b"x") * (64 << 20))
+    if name == "time":
+        time.sleep(600)
+    if name == "end":
+        raise SystemExit
+    return Verdict("killed", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runaway", ["memory", "time", "end"])
+def test_a_mutant_that_runs_away_is_ended(runaway):
+    if runaway == "memory" and not resident(os.getpid()):
+        pytest.skip("this system does not say how much memory a process holds")
+    found = verdicts_until_ended(
+        ["one", "two", runaway, "three"], judge_that_runs_away, memory=2 << 30, seconds=30
+    )
+    assert found == [Verdict("killed", "one"), Verdict("killed", "two")]
+
+
+def test_memory_is_known_of_processes_that_live():
+    if resident(os.getpid()):  # Linux says so
+        assert resident(os.getpid()) > 10 << 20
+    assert resident(None) == 0

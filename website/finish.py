@@ -16,6 +16,7 @@ import searching
 import tables
 
 SHIM = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"[^>]*></script>')
+TWICE = re.compile(r"<title>(.+) - \1</title>")  # of the page that is named as the site is
 ITEM = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\d+\. )[^\n]{,40}", re.DOTALL)
 SOURCE = re.compile(r'<details class="mkdocstrings-source">.*?</details>', re.DOTALL)
 CODE = re.compile(r"<(pre|code)\b[^>]*>(.*?)</\1>", re.DOTALL)
@@ -42,6 +43,7 @@ def finish_pages(site: Path) -> list[str]:
         done = formulas.FORMULA.sub(partial(_mathml, page, wrong), tables.laid_out(text))
         if page.relative_to(site).parts[0] != "source":  # files are copied as they are
             done = copying.without_prompts(done)
+        done = TWICE.sub(r"<title>\1</title>", done)
         done = SHIM.sub(
             f'<script src="{os.path.relpath(site / "worker.js", page.parent)}"></script>', done
         )

@@ -25,7 +25,7 @@ from jcnn.cli.options import (
     say_allocator_note,
 )
 from jcnn.cli.streams import Patient, is_broken_pipe
-from jcnn.errors import UserError, counted
+from jcnn.errors import UserError, command, counted
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -73,6 +73,11 @@ def train(
         raise UserError(
             "--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`; found "
             f"'{config}', {found}"
+        )
+    if config.is_dir() and (config / "experiment.toml").is_file():
+        raise UserError(
+            f"{config} is a run's folder: add --resume to go on with it, or train its experiment "
+            f"anew with `{command('train', config / 'experiment.toml')}`"
         )
     experiment = load(config, overrides)
     say_allocator_note(verbose)

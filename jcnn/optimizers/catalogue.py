@@ -46,6 +46,8 @@ def _transformations() -> dict[str, Callable[..., Any]]:
     found = {}
     for module in (optax.contrib, optax):
         for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("_"):  # what Optax keeps for names that moved
+                continue
             if "GradientTransformation" in str(inspect.signature(function).return_annotation):
                 found[name] = function
     return found | {own.__name__: own for own in (diagonal_levenberg_marquardt, fixed_norms)}

@@ -358,6 +358,12 @@ def test_a_folder_that_holds_no_run(capsys):
     assert "'absent', a folder that does not" in refused(capsys, "train", "absent", "--resume")
 
 
+def test_a_run_in_the_place_of_a_config(trained, capsys):
+    said = refused(capsys, "train", str(trained))
+    assert "add --resume" in said
+    assert f"jcnn train {trained / 'experiment.toml'}" in said
+
+
 def test_a_run_without_a_checkpoint_or_with_a_damaged_one(trained, capsys):
     shutil.copytree(trained, "run")
     for file in Path("run/checkpoints").rglob("*"):

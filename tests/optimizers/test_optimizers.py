@@ -232,6 +232,7 @@ def test_optax_offers_what_is_expected():
     assert {"add_decayed_weights", "clip_by_global_norm", "centralize"} <= set(transformations())
     assert {"cosine_decay_schedule", "exponential_decay"} <= set(schedules())
     assert not set(optimizers()) & set(transformations())
+    assert not [name for name in {**optimizers(), **transformations()} if name.startswith("_")]
 
 
 @pytest.mark.parametrize(
