@@ -34,6 +34,14 @@ def test_a_page_s_ratios_are_those_measured(summary, page):
     assert len(found) > 8
 
 
+def test_the_operations_that_are_slower_are_listed(summary):
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    begin, end = summary.SLOWER
+    found = text.partition(begin)[2].partition(end)[0].strip().splitlines()
+    assert found == summary.slower()
+    assert len(found) > 4
+
+
 def test_every_column_has_the_steps_and_the_means(summary):
     for machine, rows in summary.columns().items():
         for name in ("MNIST step", "AlexNet step", "convolutions: kernel gradient"):
