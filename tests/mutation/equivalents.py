@@ -218,6 +218,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "true is what isn't zero": (
         "ops/classification.py: _is_absent: return (logits == -jnp.inf) & (target == 0) → return 1.01 * ((logits == -jnp.inf) & (target == 0))",
+        "ops/dropout.py: _drawn: return jax.random.bernoulli(key… → return 1.01 * jax.random.bernoulli(key…",
+    ),
+    "axes that no name stands for are not split": (
+        "ops/dropout.py: _drawn: (None,) * (len(shape) - len(spec)) → (None,)",
     ),
     "no integer is of three bytes": (
         "ops/classification.py: _wide: 4 → 3",

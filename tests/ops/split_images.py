@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec as P
@@ -244,8 +245,17 @@ def statistics_across(ops: Any) -> bool:
 
 
 def masks_across(ops: Any) -> bool:
-    """Dropout of a batch's parts, a device each, keeps what dropout of the whole keeps."""
-    x, key = whole_numbers(8, 5) + 4, jax.random.key(3)
-    part = partial(ops.dropout, drop_rate=0.5, spec=("data",))
-    found = jax.vmap(part, in_axes=(0, None), axis_name="data")(x.reshape(4, 2, 5), key)
-    return bool(np.array_equal(found.reshape(8, 5), ops.dropout(x, key, 0.5)))
+    """Dropout of parts, a device each, keeps what dropout of the whole keeps; so does a scalar's.
+
+    The parts are examples, or every third of each example's second axis.
+    """
+    x, key = whole_numbers(8, 3, 5) + 4, jax.random.key(3)
+    whole, kept = ops.dropout(x, key, 0.5), jax.random.bernoulli(key, 0.5)
+    for axis, parts in ((0, 4), (1, 3)):
+        spec = (None,) * axis + ("parts",)
+        part = partial(ops.dropout, drop_rate=0.5, spec=spec)
+        split = jnp.stack(jnp.split(x, parts, axis))
+        found = jax.vmap(part, in_axes=(0, None), axis_name="parts")(split, key)
+        if not np.array_equal(jnp.concatenate([*found], axis), whole):
+            return False
+    return float(ops.dropout(jnp.float32(3), key, 0.5)) == 6 * kept
