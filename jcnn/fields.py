@@ -16,6 +16,7 @@ from jcnn.errors import UserError
 
 Shape = tuple[int, ...]
 LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX counts in
+LARGEST_REAL = 3.4e38  # of float32, in which programs compute
 
 
 def checked_size(value: int) -> int:
@@ -25,12 +26,24 @@ def checked_size(value: int) -> int:
     return value
 
 
+def checked_real(value: float) -> float:
+    """Return a number, or refuse one that float32 does not hold."""
+    if abs(value) > LARGEST_REAL:
+        known = {"largest": LARGEST_REAL}
+        raise PydanticCustomError("too_large", "expected at most {largest} (float32)", known)
+    return value
+
+
 # Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
 Count = Annotated[int, Field(strict=True, gt=0), AfterValidator(checked_size)]
 Natural = Annotated[int, Field(strict=True, ge=0), AfterValidator(checked_size)]
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-NonNegativeReal = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
-PositiveReal = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(checked_real)]
+NonNegativeReal = Annotated[
+    float, Field(strict=True, allow_inf_nan=False, ge=0), AfterValidator(checked_real)
+]
+PositiveReal = Annotated[
+    float, Field(strict=True, allow_inf_nan=False, gt=0), AfterValidator(checked_real)
+]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Flag = Annotated[bool, Field(strict=True)]
 

@@ -19,6 +19,7 @@ import jax
 from optax.contrib import MuonDimensionNumbers
 
 from jcnn.errors import nearest, unknown
+from jcnn.fields import LARGEST_REAL
 from jcnn.optimizers.catalogue import full_name, schedules
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
@@ -107,6 +108,8 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         raise ArgumentError(path, f"expected less than {_LARGEST}, found {_shown(value)}")
     elif not math.isfinite(value):
         raise ArgumentError(path, f"expected a finite number, found {value}")
+    elif abs(value) > LARGEST_REAL:
+        raise ArgumentError(path, f"expected at most {LARGEST_REAL} (float32), found {value}")
 
 
 def _check_is_schedule(path: tuple[str, ...], table: Mapping[str, Any], default: Any) -> None:

@@ -169,6 +169,7 @@ MISTAKES = [
             *("layers.0.strides", "layers.0.padding"),
         )
     ),
+    ("loss.temperature", 1e300, "expected at most 3.4e+38 (float32), found 1e+300"),
     ("layers.0.padding", [[0, 0], [0, -(10**30)]], f"expected less than {2**30}, found [[0, 0], "),
     ("training.augment.0.fill", "miror", "expected a number or 'mirror', found 'miror'"),
 ]

@@ -223,6 +223,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "axes that no name stands for are not split": (
         "ops/dropout.py: _drawn: (None,) * (len(shape) - len(spec)) → (None,)",
     ),
+    "a root that is not selected": (
+        "lowering/windows.py: nan_where: 0 → 1",
+    ),
     "no integer is of three bytes": (
         "ops/classification.py: _wide: 4 → 3",
     ),

@@ -166,6 +166,8 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _pools()
     if name in ("windows", "pools"):
         yield from _pools("overlap_add")
+    if name == "windows":  # whose NaN it is
+        yield Check("global_max_pool at extremes", EXTREMES["global_max_pool"])
     if name == "pools":
         yield from _pools_as_on_tpus()
     if name in ("precision", "correlations"):

@@ -298,6 +298,7 @@ def test_optax_offers_what_is_expected():
             "expected a number or a schedule, found a table without the key 'schedule'",
         ),
         ({"learning_rate": 10**400}, "learning_rate", "expected less than 4294967296, found 1000"),
+        ({"momentum": 1e39}, "momentum", "expected at most 3.4e+38 (float32), found 1e+39"),
         ({"momentum": -(10**400)}, "momentum", "expected less than 4294967296, found -1000"),
         (
             {"name": "muon", "learning_rate": 0.1, "adam_learning_rate": -0.1},
