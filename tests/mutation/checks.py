@@ -114,6 +114,13 @@ def under_vmap(ops: Any, problem: Call) -> bool:
     return True
 
 
+def without_jit(ops: Any) -> bool:
+    """A product where nothing is compiled, as who looks for a mistake may have it."""
+    x, w = np.arange(12.0).reshape(3, 4), np.arange(20.0).reshape(4, 5)
+    with jax.disable_jit():
+        return np.array_equal(ops.dense(jnp.asarray(x), jnp.asarray(w)), x @ w)
+
+
 def against_reference(ops: Any, case: Case, at_zero: bool = False) -> bool:
     """Value, gradients and second order of a case; at zero, where rectifiers have their kink."""
     args = [jnp.asarray(a) for a in case.arguments()]

@@ -25,6 +25,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "a check: no group at all is refused with another message": (
         "geometry.py: place: 1 → 0",
     ),
+    "a check: padding that leaves nothing of the input is refused": (
+        "geometry.py: place: any(map(any, resolved.borde… → all(map(any, resolved.borde…",
+    ),
     "a folded window larger than it need be holds zeros": (
         "lowering/fold.py: Fold.folded: 1 → 0",
         "lowering/fold.py: Fold.folded: g.strides → g.dilation",

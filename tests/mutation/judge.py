@@ -27,6 +27,7 @@ from tests.mutation.checks import (
     sums_in_float32,
     under_vmap,
     winners_fit,
+    without_jit,
 )
 from tests.mutation.extremes import EXTREMES, masked_classes, one_class_or_many
 from tests.mutation.problems import DILATED, EXAMPLES, MORE, NOTHING, OPEN, POOLS, PROBLEMS
@@ -234,6 +235,8 @@ def _of_rules(name: str, function: str) -> Iterator[Check]:
     ops = RULES.get(name, own)
     if name in ("folds", "vmapped"):
         yield from _under_vmap()
+    if name == "vmapped":
+        yield Check("without jit", without_jit)
     if name in ("halo", "spatial", "devices"):
         yield from _on_several_devices()
     # of "max_pool" and "relu_max_pool" the longer name is meant
