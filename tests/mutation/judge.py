@@ -111,13 +111,16 @@ def verdict(mutant: Mutant, noticed: Counter[str] | None = None) -> Verdict:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Within the context, a loop without an end raises when it has used so much of a processor."""
+    """Within the context, a loop without an end raises when it has used so much of a processor.
+
+    And each second after that: what is raised in a callback, as of the collector, is ignored.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1)
     try:
         yield
     finally:
