@@ -180,6 +180,15 @@ def pools_directly(ops: Any, g: Geometry, way: str = "") -> bool:
         return all_near(results(run, x, dy, winner), expected, rtol=0, atol=0)
 
 
+def nan_in_a_large_window(ops: Any) -> bool:
+    """Of so many elements XLA's own maximum on a CPU loses NaN."""
+    x = np.zeros((2, 64, 64, 32), np.float32)
+    x[1, 7, 0, 2] = np.nan
+    with _forced(None, "doubling"):
+        y = jax.jit(lambda x: ops.max_pool(x, 32))(x)
+    return np.argwhere(np.isnan(y)).tolist() == [[1, 0, 0, 2]]
+
+
 def winners_fit(ops: Any) -> bool:
     """Every index of a window and "none" are different numbers of the winners' type."""
     pools = _lowering("pools")

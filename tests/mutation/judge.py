@@ -22,6 +22,7 @@ from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
     exact,
+    nan_in_a_large_window,
     pools_directly,
     sizes_left_open,
     sums_in_float32,
@@ -153,6 +154,7 @@ def _of_lowering(name: str) -> Iterator[Check]:
         yield from _pools_as_on_tpus()
     if name == "large_windows":
         yield from _pools("doubling")
+        yield Check("NaN in a large window", nan_in_a_large_window)
     if name == "pools":
         yield from _pools("views")
     if name in ("pools", "precision"):
