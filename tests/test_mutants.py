@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import time
 
 import pytest
@@ -121,9 +122,21 @@ def test_a_mutant_that_runs_away_is_ended(runaway):
     if runaway == "memory" and not resident(os.getpid()):
         pytest.skip("this system does not say how much memory a process holds")
     found = verdicts_until_ended(
-        ["one", "two", runaway, "three"], judge_that_runs_away, memory=2 << 30, seconds=30
+        ["one", "two", runaway, "three"], judge_that_runs_away, memory=2 << 30, seconds=10
     )
     assert found == [Verdict("killed", "one"), Verdict("killed", "two")]
+
+
+class NeverThere:
+    """A judge that ends the process which would ask it."""
+
+    def __reduce__(self):
+        return sys.exit, ()
+
+
+def test_a_process_that_never_judges_is_no_verdict():
+    with pytest.raises(EOFError):
+        verdicts_until_ended(["one"], NeverThere())
 
 
 def test_memory_is_known_of_processes_that_live():

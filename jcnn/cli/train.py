@@ -26,6 +26,7 @@ from jcnn.cli.options import (
 )
 from jcnn.cli.streams import Patient, is_broken_pipe
 from jcnn.errors import UserError, command, counted
+from jcnn.folders import EXPERIMENT
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -67,17 +68,17 @@ def train(
         supervision.supervise()
     if resume and out is None and config.is_dir():
         out = config
-        config = out / "experiment.toml"
+        config = out / EXPERIMENT
     if resume and out is None:
         found = "a file" if config.is_file() else "a folder that does not exist"
         raise UserError(
             "--resume needs the run's folder: --out DIR, or `jcnn train DIR --resume`; found "
             f"'{config}', {found}"
         )
-    if config.is_dir() and (config / "experiment.toml").is_file():
+    if config.is_dir() and (config / EXPERIMENT).is_file():
         raise UserError(
             f"{config} is a run's folder: add --resume to go on with it, or train its experiment "
-            f"anew with `{command('train', config / 'experiment.toml')}`"
+            f"anew with `{command('train', config / EXPERIMENT)}`"
         )
     experiment = load(config, overrides)
     say_allocator_note(verbose)

@@ -180,6 +180,14 @@ def pools_directly(ops: Any, g: Geometry, way: str = "") -> bool:
         return all_near(results(run, x, dy, winner), expected, rtol=0, atol=0)
 
 
+def as_on_tpus(ops: Any, answer: Callable[[Any], bool]) -> bool:
+    """The answer of a check whose operations are traced for a TPU, where they run on a CPU."""
+    from jcnn.lowering.xla_pools import traced_for  # that of the mutant
+
+    with traced_for("tpu"):
+        return answer(ops)
+
+
 def nan_in_a_large_window(ops: Any) -> bool:
     """Of so many elements XLA's own maximum on a CPU loses NaN."""
     x = np.zeros((2, 64, 64, 32), np.float32)

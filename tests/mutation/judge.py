@@ -21,6 +21,7 @@ from tests.cases import CASES
 from tests.mutation.checks import (
     NegativePaddingError,
     against_reference,
+    as_on_tpus,
     exact,
     nan_in_a_large_window,
     pools_directly,
@@ -185,14 +186,6 @@ def _of_lowering(name: str) -> Iterator[Check]:
 def _pools_as_on_tpus() -> Iterator[Check]:
     for check in _pools():
         yield Check(f"{check.name}, as on TPUs", partial(as_on_tpus, answer=check.answer))
-
-
-def as_on_tpus(ops: Any, answer: Callable[[Any], bool]) -> bool:
-    """The answer of a check whose operations are traced for a TPU, where they run on a CPU."""
-    from jcnn.lowering.xla_pools import traced_for  # that of the mutant
-
-    with traced_for("tpu"):
-        return answer(ops)
 
 
 def _folds() -> Iterator[Check]:

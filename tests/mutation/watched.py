@@ -6,9 +6,11 @@ A mutant that takes more than MEMORY or SECONDS, or that ends the process, count
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.mutation.judge import Verdict, verdict
 from tests.mutation.table import Mutant, mutants
 
 MEMORY = 6 << 30  # bytes; what the code as it is takes stays below 3 GB
-SECONDS = 900.0  # until the next verdict, not counting other work of the machine
+SECONDS = 900.0  # until the next verdict
 Judge = Callable[[str, Counter[str]], Verdict]
 
 
@@ -35,29 +37,6 @@ def judged(names: Sequence[str]) -> dict[Mutant, Verdict]:
     return verdicts
 
 
-def verdicts_until_ended(
-    names: Sequence[str], judge: Judge | None = None, memory: int = MEMORY, seconds: float = SECONDS
-) -> list[Verdict]:
-    """Return the first verdicts: all of them, or those before the one that had to be ended."""
-    spawned = multiprocessing.get_context("spawn")
-    receiver, sender = spawned.Pipe(duplex=False)
-    process = spawned.Process(target=_answer, args=(sender, names, judge or by_the_table))
-    process.start()
-    sender.close()  # this process's end of it, so that the other's death is an end of file
-    found: list[Verdict] = []
-    try:
-        while len(found) < len(names):
-            if not _spoke(receiver, process, memory, seconds):
-                break
-            found.append(receiver.recv())
-    except EOFError:
-        pass
-    finally:
-        process.kill()
-        process.join()
-    return found
-
-
 def by_the_table(name: str, noticed: Counter[str]) -> Verdict:
     """Return the verdict on a mutant of the table, and free what was compiled for it."""
     found = verdict(mutants()[name], noticed)
@@ -65,8 +44,39 @@ def by_the_table(name: str, noticed: Counter[str]) -> Verdict:
     return found
 
 
+def verdicts_until_ended(
+    names: Sequence[str],
+    judge: Judge = by_the_table,
+    memory: int = MEMORY,
+    seconds: float = SECONDS,
+) -> list[Verdict]:
+    """Return the first verdicts: all of them, or those before the one that had to be ended.
+
+    The time until the process is there is not counted.
+
+    Raises:
+        EOFError: It never was.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    receiver, sender = spawned.Pipe(duplex=False)
+    process = spawned.Process(target=_answer, args=(sender, names, judge))
+    process.start()
+    sender.close()  # this process's end of it, so that the other's death is an end of file
+    found: list[Verdict] = []
+    try:
+        receiver.recv()
+        with suppress(EOFError):
+            while len(found) < len(names) and _spoke(receiver, process, memory, seconds):
+                found.append(receiver.recv())
+    finally:
+        process.kill()
+        process.join()
+    return found
+
+
 def _answer(sender: Connection, names: Sequence[str], judge: Judge) -> None:
     noticed: Counter[str] = Counter()
+    sender.send("there")
     for name in names:
         found = judge(name, noticed)
         noticed[found.by] += 1
@@ -88,4 +98,4 @@ def resident(pid: int | None) -> int:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except OSError:
         return 0
-    return int(pages) * 4096
+    return int(pages) * resource.getpagesize()
