@@ -76,7 +76,7 @@ struct Place {
   bool far = false;
 };
 
-// Brings in the lines that a product will be written to, while it is computed.
+// Brings in the lines that a product will be written or added to, while it is computed.
 template <int ROWS, int VECTORS>
 inline __attribute__((always_inline)) void Announce(const Place& to) {
   constexpr int kLine = 16;
@@ -90,13 +90,8 @@ inline __attribute__((always_inline)) void Announce(const Place& to) {
 template <int ROWS, int VECTORS, bool ADD>
 inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b, int64_t b_term,
                                                 const Place& to) {
-  Vector sum[ROWS][VECTORS];
-#pragma GCC unroll 24
-  for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v)
-      sum[i][v] = ADD ? Load(to.at + i * to.row + v * kLanes) : Vector{};
-  if (to.far) Announce<ROWS, VECTORS>(to);
+  Vector sum[ROWS][VECTORS] = {};
+  if (ADD || to.far) Announce<ROWS, VECTORS>(to);
   const int64_t row = a.row, step = a.step, length = a.length;
   for (int64_t r = 0; r < a.count; ++r) {
     const float* from = a.at + a.runs[r];
@@ -109,6 +104,12 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; ++v) sum[i][v] += from[i * row] * second[v];
     }
+  }
+  if (ADD) {  // at last: what was announced has come by now
+#pragma GCC unroll 24
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) sum[i][v] += Load(to.at + i * to.row + v * kLanes);
   }
   if (to.columns >= VECTORS * kLanes) {
 #pragma GCC unroll 24

@@ -45,6 +45,10 @@ struct Block {
   int64_t tiles() const { return last - first; }
 };
 
+// From one tile's channels to the next's, in an odd number of vectors: lines of a power of two apart
+// would meet in few sets of the nearest cache.
+inline int64_t Apart(int64_t channels) { return WholeVectors(channels) | kLanes; }
+
 template <int R>
 struct Filter {
   static constexpr int A = kTile + R - 1, E = A * A;
@@ -83,7 +87,7 @@ struct Filter {
 
   // B' x of a block: (E, tiles, channels of its groups), these up to whole vectors.
   static void Inputs(const Correlation& s, const float* x, const Block& block) {
-    const int64_t channels = block.groups * s.channels(), deep = WholeVectors(channels);
+    const int64_t channels = block.groups * s.channels(), deep = Apart(channels);
     const int64_t row = s.in.row(), one = block.tiles() * deep;
     x += block.group * s.channels();
     for (int64_t t = block.first; t < block.last; ++t) {
@@ -124,7 +128,7 @@ struct Filter {
 
   // A dy of a block: (E, tiles, features of its groups), these up to whole vectors.
   static void Cotangents(const Correlation& s, const float* dy, const Block& block) {
-    const int64_t features = block.groups * s.features(), depth = WholeVectors(features);
+    const int64_t features = block.groups * s.features(), depth = Apart(features);
     const int64_t row = s.out.row(), one = block.tiles() * depth;
     dy += block.group * s.features();
     for (int64_t t = block.first; t < block.last; ++t) {
@@ -156,7 +160,7 @@ struct Filter {
 
   // y of a block: A' times (E, tiles, features of its groups).
   static void Outputs(const Correlation& s, const Block& block, float* y) {
-    const int64_t features = block.groups * s.features(), depth = WholeVectors(features);
+    const int64_t features = block.groups * s.features(), depth = Apart(features);
     const int64_t row = s.out.row(), one = block.tiles() * depth;
     y += block.group * s.features();
     for (int64_t t = block.first; t < block.last; ++t) {
@@ -194,7 +198,7 @@ struct Filter {
     const int64_t first = number * room.tiles, last = std::min(first + room.tiles, Tiles(s));
     const int64_t groups = Together(s);
     float* in = room.at + worker * room.each;
-    float* out = in + E * room.tiles * WholeVectors(groups * s.channels());
+    float* out = in + E * room.tiles * Apart(groups * s.channels());
     for (int64_t group = 0; group < s.groups; group += groups)
       task(Block{first, last, group, groups, in, out});
   }
@@ -202,8 +206,8 @@ struct Filter {
   // (G w) * (B' x) of a block, for each element and group.
   static void Products(const Correlation& s, const Block& block, const float* kernels) {
     const int64_t channels = s.channels(), features = s.features(), depth = WholeVectors(features);
-    const int64_t deep = WholeVectors(block.groups * channels);
-    const int64_t wide = WholeVectors(block.groups * features);
+    const int64_t deep = Apart(block.groups * channels);
+    const int64_t wide = Apart(block.groups * features);
     for (int e = 0; e < E; ++e)
       for (int64_t g = 0; g < block.groups; ++g) {
         const float* in = block.in + e * block.tiles() * deep + g * channels;
@@ -252,8 +256,8 @@ struct Filter {
   static void AddProducts(const Correlation& s, const Block& block, const Share& share, bool first,
                           float* sums) {
     const int64_t channels = s.channels(), depth = WholeVectors(s.features());
-    const int64_t deep = WholeVectors(block.groups * channels);
-    const int64_t wide = WholeVectors(block.groups * s.features());
+    const int64_t deep = Apart(block.groups * channels);
+    const int64_t wide = Apart(block.groups * s.features());
     const auto product = first ? Product<false> : Product<true>;
     for (int e = 0; e < E; ++e)
       for (int64_t g = 0; g < block.groups; ++g) {

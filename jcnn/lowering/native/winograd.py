@@ -46,7 +46,7 @@ def _call(
 ) -> jax.Array:  # fmt: skip
     ends = [n // g.groups for n in (a.shape[-1], b.shape[-1])]
     together = _together(g.groups, *ends)
-    each = winograd.tile_elements(g) * sum(whole(together * n) for n in ends)
+    each = winograd.tile_elements(g) * sum(whole(together * n) | library.lanes() for n in ends)
     # Kernels of groups are small: no large block is needed to be worth reading them.
     room = ROOM_BYTES if g.groups == 1 else ROOM_BYTES // 2
     block = tiles(a.shape[0] * prod(winograd.tile_counts(g)), each, room)
