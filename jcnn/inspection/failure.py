@@ -93,7 +93,7 @@ def dissect(failure: Failure) -> Dissection:
     experiment, state = failure.experiment, failure.state
     step = Step(experiment)
     key = keys.step_key(experiment.seed, state.step)
-    x, model_key = step.prepared(jnp.asarray(failure.batch[0]), key)
+    x, model_key = step.prepared(jnp.asarray(failure.batch[0]), key, state.step)
     taken = _Taken(failure, x, model_key)
     calls, taps = taken.calls()
     (gradients, back), (loss, outputs) = taken.pullback(taps)

@@ -105,7 +105,8 @@ def keep_failure(
 
 def _first(step: Step, experiment: Experiment, state: Any, x: Any, y: Any) -> tuple[str, float]:
     """Name the loss, or the gradient nearest to it, that is not finite; and a value of it."""
-    x, model_key = step.prepared(jnp.asarray(x), keys.step_key(experiment.seed, state.step))
+    key = keys.step_key(experiment.seed, state.step)
+    x, model_key = step.prepared(jnp.asarray(x), key, state.step)
     gradients, (_, totals) = jax.jit(step.gradients)(state, x, jnp.asarray(y), model_key)
     if not np.isfinite(totals.loss):
         return LOSS, float(totals.loss)

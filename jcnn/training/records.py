@@ -80,7 +80,8 @@ class Records:
 
     def _compute_gradients(self, state: TrainState, x: Any, y: Any) -> Any:
         step = self._feed.step
-        x, key = step.prepared(x, keys.step_key(self._experiment.seed, state.step))
+        key = keys.step_key(self._experiment.seed, state.step)
+        x, key = step.prepared(x, key, state.step)
         return step.gradients(state, x, y, key)[0]
 
 

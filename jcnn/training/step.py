@@ -100,7 +100,7 @@ class Step:
         sums are those of a skipped step.
         Where they overflow for the loss's scale alone, nothing changes but count and scale.
         """
-        x, model_key = self.prepared(x, key)
+        x, model_key = self.prepared(x, key, state.step)
         gradients, (running, totals) = self.gradients(state, x, y, model_key)
         loss = totals.loss / totals.examples.astype(totals.loss.dtype)
         after = self._updated(state, gradients, running, (x, y, model_key), loss)
@@ -119,18 +119,19 @@ class Step:
         kept = _where(overflow, (passed, totals), (kept, Totals.of_skipped()))
         return _where(finite, (after._replace(loss_scale=scale), totals), kept)
 
-    def prepared(self, x: Array, key: Array) -> tuple[Array, Array]:
-        """Return the inputs as the model gets them, augmented, and the model's own key."""
+    def prepared(self, x: Array, key: Array, step: Array) -> tuple[Array, Array]:
+        """Return a step's inputs as the model gets them, augmented, and the model's own key."""
         training = self._experiment.training
         augment_key, model_key = jax.random.split(key)
         axes = self.layout.shards.batch
 
-        def changed(x: Array, key: Array) -> Array:
-            x = self.layout.own_rows(augment(training.augment, key, x, axes))
+        def changed(x: Array, key: Array, epoch: Array) -> Array:
+            x = self.layout.own_rows(augment(training.augment, key, x, axes, epoch))
             return x.astype(jnp.dtype(training.precision))
 
-        specs = (self.layout.batch, P()), self.layout.images
-        return self.layout.each(changed, *specs)(x, augment_key), model_key
+        specs = (self.layout.batch, P(), P()), self.layout.images
+        epoch = step // self.steps_per_epoch
+        return self.layout.each(changed, *specs)(x, augment_key, epoch), model_key
 
     def gradients(self, state: TrainState, x: Array, y: Array, model_key: Array) -> tuple[Any, Any]:
         """Return the gradients at prepared inputs; then running statistics and the batch's sums."""
@@ -155,7 +156,7 @@ class Step:
         updates, opt_state = self._optimizer.update(
             gradients,
             state.opt_state,
-            state.params,
+            self._moving(state.params),
             curvature=partial(self._curvature, state, *batch),
             value=loss,
         )
@@ -169,6 +170,14 @@ class Step:
     def _keep(self, before: Any, after: Any) -> Any:
         """Take frozen layers' values from before: their bits, whatever 0 times an update is."""
         return {name: before[name] if name in self._frozen else after[name] for name in after}
+
+    def _moving(self, params: Any) -> Any:
+        """Show the optimizer zeros for frozen layers: their decay adds nothing to a norm either."""
+        frozen = self._frozen
+        return {
+            name: jax.tree.map(jnp.zeros_like, own) if name in frozen else own
+            for name, own in params.items()
+        }
 
     def _learned(self, params: Any) -> Any:
         """Let frozen layers have gradients of zero, which add nothing to a norm that is clipped."""

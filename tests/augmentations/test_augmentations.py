@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jcnn.augmentations import Affine, Color, Crop, Cutout, Flip, Shift, augment
+from jcnn.augmentations.base import marks
 from jcnn.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("mathematics")
@@ -49,6 +50,36 @@ def test_flip_mirrors_with_its_probability(images):
     assert np.array_equal(Flip(probability=0.0).apply(KEY, images), images)
     mirrored = (np.asarray(Flip().apply(KEY, images)) != np.asarray(images)).any(axis=(1, 2, 3))
     assert 10 < mirrored.sum() < 40
+
+
+def test_an_alternate_flip_shows_each_image_both_ways_by_turns(images):
+    """The same one first in whatever batch it is, and whatever is drawn."""
+    chosen = [Flip(alternate=True)]
+    epochs = [augment(chosen, jax.random.key(n), images, epoch=jnp.int32(n)) for n in range(4)]
+    mirrored = (epochs[0] != images).any(axis=(1, 2, 3))
+    assert 10 < mirrored.sum() < 40
+    for n, seen in enumerate(epochs):
+        assert np.array_equal(seen, epochs[0] if n % 2 == 0 else epochs[0][:, :, ::-1])
+    order = np.random.default_rng(1).permutation(len(images))[:20]
+    assert np.array_equal(augment(chosen, KEY, images[order]), epochs[0][order])
+
+
+def test_an_alternate_flip_does_not_see_what_moves_the_image(images):
+    moved = [augment([Shift(pixels=2), Flip(alternate=True)], KEY, images, epoch=n) for n in (0, 1)]
+    assert np.array_equal(moved[0], moved[1][:, :, ::-1])
+
+
+def test_marks_differ_where_images_do(images):
+    alike = jnp.concatenate([images, images[:, ::-1], images[:, :, ::-1], images + 1e-6])
+    found = np.asarray(marks(alike))
+    assert len(np.unique(found)) == len(alike)
+    assert 80 < (found % 2).sum() < 120
+    assert np.array_equal(marks(images[7:9]), found[7:9])
+
+
+def test_an_alternate_flip_has_no_probability():
+    with pytest.raises(ValueError, match=r"expected no probability beside it, found 0\.3"):
+        Flip(alternate=True, probability=0.3)
 
 
 def test_cutout_covers_one_square(images):

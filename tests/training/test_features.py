@@ -240,6 +240,20 @@ def test_schedules_count_the_optimizers_own_steps(tiny):
     np.testing.assert_allclose(seen, [0, 0, 0, -1, 0, 0, 0, -0.5, 0, 0, 0, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_an_alternate_flip_turns_round_with_the_epoch(tiny, digits, accumulated):
+    keys = {
+        "training.augment": [{"name": "flip", "alternate": True}],
+        "training.accumulate_batches": accumulated,
+    }
+    step = Step(tiny(keys), steps_per_epoch=4)
+    x, key = jnp.asarray(digits.x[:32]), jax.random.key(0)
+    seen = [step.prepared(x, key, jnp.int32(n))[0] for n in (0, 3, 4, 7, 8)]
+    for n, again in enumerate((0, 0, 1, 1, 0)):
+        assert np.array_equal(seen[n], seen[0][:, :, ::-1] if again else seen[0])
+    assert not np.array_equal(seen[0], x)
+
+
 def test_gradients_are_clipped(tiny, digits):
     clip = [{"name": "clip_by_global_norm", "max_norm": 1e-3}]
     optimizer = {"name": "sgd", "learning_rate": 1.0, "before": clip}

@@ -87,10 +87,11 @@ def test_a_network_is_fine_tuned_in_one_go(tiny, written, tmp_path):
     assert after["classifier.1.weight"].shape == (10, 6)
 
 
-def test_frozen_layers_add_nothing_to_the_norm_that_is_clipped(tiny):
+@pytest.mark.parametrize("decay", [[], [{"name": "add_decayed_weights", "weight_decay": 0.1}]])
+def test_frozen_layers_add_nothing_to_the_norm_that_is_clipped(tiny, decay):
     """The others take the step of exactly that length."""
-    clipping = [{"name": "clip_by_global_norm", "max_norm": 1e-3}]
-    optimizer = {"name": "sgd", "learning_rate": 1.0, "before": clipping}
+    clipping = {"name": "clip_by_global_norm", "max_norm": 1e-3}
+    optimizer = {"name": "sgd", "learning_rate": 1.0, "before": [*decay, clipping]}
     keys = {"layers": NETWORK, "optimizer": {**optimizer, "rates": {"dense_*": 0.0}}}
     chosen = tiny(keys)
     data, step = chosen.data.load().train, Step(chosen)
