@@ -3,61 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-
-from jcnn import ops
 
 
 class View(NamedTuple):
     """How an image is looked at.
 
     Attributes:
-        shift: Pixels that it is moved by, down and to the right; zeros enter.
+        down: Pixels that it is moved down by; its mirror image enters at the border.
+        right: Pixels that it is moved to the right by.
         mirrored: Whether it is mirrored then, left to right.
     """
 
-    shift: int = 0
+    down: int = 0
+    right: int = 0
     mirrored: bool = False
 
     def of(self, x: Array, space: str | None = None) -> Array:
         """Return images (N, H, W, C) seen so.
 
         Args:
-            x: The images.
+            x: The images, of more pixels along each axis than they are moved by.
             space: The mesh axis that their height is split over, inside ``jax.shard_map``.
 
-        >>> image = jnp.arange(4.0).reshape(1, 2, 2, 1)
-        >>> View(shift=1).of(image)[0, :, :, 0].tolist()
-        [[0.0, 0.0], [0.0, 0.0]]
-        >>> View(shift=-1, mirrored=True).of(image)[0, :, :, 0].tolist()
-        [[0.0, 3.0], [0.0, 0.0]]
+        >>> image = jnp.arange(6.0).reshape(1, 2, 3, 1)
+        >>> View(down=1).of(image)[0, :, :, 0].tolist()
+        [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0]]
+        >>> View(right=-1, mirrored=True).of(image)[0, :, :, 0].tolist()
+        [[1.0, 2.0, 1.0], [4.0, 5.0, 4.0]]
         """
-        for axis in (1, 2) if self.shift else ():
-            x = _moved(x, axis, self.shift, space if axis == 1 else None)
+        if self.down:
+            whole = x if space is None else lax.all_gather(x, space, axis=1, tiled=True)
+            moved = _moved(whole, 1, self.down)
+            first = 0 if space is None else lax.axis_index(space) * x.shape[1]
+            x = lax.dynamic_slice_in_dim(moved, first, x.shape[1], axis=1)
+        if self.right:
+            x = _moved(x, 2, self.right)
         return x[:, :, ::-1] if self.mirrored else x
 
 
-def _moved(x: Array, axis: int, shift: int, space: str | None) -> Array:
-    size, many = x.shape[axis], abs(shift)
-    if space is None:
-        pads = [(many, many) if at == axis else (0, 0) for at in range(x.ndim)]
-        x = jnp.pad(x, pads)
-    else:
-        x = ops.halo_exchange(x, axis, space, many, many)
-    return lax.slice_in_dim(x, many - shift, many - shift + size, axis=axis)
+def _moved(x: Array, axis: int, pixels: int) -> Array:
+    many, size = abs(pixels), x.shape[axis]
+    pads = [(many, many) if at == axis else (0, 0) for at in range(x.ndim)]
+    around = jnp.pad(x, pads, mode="reflect")
+    return lax.slice_in_dim(around, many - pixels, many - pixels + size, axis=axis)
 
 
 def views(mirrored: bool, pixels: int) -> tuple[View, ...]:
-    """Return the views of an evaluation: the image, moved both ways along its diagonal, mirrored.
+    """Return the views of an evaluation: the image, moved to its eight neighbours, mirrored.
 
     >>> len(views(True, 1)), views(False, 0)
-    (6, (View(shift=0, mirrored=False),))
+    (18, (View(down=0, right=0, mirrored=False),))
     """
-    shifts = (0, -pixels, pixels) if pixels else (0,)
-    return tuple(View(s, m) for m in ((False, True) if mirrored else (False,)) for s in shifts)
+    along = (0, -pixels, pixels) if pixels else (0,)
+    sides = (False, True) if mirrored else (False,)
+    return tuple(View(*moved, side) for side in sides for moved in product(along, along))
 
 
 def over_views(

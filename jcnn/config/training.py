@@ -86,9 +86,10 @@ class Training(Table):
             the running statistics, which evaluation then uses; no average where not given.
         mirrored_evaluation: Whether evaluation and prediction take the mean of the outputs for an
             image and for its mirror image.
-        shifted_evaluation: Pixels by which an image is moved to and fro along its diagonal, zeros
-            entering; where given, evaluation and prediction take the mean of the outputs for the
-            image and for both of these, mirrored too where ``mirrored_evaluation`` says so.
+        shifted_evaluation: Pixels by which an image is moved to and fro along either axis and
+            both, its mirror image entering at the border; where given, evaluation and prediction
+            take the mean of the outputs for the image and for these eight, mirrored too where
+            ``mirrored_evaluation`` says so.
         initial_weights: A ``.safetensors`` file under PyTorch's names that training begins with, or
             a table with ``file``, ``ignore`` and ``replace``; random weights where not given.
         checkpoint_every_seconds: Seconds between checkpoints, which are written behind the

@@ -96,7 +96,8 @@ def _about(network: Network, exported: Exported) -> list[str]:
 def _views(training: Training) -> str:
     if not training.shifted_evaluation:
         return "an image and for its mirror image"
-    moved = f"an image as it is and moved by ±{training.shifted_evaluation} along its diagonal"
+    pixels = training.shifted_evaluation
+    moved = f"an image as it is and moved by ±{pixels} along either axis and both"
     return f"{moved}, each with its mirror image" if training.mirrored_evaluation else moved
 
 

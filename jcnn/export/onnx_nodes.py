@@ -103,14 +103,23 @@ class Graph:
         values = []
         for view in seen:
             self._value = INPUT
-            if view.shift:
-                pads = np.array([0, *[view.shift] * 2, 0, 0, *[-view.shift] * 2, 0], np.int64)
-                self._add("Pad", self._constant(f"shift.{view.shift}", pads), name="shift")
+            self._move(view.down, view.right)
             if view.mirrored:
                 self._mirror()
             values.append(self._value)
         self._value = values[0]
         self._add("Concat", *values[1:], name="views", axis=0)
+
+    def _move(self, down: int, right: int) -> None:
+        if not (down or right):
+            return
+        many, pixels = np.abs([down, right]), np.array([down, right])
+        pads = np.array([0, *many, 0, 0, *many, 0], np.int64)
+        name = f"move.{down}.{right}"
+        self._add("Pad", self._constant(f"{name}.pads", pads), name="around", mode="reflect")
+        ranges = {"starts": many - pixels, "ends": many - pixels + self._shape[:2], "axes": [1, 2]}
+        names = [self._constant(f"{name}.{k}", np.array(v, np.int64)) for k, v in ranges.items()]
+        self._add("Slice", *names, name="move")
 
     def _mirror(self) -> None:
         axes, ends = np.array([2], np.int64), np.array([np.iinfo(np.int64).min], np.int64)

@@ -244,12 +244,12 @@ def test_shifted_evaluation_takes_the_mean_over_moved_images(tiny):
     seen = {"training.mirrored_evaluation": True, "training.shifted_evaluation": 1}
     plain, shifted = tiny(), tiny(seen)
     state, x = Step(plain).init(), plain.data.load().test.x[:8]
-    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    moved = [x, around[:, :-2, :-2], around[:, 2:, 2:]]
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    moved = [around[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
     predict = jax.jit(make_predict(plain))
     expected = [predict(state, m[:, :, ::s]) for m in moved for s in (1, -1)]
     got = jax.jit(make_predict(shifted))(state, x)
-    np.testing.assert_allclose(got, sum(expected) / 6, rtol=1e-5)
+    np.testing.assert_allclose(got, sum(expected) / 18, rtol=1e-5)
     assert not np.allclose(got, expected[0])
 
 

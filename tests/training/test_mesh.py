@@ -172,7 +172,7 @@ def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, t
 
 
 @pytest.mark.parametrize(
-    "view", [View(2), View(-1, mirrored=True), View(0, mirrored=True)], ids=str
+    "view", [View(2, 1), View(-1, mirrored=True), View(0, -2), View(mirrored=True)], ids=str
 )
 def test_the_views_of_images_that_are_split_in_space_are_those_of_whole_ones(view):
     mesh = jax.make_mesh((4,), ("space",), axis_types=(AxisType.Auto,))
