@@ -20,7 +20,7 @@ from jcnn.lowering.windows import flipped
 ROOM_BYTES = 2 << 20
 # Rows that a matrix product computes together: so many of them a block, at least, for which
 # kernels, or their sums, are read.
-GROUPS = 4
+GROUPS = 3
 # Of the sums that a kernel gradient takes, each of a part of the blocks: with fewer parts than
 # cores, several cores share the rows of one.
 SUMS_BYTES = 64 << 20

@@ -45,9 +45,13 @@ struct Block {
   int64_t tiles() const { return last - first; }
 };
 
-// From one tile's channels to the next's, in an odd number of vectors: lines of a power of two apart
+// From one tile's channels to the next's: a line more where these are so many lines that the tiles
 // would meet in few sets of the nearest cache.
-inline int64_t Apart(int64_t channels) { return WholeVectors(channels) | kLanes; }
+inline int64_t Apart(int64_t channels) {
+  constexpr int64_t kLine = 16, kFew = 8 * kLine;
+  const int64_t whole = WholeVectors(channels);
+  return whole % kFew == 0 ? whole + kLine : whole;
+}
 
 template <int R>
 struct Filter {

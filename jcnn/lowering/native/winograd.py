@@ -14,6 +14,8 @@ from jcnn.lowering.windows import adjoint, flipped
 
 # Channels of a block of groups, at least: as in winograd.h.
 BESIDE = 64
+# Elements of a line of the cache: as there.
+LINE = 16
 
 
 def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -46,13 +48,19 @@ def _call(
 ) -> jax.Array:  # fmt: skip
     ends = [n // g.groups for n in (a.shape[-1], b.shape[-1])]
     together = _together(g.groups, *ends)
-    each = winograd.tile_elements(g) * sum(whole(together * n) | library.lanes() for n in ends)
+    each = winograd.tile_elements(g) * sum(_apart(together * n) for n in ends)
     # Kernels of groups are small: no large block is needed to be worth reading them.
     room = ROOM_BYTES if g.groups == 1 else ROOM_BYTES // 2
     block = tiles(a.shape[0] * prod(winograd.tile_counts(g)), each, room)
     # A group's last vector may end beyond the block.
     elements = block * each + library.lanes()
     return call(f"winograd_{g.window[0]}", operation, g, a, b, result, kept, block, elements)
+
+
+def _apart(channels: int) -> int:
+    """From one tile's channels to the next's: see winograd.h."""
+    full = whole(channels)
+    return full + LINE if full % (8 * LINE) == 0 else full
 
 
 def _together(groups: int, channels: int, features: int) -> int:
