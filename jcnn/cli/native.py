@@ -12,9 +12,6 @@ import typer
 from jcnn.cli.options import Json, print_json, say
 from jcnn.errors import UserError
 
-# What no lowering differs by from XLA's operations, but one that was compiled wrongly.
-LIMIT = 1e-4
-
 
 class _WrongLibraryError(UserError):
     """A library computes something else."""
@@ -60,7 +57,7 @@ def native(
 
 def _checked() -> dict[str, float]:
     """Hold each loop against XLA's operations; refuse what computes something else."""
-    from jcnn.lowering.native.checking import differences
+    from jcnn.lowering.native import checking
     from jcnn.lowering.native.library import SWITCH, load, permitted
 
     if not permitted():
@@ -69,12 +66,12 @@ def _checked() -> dict[str, float]:
             "nobody but you can write"
         )
     load()
-    found = differences()
-    wrong = [name for name, difference in found.items() if not difference < LIMIT]
-    if wrong:
+    found = checking.differences()
+    if wrong := checking.wrong(found):
         raise _WrongLibraryError(
-            f"the compiled loops are not kept: expected XLA's results within {LIMIT:g}, found "
-            f"{', '.join(f'{n} off by {found[n]:.1e}' for n in wrong)}; CXX names another compiler"
+            f"the compiled loops are not kept: expected XLA's results within {checking.LIMIT:g}, "
+            f"found {', '.join(f'{n} off by {off:.1e}' for n, off in wrong.items())}; CXX names "
+            "another compiler"
         )
     return found
 

@@ -80,6 +80,9 @@ class Training(Table):
         precision: Dtype of the activations; parameters, statistics and loss are float32 in any
             case, and in float16 the loss is scaled by a power of two that adapts itself, so that
             small gradients are not lost.
+        matmul_precision: What the factors of products may be rounded to, of convolutions and dense
+            layers and their gradients, in training and evaluation; sums are of float32. A name of
+            ``jax.default_matmul_precision``, which holds where not given.
         steps_per_dispatch: Steps that the device takes on its own; "auto" aims at half a second.
         augment: Random changes of the training images, in their order.
         average_decay: Decay per step of the optimizer of a running average of the parameters and of
@@ -110,6 +113,7 @@ class Training(Table):
     metrics: tuple[Literal["top_5", "f1", "recall", "confusion_matrix"], ...] = ()
     histograms: Flag = False
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    matmul_precision: Literal["bfloat16", "tensorfloat32", "float32"] | None = None
     steps_per_dispatch: Annotated[Any, BeforeValidator(_steps)] = "auto"
     augment: tuple[AnyAugmentation, ...] = ()
     average_decay: Fraction | None = None

@@ -33,9 +33,18 @@ weights = load_file("model.safetensors")   # names and layout of PyTorch""",
 }
 
 
-def model_card(run: Run, network: Network, exported: Exported, license: str) -> str:
-    """Write the card of an exported network, Markdown behind a YAML header."""
-    experiment = network.experiment
+def model_card(
+    run: Run, network: Network, exported: Exported, license: str, experiment: Experiment
+) -> str:
+    """Write the card of an exported network, Markdown behind a YAML header.
+
+    Args:
+        run: Where it was trained.
+        network: What was exported.
+        exported: How.
+        license: Of its weights.
+        experiment: As it was trained.
+    """
     summary = run.summary() if run.summary_file.exists() else {}
     lines = ["---", *_header(network, exported, license), "---", "", f"# {experiment.name}", ""]
     lines += [*_about(network, exported), "", "## Figures", "", *_figures(network, exported), ""]
@@ -43,7 +52,7 @@ def model_card(run: Run, network: Network, exported: Exported, license: str) -> 
     lines += [_input(experiment, exported.format), "", "Classes, in their order: "]
     lines[-1] += ", ".join(f"`{name}`" for name in experiment.data.class_names) + "."
     lines += ["", "## Training", "", *_training(network, summary), "", "## Limits", ""]
-    lines += [*_limits(network), "", "## The experiment", "", "```toml"]
+    lines += [*_limits(experiment), "", "## The experiment", "", "```toml"]
     return "\n".join([*lines, experiment.to_toml().rstrip(), "```", ""])
 
 
@@ -136,8 +145,7 @@ def _training(network: Network, summary: dict[str, Any]) -> list[str]:
     return said
 
 
-def _limits(network: Network) -> list[str]:
-    experiment = network.experiment
+def _limits(experiment: Experiment) -> list[str]:
     limits = [
         "- One run from one seed: another seed gives other figures.",
         f"- It knows {experiment.class_count} classes and calls whatever it is given one of them.",
@@ -147,4 +155,6 @@ def _limits(network: Network) -> list[str]:
         limits.append("- That split is a part of the training set, taken out for choices.")
     if experiment.training.precision != "float32":
         limits.append("- Trained in another precision than float32, in which it is exported.")
+    if experiment.training.matmul_precision == "bfloat16":
+        limits.append("- Trained with products of bfloat16, and exported with those of float32.")
     return limits

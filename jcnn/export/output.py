@@ -24,7 +24,7 @@ class Network:
     """A trained network, in float32.
 
     Attributes:
-        experiment: Its experiment; a precision of training other than float32 is left behind.
+        experiment: Its experiment; precisions of training other than float32's are left behind.
         params: Its parameters, averaged ones where the run keeps an average.
         state: The running statistics that belong to them.
     """
@@ -45,7 +45,9 @@ class Network:
 
 def network(experiment: Experiment, params: Params, state: State) -> Network:
     """Take a trained network to float32."""
-    training = experiment.training.model_copy(update={"precision": "float32"})
+    training = experiment.training.model_copy(
+        update={"precision": "float32", "matmul_precision": None}
+    )
     return Network(experiment.model_copy(update={"training": training}), params, state)
 
 

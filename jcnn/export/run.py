@@ -101,7 +101,8 @@ def export_run(
         exported = Exported(
             str(path), format, hard, len(data), examples, accuracy, None if hard else difference
         )
-        write_text(place / "README.md", model_card(Run(Path(folder)), taken, exported, license))
+        card = model_card(Run(Path(folder)), taken, exported, license, trained.experiment)
+        write_text(place / "README.md", card)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"--out {place}: can't be written: {reason}") from None

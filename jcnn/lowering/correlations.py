@@ -59,7 +59,8 @@ def _run(
     names = [asked(platform).name for platform in ("cpu", "gpu")]
     note(operation, g, names[jax.default_backend() != "cpu"])
     on_cpu, elsewhere = (_lowering(operation, name) for name in names)
-    on_cpu = in_float32(on_cpu)
+    if not (names[0] == "native_winograd" and native_winograd.takes_half(a, b)):
+        on_cpu = in_float32(on_cpu)
     if names[0] in _SUMS and operation != "kernel_gradient":
         on_cpu = _stored(on_cpu)
     if names[1] != "xla":  # whose libraries sum in float32 by themselves

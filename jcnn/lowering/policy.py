@@ -77,6 +77,11 @@ class Policy:
         """Whether the precision asked for is the highest, where every window is kept apart."""
         return self.precision in ("highest", "float32")
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the factors of products may be rounded to bfloat16; sums are of float32."""
+        return self.precision in ("bfloat16", "BF16_BF16_F32")
+
     def wanted(self, operation: str) -> str | None:
         """The lowering that an operation is to take where it can serve."""
         return dict(self.forced).get(operation)

@@ -26,8 +26,11 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.blocks import block_bytes, block_size, map_blocks, sum_blocks
 from jcnn.lowering.windows import adjoint, flipped
 
+Points = tuple[int | Fraction, ...]
 # Evaluated at 0 and "at infinity" first, then at pairs of opposite numbers.
-PAIRS = (1, 2, Fraction(1, 2))
+PAIRS: Points = (1, 2, Fraction(1, 2))
+# The same, of windows of 3, for transforms that are rounded to bfloat16: less than half the error.
+ROUNDED: Points = (Fraction(5, 8), Fraction(3, 2))
 Matrix = list[list[Fraction]]
 TILE = 4
 # Of the cache, for the transforms of a block of images: with less, the transformed kernels, which
@@ -96,7 +99,7 @@ def _images_a_block(g: Geometry, a: jax.Array, kernel: tuple[int, ...]) -> int:
 
 
 @cache
-def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
+def matrices(m: int, r: int, pairs: Points = PAIRS) -> tuple[Matrix, Matrix, Matrix]:
     """A' (m, a), G (a, r) and B' (a, a) of F(m, r), exactly: evaluation at points (Toom and Cook).
 
     With V_n the powers 0 to n - 1 of the points (and the leading coefficient, "at infinity"), the
@@ -105,7 +108,7 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     its value at p, which is moved to G: so B' keeps small integers, which halves the rounding.
     """
     a = m + r - 1
-    points = [Fraction(0), *(Fraction(s * p) for p in PAIRS for s in (1, -1))][: a - 1]
+    points = [Fraction(0), *(Fraction(s * p) for p in pairs for s in (1, -1))][: a - 1]
 
     def powers(n: int) -> list[list[Fraction]]:
         first, *rest = ([p**i for i in range(n)] for p in points)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn.lowering import Geometry, noted
-from jcnn.proof.bounds import UNIT, winograd_bound
+from jcnn.lowering.policy import Policy
+from jcnn.proof.bounds import BFLOAT16, FLOAT32, UNIT, winograd_bound
 from jcnn.proof.oracle import Formula, formula
 from jcnn.proof.recording import Call
 
@@ -176,9 +177,10 @@ class Problem:
             a = a if operation == "input_gradient" else at.pad(a)
         size = at.zeros(0, 0).shape[1:-1] if bordered else at.size
         g = Geometry(size, at.window, at.strides, padding, at.dilation, groups)
+        how = BFLOAT16 if Policy.current().rounded else FLOAT32
         if operation == "kernel_gradient":
-            return turn(winograd_bound(operation, g, a, b))
-        bound = winograd_bound(operation, g, a, turn(b))
+            return turn(winograd_bound(operation, g, a, b, how))
+        bound = winograd_bound(operation, g, a, turn(b), how)
         return at.crop(bound) if bordered and operation == "input_gradient" else bound
 
     def _named(self, prefix: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
 import jax
 
+from jcnn.config import Experiment
 from jcnn.data.folder import expanded
 from jcnn.folders import cache_folder
 
@@ -49,3 +51,9 @@ def in_own_precision(function: Function) -> Function:
             return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def multiplying(experiment: Experiment) -> AbstractContextManager[Any]:
+    """Within the context, what is traced multiplies in the precision that the experiment says."""
+    asked = experiment.training.matmul_precision
+    return jax.default_matmul_precision(asked) if asked else nullcontext()

@@ -12,6 +12,7 @@ from jax import Array
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.layers import WHOLE, Shards
+from jcnn.training.compilation import multiplying
 from jcnn.training.state import TrainState
 from jcnn.views import over_views
 
@@ -29,7 +30,8 @@ def make_predict(
     model, dtype = experiment.model, jnp.dtype(experiment.training.precision)
 
     def predict(state: TrainState, x: Array) -> Array:
-        prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops, shards=shards)
+        with multiplying(experiment):
+            prediction, _ = model.apply(*state.evaluated, x.astype(dtype), ops=ops, shards=shards)
         return prediction.astype(jnp.float32)
 
     views, space = experiment.training.views, shards.space

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import jax
+
 from jcnn.config import Experiment
 from jcnn.errors import counted
+from jcnn.lowering import native
 from jcnn.optimizers.lengths import schedule_ends
 
 # Shares of the training within which a schedule's end is as good as the training's.
@@ -17,6 +20,12 @@ def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iter
     training = experiment.training
     if remark := experiment.data.remark():
         yield remark
+    on_cpu = jax.default_backend() == "cpu"
+    if training.matmul_precision == "bfloat16" and on_cpu and not native.rounds():
+        yield (
+            "training.matmul_precision = 'bfloat16' changes nothing here: on a CPU it takes the "
+            "compiled loops (jcnn native), and a processor with avx512_bf16"
+        )
     size = training.batch_size
     if (left := examples - steps_per_epoch * size) > examples // 10:
         yield (

@@ -19,6 +19,7 @@ from jcnn.errors import UserError
 from jcnn.optimizers import curvatures
 from jcnn.training import keys
 from jcnn.training.average import Average, stepped
+from jcnn.training.compilation import multiplying
 from jcnn.training.layout import SINGLE, Layout, P
 from jcnn.training.loss_scale import LossScale
 from jcnn.training.state import Totals, TrainState, Weights
@@ -142,7 +143,8 @@ class Step:
                 loss, rest = self.mean_loss(self._learned(params), running, x, y, key)
                 return loss if scale is None else scale.up(loss), rest
 
-            gradients, rest = jax.grad(scaled, has_aux=True)(params)
+            with multiplying(self._experiment):
+                gradients, rest = jax.grad(scaled, has_aux=True)(params)
             gradients = gradients if scale is None else scale.down(gradients)
             return (gradients, rest) if lay.mesh is None else lay.joined(gradients, running, rest)
 
@@ -207,13 +209,15 @@ class Step:
         probe_key = jax.random.fold_in(model_key, _PROBE)
 
         def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, *keys: Array) -> Any:
-            output, pullback = jax.vjp(
-                lambda params: self._output(params, running, x, keys[0])[0], params
-            )
+            with multiplying(self._experiment):
+                output, pullback = jax.vjp(
+                    lambda params: self._output(params, running, x, keys[0])[0], params
+                )
             probe = loss.curvature_probe(lay.whole(output), lay.whole(y), keys[1])
             probe = probe / math.sqrt(count)
             probe = probe if lay.mesh is None else lay.own_part(probe / lay.copies, len(x))
-            (projected,) = pullback(probe if scale is None else scale.up(probe))
+            with multiplying(self._experiment):
+                (projected,) = pullback(probe if scale is None else scale.up(probe))
             projected = projected if scale is None else scale.down(projected)
             return projected if lay.mesh is None else lay.added(projected)[0]
 

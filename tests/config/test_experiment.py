@@ -137,6 +137,7 @@ MISTAKES = [
     ("training.batch_size", -1, "expected a value greater than 0, found -1"),
     ("training.steps_per_dispatch", 0, 'expected "auto" or a positive integer, found 0'),
     ("training.precision", "half", "expected 'float32', 'bfloat16' or 'float16', found 'half'"),
+    ("training.matmul_precision", "bf16", "expected 'bfloat16', 'tensorfloat32' or 'float32'"),
     ("training.average_decay", 1, "expected a value less than 1.0, found 1"),
     ("training.augment.0.pixels", 0, "expected a value greater than 0, found 0"),
     ("training.augment.0.name", "shfit", "unknown 'shfit' (did you mean 'shift'?)"),

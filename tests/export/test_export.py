@@ -18,8 +18,10 @@ from jcnn.cli import main
 from jcnn.config import Experiment, load_experiment
 from jcnn.errors import UserError
 from jcnn.export import export_run, hard_outputs, network, onnx_model, stablehlo
+from jcnn.training import train
 from tests.optional import optional
 from tests.selection import slow_unless
+from tests.small import CONFIG
 
 onnx, onnxruntime, needs_onnx = optional("onnx", "onnxruntime")
 ROOT = Path(__file__).parents[2]
@@ -249,6 +251,21 @@ def test_the_card_has_what_the_hub_reads(trained, tmp_path):
     for words in ("95 % interval", "Seed 0", "## Limits", "pixels in [0, 1]", "[[layers]]"):
         assert words in card
     assert "the layers of PyTorch take (batch, 1, 8, 8)" in card
+
+
+@pytest.mark.slow
+def test_the_card_says_in_what_precision_a_network_was_trained(tmp_path):
+    (tmp_path / "small.toml").write_text(CONFIG)
+    keys = {"training.precision": "bfloat16", "training.matmul_precision": "bfloat16"}
+    train(load_experiment(tmp_path / "small.toml", keys), tmp_path / "run")
+    export_run(tmp_path / "run", "safetensors", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    for words in ("another precision than float32", "products of bfloat16", *map(_said, keys)):
+        assert words in card
+
+
+def _said(key):
+    return f'{key.removeprefix("training.")} = "bfloat16"'
 
 
 @pytest.mark.usefixtures("mathematics")

@@ -566,6 +566,8 @@ def cosine(steps):
         ({"optimizer.learning_rate": cosine("1 epoch")}, 300, ["after 9 of 36 steps, and stays"]),
         ({"optimizer.learning_rate": cosine("4 epochs")}, 300, []),
         ({"training.accumulate_batches": 100}, 300, ["the optimizer takes no step"]),
+        ({"training.matmul_precision": "bfloat16"}, 300, ["changes nothing here"]),
+        ({"training.matmul_precision": "float32"}, 300, []),
         ({}, 300, []),
     ],
 )

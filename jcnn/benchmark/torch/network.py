@@ -24,6 +24,7 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
     """Return a function that does one training step on random examples."""
     if experiment.training.precision != "float32":
         raise ValueError("it is measured in float32 alone")
+    _multiply(experiment.training.matmul_precision, device)
     torch.manual_seed(0)
     net: Any = network(experiment.model, experiment.input_shape).to(device).train()
     size, (*space, channels) = experiment.training.batch_size, experiment.input_shape
@@ -43,6 +44,15 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
         return loss
 
     return step
+
+
+def _multiply(precision: str | None, device: str) -> None:
+    """Let PyTorch round the factors of products to what the experiment rounds them to."""
+    if precision == "bfloat16" and device == "cpu":
+        mkldnn = torch.backends.mkldnn
+        mkldnn.conv.fp32_precision = mkldnn.matmul.fp32_precision = "bf16"
+    elif precision not in (None, "float32"):
+        raise ValueError(f"its products are not measured in {precision} there")
 
 
 def network(sequence: Sequence, input_shape: Shape) -> nn.Sequential:

@@ -11,6 +11,6 @@ it run on this machine alone: ``jcnn export`` leaves it out.
 """
 
 from jcnn.lowering.native.building import build, library_path
-from jcnn.lowering.native.library import ready
+from jcnn.lowering.native.library import ready, rounds
 
-__all__ = ["build", "library_path", "ready"]
+__all__ = ["build", "library_path", "ready", "rounds"]

@@ -25,8 +25,8 @@ from jcnn.folders import cache_folder
 from jcnn.remains import child, temporary_folder
 
 SOURCES = (
-    "handlers.cc", "depthwise.h", "few.h", "images.h", "parallel.h", "patches.h", "pools.h",
-    "product.h", "transforms.h", "winograd.h",
+    "handlers.cc", "depthwise.h", "few.h", "half.h", "images.h", "parallel.h", "patches.h",
+    "pools.h", "product.h", "tiles.h", "transforms.h", "winograd.h",
 )  # fmt: skip
 # Windows that minimal filtering is compiled for.
 WINDOWS = (3, 5)
@@ -188,13 +188,17 @@ def _sources() -> tuple[tuple[str, str], ...]:
 
 def _matrices() -> str:
     """The matrices of :func:`jcnn.lowering.winograd.matrices`, as C++ has them."""
-    from jcnn.lowering.winograd import TILE, matrices
+    from jcnn.lowering.winograd import ROUNDED, TILE, matrices
 
-    lines = ["#pragma once", "namespace jcnn {", "template <int R> struct Matrices;"]
-    for window in WINDOWS:
-        transposed, kernel, inputs = matrices(TILE, window)
+    names = ("Matrices", "MatricesOfPairs")
+    lines = ["#pragma once", "namespace jcnn {", *(f"template <int R> struct {n};" for n in names)]
+    made = [(names[0], window, matrices(TILE, window)) for window in WINDOWS]
+    for name, window, (transposed, kernel, inputs) in [
+        *made,
+        (names[1], 3, matrices(TILE, 3, ROUNDED)),
+    ]:
         powers = [list(column) for column in zip(*transposed, strict=True)]
-        lines.append(f"template <> struct Matrices<{window}> {{")
+        lines.append(f"template <> struct {name}<{window}> {{")
         for name, m in (("kPowers", powers), ("kKernel", kernel), ("kInput", inputs)):
             rows = ", ".join(
                 "{" + ", ".join(f"{float(entry)!r}f" for entry in row) + "}" for row in m

@@ -47,8 +47,8 @@ def call(
     if lines := g.rank == 1:
         a, b = a[:, None], b[:, None] if operation == "kernel_gradient" else b[None]
     seen = (result[0], 1, *result[1:]) if lines and operation == "correlate" else result
-    shapes = (seen, kept, (workers(), room))
-    made = [jax.ShapeDtypeStruct(shape, a.dtype) for shape in shapes]
+    made = [jax.ShapeDtypeStruct(seen, a.dtype)]
+    made += [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (kept, (workers(), room))]
     counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
     return run(kind, operation, made, a, b, **places(g), **counts)[0].reshape(result)
 
@@ -149,7 +149,14 @@ def whole(channels: int) -> int:
     return -(-channels // library.lanes()) * library.lanes()
 
 
-def tiles(count: int, each: int, room: int) -> int:
-    """Tiles of a block: as many as the room holds; less where every worker is to have some."""
-    fit = max(GROUPS, room // (4 * each) // library.rows())
+def tiles(count: int, each: int, room: int, times: int = 1) -> int:
+    """Tiles of a block: as many as the room holds; less where every worker is to have some.
+
+    Args:
+        count: Of all of them.
+        each: Elements of one.
+        room: In bytes.
+        times: How many take the room of one.
+    """
+    fit = times * max(GROUPS, room // (4 * each) // library.rows())
     return library.rows() * min(fit, -(-count // (workers() * library.rows())))

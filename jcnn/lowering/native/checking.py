@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn.geometry import Geometry
+from jcnn.lowering.native import library
 from jcnn.lowering.problem import CORRELATIONS
 
 _EDGES, _ONE = ((1, 2), (0, 1)), (1, 1)
@@ -19,6 +20,10 @@ CASES = {
     "native_grouped": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE, groups=3),
     "native_depthwise": Geometry((12, 15), (4, 3), (2, 1), _EDGES, (1, 2), groups=19),
 }
+# The same of minimal filtering of bfloat16, and of products of bfloat16, which no case is.
+HALF, ROUNDED = "native_winograd of bfloat16", "native_winograd by products of bfloat16"
+# What no loop differs by, but one that was compiled wrongly.
+LIMIT, LIMITS = 1e-4, {HALF: 1e-2, ROUNDED: 5e-2}
 POOL = Geometry((12, 15), (3, 3), (2, 2), _EDGES, _ONE)
 IMAGES, CHANNELS, FEATURES = 5, 19, 37
 
@@ -26,10 +31,21 @@ IMAGES, CHANNELS, FEATURES = 5, 19, 37
 def differences() -> dict[str, float]:
     """Return for each lowering the largest difference, over the largest value of the result.
 
-    Minimal filtering rounds to some 1e-5, other correlations to 1e-6; a max pool does not.
+    Minimal filtering rounds to some 1e-5, of bfloat16 to 3e-3 and by products of it to 2e-2; other
+    correlations to 1e-6; a max pool does not.
     """
-    found = {name: max(_difference(name, g, o) for o in CORRELATIONS) for name, g in CASES.items()}
+    found = {name: _largest(name, g) for name, g in CASES.items()}
+    filtered = "native_winograd", CASES["native_winograd"]
+    found[HALF] = _largest(*filtered, jnp.bfloat16)
+    if library.pairs():
+        with jax.default_matmul_precision("bfloat16"):
+            found[ROUNDED] = _largest(*filtered)
     return {**found, "max_pool": _of_pool()}
+
+
+def wrong(found: dict[str, float]) -> dict[str, float]:
+    """Return those of the differences that are too large."""
+    return {name: off for name, off in found.items() if not off < LIMITS.get(name, LIMIT)}
 
 
 def _of_pool() -> float:
@@ -50,15 +66,20 @@ def _apart(got: jax.Array, expected: jax.Array) -> float:
     return float(np.abs(np.asarray(got, np.float64) - np.asarray(expected, np.float64)).max())
 
 
-def _difference(name: str, g: Geometry, operation: str) -> float:
+def _largest(name: str, g: Geometry, dtype: type[jnp.generic] = jnp.float32) -> float:
+    return max(_difference(name, g, operation, dtype) for operation in CORRELATIONS)
+
+
+def _difference(name: str, g: Geometry, operation: str, dtype: type[jnp.generic]) -> float:
     from jcnn import lowering
 
-    given = _arrays(g)[operation]
+    given = [a.astype(dtype) for a in _arrays(g)[operation]]
     run = getattr(lowering, operation)
     with lowering.allow_native(True), lowering.forced(name):
         got = jax.jit(run, static_argnums=0)(g, *given)
-    with lowering.forced("xla"):
-        expected = jax.jit(run, static_argnums=0)(g, *given)
+    with lowering.forced("xla"), jax.default_matmul_precision("float32"):
+        wide = [a.astype(jnp.float32) for a in given]
+        expected = jax.jit(run, static_argnums=0)(g, *wide)
     return _apart(got, expected) / float(np.abs(expected).max())
 
 

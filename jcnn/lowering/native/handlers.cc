@@ -38,8 +38,29 @@ Room RoomOf(Result& room, int64_t tiles, int64_t parts) {
   return {room->typed_data(), room->dimensions()[1], tiles, parts};
 }
 
-template <class Kind>
-ffi::Error Correlate(ffi::ThreadPool pool, Array x, Array w, Result y, Result kernels, Result room,
+// Minimal filtering in pairs of bfloat16, where the processor has them and no group's first channel
+// is another's second.
+template <class T>
+struct InPairs {
+  using Pairs = Filter<3, T, kPairs>;
+
+  template <class... Rest>
+  static void Correlate(const Team& team, const Correlation& s, const Rest&... rest) {
+    if (s.groups == 1 || s.channels() % 2 == 0)
+      Pairs::Correlate(team, s, rest...);
+    else
+      Filter<3, T>::Correlate(team, s, rest...);
+  }
+
+  template <class... Rest>
+  static void KernelGradient(const Rest&... rest) {
+    Pairs::KernelGradient(rest...);
+  }
+};
+
+template <class Kind, ffi::DataType D = ffi::F32>
+ffi::Error Correlate(ffi::ThreadPool pool, ffi::Buffer<D> x, ffi::Buffer<D> w,
+                     ffi::Result<ffi::Buffer<D>> y, Result kernels, Result room,
                      Integers window, Integers strides, Integers dilation, Integers before,
                      int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
@@ -66,10 +87,11 @@ ffi::Error CorrelateInto(ffi::ThreadPool pool, Array x, Array w, ffi::RemainingA
   return ffi::Error::Success();
 }
 
-template <class Kind>
-ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array dy, Result dw, Result sums,
-                          Result room, Integers window, Integers strides, Integers dilation,
-                          Integers before, int64_t tiles, int64_t parts) {
+template <class Kind, ffi::DataType D = ffi::F32>
+ffi::Error KernelGradient(ffi::ThreadPool pool, ffi::Buffer<D> x, ffi::Buffer<D> dy,
+                          ffi::Result<ffi::Buffer<D>> dw, Result sums, Result room,
+                          Integers window, Integers strides, Integers dilation, Integers before,
+                          int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
   Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions(), dw->dimensions()),
                        RoomOf(room, tiles, parts), x.typed_data(), dy.typed_data(), sums->typed_data(),
@@ -86,16 +108,17 @@ auto WithPlaces(Binding binding) {
       .template Attr<Integers>("before");
 }
 
+template <ffi::DataType D = ffi::F32>
 auto Bound() {
   return WithPlaces(ffi::Ffi::Bind()
                         .Ctx<ffi::ThreadPool>()
-                        .Arg<Array>()
-                        .Arg<Array>()
-                        .Ret<Array>()
-                        .Ret<Array>()
-                        .Ret<Array>())
-      .Attr<int64_t>("tiles")
-      .Attr<int64_t>("parts");
+                        .template Arg<ffi::Buffer<D>>()
+                        .template Arg<ffi::Buffer<D>>()
+                        .template Ret<ffi::Buffer<D>>()
+                        .template Ret<Array>()
+                        .template Ret<Array>())
+      .template Attr<int64_t>("tiles")
+      .template Attr<int64_t>("parts");
 }
 
 auto BoundInto() {
@@ -139,14 +162,22 @@ auto MaximaBound() {
 
 }  // namespace
 
-#define JCNN_HANDLERS(name, Kind)                                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_correlate, Correlate<Kind>, Bound());       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_kernel_gradient, KernelGradient<Kind>, Bound())
+#define JCNN_HANDLERS(name, Kind, D)                                                   \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_correlate, (Correlate<Kind, D>), Bound<D>());   \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name##_kernel_gradient, (KernelGradient<Kind, D>), Bound<D>())
 
-JCNN_HANDLERS(winograd_3, Filter<3>);
-JCNN_HANDLERS(winograd_5, Filter<5>);
-JCNN_HANDLERS(patches, Patches);
-JCNN_HANDLERS(depthwise, Depthwise);
+using Bfloat16 = ffi::NativeType<ffi::BF16>;
+using BfloatFilter3 = Filter<3, Bfloat16>;
+using BfloatFilter5 = Filter<5, Bfloat16>;
+
+JCNN_HANDLERS(winograd_3, Filter<3>, ffi::F32);
+JCNN_HANDLERS(winograd_5, Filter<5>, ffi::F32);
+JCNN_HANDLERS(winograd_3_pairs, InPairs<float>, ffi::F32);
+JCNN_HANDLERS(winograd_3_bfloat16, BfloatFilter3, ffi::BF16);
+JCNN_HANDLERS(winograd_5_bfloat16, BfloatFilter5, ffi::BF16);
+JCNN_HANDLERS(winograd_3_bfloat16_pairs, InPairs<Bfloat16>, ffi::BF16);
+JCNN_HANDLERS(patches, Patches, ffi::F32);
+JCNN_HANDLERS(depthwise, Depthwise, ffi::F32);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(patches_correlate_into, CorrelateInto<Patches>, BoundInto());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(depthwise_correlate_into, CorrelateInto<Depthwise>, BoundInto());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(few_correlate, Correlate<Few>, Bound());
@@ -159,3 +190,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint32, Maxima<ffi::U32>, MaximaBound<ffi
 
 extern "C" int lanes() { return jcnn::kLanes; }
 extern "C" int rows() { return jcnn::kRows; }
+extern "C" int pairs() { return jcnn::kPairs; }

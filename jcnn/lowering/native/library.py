@@ -16,7 +16,10 @@ from jcnn.lowering.native.building import WINDOWS, digest, library_path, located
 
 SWITCH = "JCNN_NATIVE"
 # Each has a correlation and a kernel gradient.
-KINDS = (*(f"winograd_{window}" for window in WINDOWS), "patches", "depthwise")
+KINDS = (
+    *(f"winograd_{window}{dtype}" for window in WINDOWS for dtype in ("", "_bfloat16")),
+    "winograd_3_pairs", "winograd_3_bfloat16_pairs", "patches", "depthwise",
+)  # fmt: skip
 OPERATIONS = ("correlate", "kernel_gradient")
 # A max pool for each dtype of winners, a correlation of few features, and into parts of images.
 OTHERS = (
@@ -59,6 +62,16 @@ def rows() -> int:
     return _loaded(digest()).rows()
 
 
+def pairs() -> bool:
+    """Whether minimal filtering takes bfloat16 in pairs."""
+    return bool(_loaded(digest()).pairs())
+
+
+def rounds() -> bool:
+    """Whether products of bfloat16 are to be had: the library, on a processor that has them."""
+    return ready() and pairs()
+
+
 @cache
 def _usable(digest: str) -> bool:
     """Whether it loads; what can't be loaded is said once, and everything goes on without it."""
@@ -80,7 +93,7 @@ def _loaded(digest: str) -> ctypes.CDLL:
         if _is_cut_off(path):
             raise OSError(f"{path}: it is cut off")
         library = ctypes.CDLL(str(path))
-        functions = {name: getattr(library, name) for name in ("lanes", "rows", *names)}
+        functions = {name: getattr(library, name) for name in ("lanes", "rows", "pairs", *names)}
     except (OSError, AttributeError) as error:  # no library, or none of these loops
         raise UserError(
             f"the compiled loops can't be loaded ({error}): `jcnn native --remove` removes them, "

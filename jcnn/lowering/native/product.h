@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 namespace jcnn {
 
 // Sums of kRows rows and kVectors vectors fill the registers that there are.
@@ -51,6 +55,20 @@ inline void StoreFirst(float* to, Vector v, int64_t count) {
     std::memcpy(to, &v, count * sizeof(float));
 }
 
+// sum + a b, for each element of b; of pairs of bfloat16, which take a float32's place, the sum of
+// both products.
+template <bool PAIRS>
+inline __attribute__((always_inline)) Vector Added(Vector sum, const float* a, Vector b) {
+#if defined(__AVX512BF16__)
+  if constexpr (PAIRS) {
+    int pair;
+    std::memcpy(&pair, a, sizeof pair);
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)b);
+  }
+#endif
+  return sum + *a * b;
+}
+
 inline int64_t WholeVectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
 // The first factor of a product, rows by terms: terms in runs of `length`, each `step` after the one
@@ -87,7 +105,7 @@ inline __attribute__((always_inline)) void Announce(const Place& to) {
 }
 
 // to (ROWS, VECTORS) = a (ROWS, terms) b (terms, VECTORS), or added to what is there.
-template <int ROWS, int VECTORS, bool ADD>
+template <int ROWS, int VECTORS, bool ADD, bool PAIRS>
 inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b, int64_t b_term,
                                                 const Place& to) {
   Vector sum[ROWS][VECTORS] = {};
@@ -102,7 +120,7 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
 #pragma GCC unroll 24
       for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; ++v) sum[i][v] += from[i * row] * second[v];
+        for (int v = 0; v < VECTORS; ++v) sum[i][v] = Added<PAIRS>(sum[i][v], from + i * row, second[v]);
     }
   }
   if (ADD) {  // at last: what was announced has come by now
@@ -127,14 +145,14 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
 
 // The same for up to kRows rows and one or two vectors, known when it runs. What is added to has
 // whole vectors.
-template <bool ADD, int ROWS = kRows>
+template <bool ADD, bool PAIRS, int ROWS = kRows>
 void SomeRows(int64_t rows, const Factor& a, const float* b, int64_t b_term, const Place& to) {
   if (rows < ROWS) {
-    if constexpr (ROWS > 1) SomeRows<ADD, ROWS - 1>(rows, a, b, b_term, to);
+    if constexpr (ROWS > 1) SomeRows<ADD, PAIRS, ROWS - 1>(rows, a, b, b_term, to);
   } else if (to.columns > kLanes) {
-    Tile<ROWS, 2, ADD>(a, b, b_term, to);
+    Tile<ROWS, 2, ADD, PAIRS>(a, b, b_term, to);
   } else {
-    Tile<ROWS, 1, ADD>(a, b, b_term, to);
+    Tile<ROWS, 1, ADD, PAIRS>(a, b, b_term, to);
   }
 }
 
@@ -150,14 +168,14 @@ struct Columns {
 //
 // The rows in registers meet all columns before the next: where rows lie apart in memory, as those
 // of a transposed factor do, each is brought into the cache once.
-template <bool ADD>
+template <bool ADD, bool PAIRS = false>
 inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
   const int64_t terms = a.count * a.length;
   for (int64_t i = 0; i < rows;) {
     Factor some = a;
     some.at += i * a.row;
     if (to.columns <= kLanes && rows - i >= 2 * kRows) {  // of one vector, twice the rows fit
-      Tile<2 * kRows, 1, ADD>(some, b.at, b.panels ? kLanes : b.row,
+      Tile<2 * kRows, 1, ADD, PAIRS>(some, b.at, b.panels ? kLanes : b.row,
                               {to.at + i * to.row, to.row, to.columns, to.far});
       i += 2 * kRows;
       continue;
@@ -165,7 +183,7 @@ inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place
     for (int64_t d = 0; d < to.columns; d += kPanel) {
       const int64_t wide = to.columns - d > kLanes ? kPanel : kLanes;
       const float* second = b.at + (b.panels ? d * terms : d);
-      SomeRows<ADD>(rows - i, some, second, b.panels ? wide : b.row,
+      SomeRows<ADD, PAIRS>(rows - i, some, second, b.panels ? wide : b.row,
                     {to.at + i * to.row + d, to.row, to.columns - d, to.far});
     }
     i += kRows;
