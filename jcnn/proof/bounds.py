@@ -101,7 +101,7 @@ def winograd_bound(
     if g.groups > 1:
         one = Geometry(g.size, g.window, g.strides, g.padding, g.dilation)
         pairs = zip(*(np.split(array, g.groups, -1) for array in (a, b)), strict=True)
-        return np.concatenate([winograd_bound(operation, one, *pair, how) for pair in pairs], -1)
+        return np.concatenate([winograd_bound(operation, one, x, y, how) for x, y in pairs], -1)
     if set(g.window) != {3}:
         how = FLOAT32
     a, b = (np.abs(array).astype(np.float64) for array in (a, b))
