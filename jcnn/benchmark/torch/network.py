@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
     """Return a function that does one training step on random examples."""
     if experiment.training.precision != "float32":
         raise ValueError("it is measured in float32 alone")
-    _multiply(experiment.training.matmul_precision, device)
+    products = _products(experiment.training.matmul_precision, device)
     torch.manual_seed(0)
     net: Any = network(experiment.model, experiment.input_shape).to(device).train()
     size, (*space, channels) = experiment.training.batch_size, experiment.input_shape
@@ -38,7 +39,9 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
 
     def step() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        loss = criterion(net(x), y)
+        with products:
+            output = net(x)
+        loss = criterion(output.float(), y)
         loss.backward()
         optimizer.step()
         return loss
@@ -46,13 +49,13 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
     return step
 
 
-def _multiply(precision: str | None, device: str) -> None:
-    """Let PyTorch round the factors of products to what the experiment rounds them to."""
+def _products(precision: str | None, device: str) -> AbstractContextManager[object]:
+    """PyTorch's way to round the factors of products, and there their results too."""
     if precision == "bfloat16" and device == "cpu":
-        mkldnn = torch.backends.mkldnn
-        mkldnn.conv.fp32_precision = mkldnn.matmul.fp32_precision = "bf16"
-    elif precision not in (None, "float32"):
+        return torch.autocast("cpu", torch.bfloat16)
+    if precision not in (None, "float32"):
         raise ValueError(f"its products are not measured in {precision} there")
+    return nullcontext()
 
 
 def network(sequence: Sequence, input_shape: Shape) -> nn.Sequential:
