@@ -66,11 +66,11 @@ LAYERS = {
 }
 
 
-def written(tmp_path: Path, layer: str = "", optimizer: str = "sgd"):
+def written(tmp_path: Path, layer: str = "", optimizer: str = "sgd", **training: str):
     path = tmp_path / "tiny.toml"
     table = f"[[layers]]\n{layer}" if layer else ""
     path.write_text(TEMPLATE.format(layer=table, optimizer=optimizer))
-    return load_experiment(path)
+    return load_experiment(path, {f"training.{key}": value for key, value in training.items()})
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
@@ -86,6 +86,23 @@ def test_step_lowers_the_loss(tmp_path, optimizer):
     for _ in range(30):
         last = float(step().detach())
     assert last < first
+
+
+def test_products_of_bfloat16_are_those_of_its_autocast(tmp_path):
+    losses = [
+        network.build_step(written(tmp_path, **asked), "contiguous", "cpu")().detach()
+        for asked in ({}, {"matmul_precision": "float32"}, {"matmul_precision": "bfloat16"})
+    ]
+    assert losses[0].dtype == losses[2].dtype == torch.float32
+    assert losses[0] == losses[1] != losses[2]
+    assert abs(float(losses[0] - losses[2])) < 0.05
+
+
+@pytest.mark.parametrize(("precision", "device"), [("tensorfloat32", "cpu"), ("bfloat16", "cuda")])
+def test_products_that_it_does_not_have_are_not_measured(tmp_path, precision, device):
+    asked = written(tmp_path, matmul_precision=precision)
+    with pytest.raises(ValueError, match=f"not measured in {precision} there"):
+        network.build_step(asked, "contiguous", device)
 
 
 def test_parameters_are_as_many_as_ours():
