@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import jax
 
-from jcnn.config import Experiment
+from jcnn.config import Experiment, Training
 from jcnn.errors import counted
 from jcnn.lowering import native
 from jcnn.optimizers.lengths import schedule_ends
@@ -20,12 +20,7 @@ def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iter
     training = experiment.training
     if remark := experiment.data.remark():
         yield remark
-    on_cpu = jax.default_backend() == "cpu"
-    if training.matmul_precision == "bfloat16" and on_cpu and not native.rounds():
-        yield (
-            "training.matmul_precision = 'bfloat16' changes nothing here: on a CPU it takes the "
-            "compiled loops (jcnn native), and a processor with avx512_bf16"
-        )
+    yield from _of_products(training)
     size = training.batch_size
     if (left := examples - steps_per_epoch * size) > examples // 10:
         yield (
@@ -53,3 +48,12 @@ def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iter
             )
         elif falls and end < updates * (1 - NEAR):
             yield f"{key} reaches its end after {end} of {updates} steps, and stays there"
+
+
+def _of_products(training: Training) -> Iterator[str]:
+    on_cpu = jax.default_backend() == "cpu"
+    if training.matmul_precision == "bfloat16" and on_cpu and not native.rounds():
+        yield (
+            "training.matmul_precision = 'bfloat16' changes nothing here: on a CPU it takes the "
+            "compiled loops (jcnn native), and a processor with avx512_bf16"
+        )

@@ -10,9 +10,8 @@ import pytest
 
 from jcnn.export.output import network
 from jcnn.lowering.policy import Policy
-from jcnn.training import Step
+from jcnn.training import Step, keys
 from jcnn.training.predicting import make_predict
-from jcnn.training.step import keys
 
 LAYERS = [
     {"type": "conv", "features": 4, "window": 3},
@@ -44,11 +43,11 @@ def of_step_and_prediction(experiment):
 @pytest.mark.parametrize("asked", [None, "float32", "tensorfloat32", "bfloat16"])
 @pytest.mark.parametrize("optimizer", ["sgd", "diagonal_levenberg_marquardt"])
 def test_of_steps_curvatures_and_predictions(tiny, asked, optimizer):
-    keys = {"layers": LAYERS, "training.matmul_precision": asked} if asked else {"layers": LAYERS}
-    keys["optimizer"] = {"name": optimizer, "learning_rate": 0.1}
+    table = {"layers": LAYERS, "training.matmul_precision": asked} if asked else {"layers": LAYERS}
+    table["optimizer"] = {"name": optimizer, "learning_rate": 0.1}
     if optimizer != "sgd":
-        keys["optimizer"]["damping"] = 0.1
-    made, predicted = of_step_and_prediction(tiny(keys))
+        table["optimizer"]["damping"] = 0.1
+    made, predicted = of_step_and_prediction(tiny(table))
     assert made == predicted == {asked}
 
 

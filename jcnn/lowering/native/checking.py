@@ -20,7 +20,7 @@ CASES = {
     "native_grouped": Geometry((11, 14), (3, 3), _ONE, _EDGES, _ONE, groups=3),
     "native_depthwise": Geometry((12, 15), (4, 3), (2, 1), _EDGES, (1, 2), groups=19),
 }
-# The same of minimal filtering of bfloat16, and of products of bfloat16, which no case is.
+# Two more of native_winograd's case: by arrays of bfloat16, and by products of it.
 HALF, ROUNDED = "native_winograd of bfloat16", "native_winograd by products of bfloat16"
 # What no loop differs by, but one that was compiled wrongly.
 LIMIT, LIMITS = 1e-4, {HALF: 1e-2, ROUNDED: 5e-2}

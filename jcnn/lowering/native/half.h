@@ -19,12 +19,12 @@ constexpr bool kPairs = false;
 typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
 
-inline Vector Wide(Halves v) {
+inline Vector Widened(Halves v) {
   return (Vector)(__builtin_convertvector(v, Words) << 16);
 }
 
 // To the nearest, of two as near the even one; what is not a number stays so.
-inline Halves Narrow(Vector v) {
+inline Halves Narrowed(Vector v) {
   const Words bits = (Words)v, nan = (Words)(v != v);
   const Words rounded = bits + 0x7fff + (bits >> 16 & 1);
   return __builtin_convertvector(((nan & (bits | 0x400000)) | (~nan & rounded)) >> 16, Halves);
@@ -33,18 +33,18 @@ inline Halves Narrow(Vector v) {
 inline Vector Load(const uint16_t* from) {
   Halves v;
   std::memcpy(&v, from, sizeof v);
-  return Wide(v);
+  return Widened(v);
 }
 
 inline Vector LoadFirst(const uint16_t* from, int64_t count) {
   if (count >= kLanes) return Load(from);
   Halves v = {};
   std::memcpy(&v, from, count * sizeof *from);
-  return Wide(v);
+  return Widened(v);
 }
 
 inline void StoreFirst(uint16_t* to, Vector v, int64_t count) {
-  const Halves narrow = Narrow(v);
+  const Halves narrow = Narrowed(v);
   if (count >= kLanes)
     std::memcpy(to, &narrow, sizeof narrow);
   else

@@ -48,8 +48,8 @@ inline int64_t Apart(int64_t channels) {
   return whole % kFew == 0 ? whole + kLine : whole;
 }
 
-// The transforms of a tile and of blocks of them, of arrays of T; in PAIRS two terms of the products'
-// sums lie in the place of one, rounded to bfloat16: two channels, or for the kernel gradient tiles.
+// The transforms of a tile and of blocks of them, of arrays of T; in PAIRS two terms of the
+// products' sums, channels or for the kernel gradient tiles, lie rounded in the place of one.
 template <int R, class T, bool PAIRS>
 struct Tiles {
   static constexpr int A = kTile + R - 1, E = A * A;
@@ -120,13 +120,26 @@ struct Tiles {
     return {dy + row * s.out.row() + at.column * s.out.channels, at.row, at.column, true};
   }
 
+  // The second axis of a transform whose first is done: sink(element, vector) of each.
+  template <int K, class Sink>
+  static inline __attribute__((always_inline)) void Rows(const float (&m)[A][K], const Vector* half,
+                                                         const Sink& sink) {
+#pragma GCC unroll 1
+    for (int i = 0; i < A; ++i) {
+      Vector out[A];
+      Transform(m, half + i * K, 1, out, 1);
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) sink(i * A + j, out[j]);
+    }
+  }
+
   // B' x of a vector of a tile's channels from c on: sink(element, vector) of each.
   template <class Sink>
   static inline __attribute__((always_inline)) void Input(const Correlation& s, const Seen at,
                                                           int64_t c, int64_t rest,
                                                           const Sink& sink) {
     const int64_t row = s.in.row(), pixel = s.in.channels;
-    Vector in[A], half[E], out[A];
+    Vector in[A], half[E];
 #pragma GCC unroll 1
     for (int j = 0; j < A; ++j) {
       const T* column = at.corner + j * pixel + c;
@@ -143,12 +156,7 @@ struct Tiles {
       }
       Transform(M::kInput, in, 1, half + j, A);
     }
-#pragma GCC unroll 1
-    for (int i = 0; i < A; ++i) {
-      Transform(M::kInput, half + i * A, 1, out, 1);
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) sink(i * A + j, out[j]);
-    }
+    Rows(M::kInput, half, sink);
   }
 
   // A dy of a vector of a tile's features from d on: sink(element, vector) of each.
@@ -158,7 +166,7 @@ struct Tiles {
                                                               const Sink& sink) {
     const int64_t row = s.out.row();
     const int64_t rows = s.out.height - at.top, columns = s.out.width - at.left;
-    Vector in[kTile], half[A * kTile], out[A];
+    Vector in[kTile], half[A * kTile];
 #pragma GCC unroll 1
     for (int j = 0; j < kTile; ++j) {
       const T* column = at.corner + j * s.out.channels + d;
@@ -167,12 +175,7 @@ struct Tiles {
         in[i] = i < rows && j < columns ? LoadFirst(column + i * row, rest) : Vector{};
       Transform(M::kPowers, in, 1, half + j, kTile);
     }
-#pragma GCC unroll 1
-    for (int i = 0; i < A; ++i) {
-      Transform(M::kPowers, half + i * kTile, 1, out, 1);
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) sink(i * A + j, out[j]);
-    }
+    Rows(M::kPowers, half, sink);
   }
 
   // B' x of a block as a correlation reads it: (E, tiles, terms), these up to whole vectors.

@@ -14,7 +14,7 @@ from jcnn.lowering.native.calls import ROOM_BYTES, call, parts, serves, tiles, w
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.windows import adjoint, flipped
 
-# Channels of a block of groups, at least: as in winograd.h.
+# Channels of a block of groups, at least: as in tiles.h.
 BESIDE = 64
 # Elements of a line of the cache: as there.
 LINE = 16
@@ -73,13 +73,13 @@ def _call(
 
 
 def _apart(channels: int) -> int:
-    """From one tile's channels to the next's: see winograd.h."""
+    """From one tile's channels to the next's: see tiles.h."""
     full = whole(channels)
     return full + LINE if full % (8 * LINE) == 0 else full
 
 
 def _together(groups: int, channels: int, features: int) -> int:
-    """Groups of a block: see winograd.h."""
+    """Groups of a block: see tiles.h."""
     lanes = library.lanes()
     found = lcm(*(lanes // gcd(n, lanes) for n in (channels, features)))
     if groups % found:
