@@ -48,9 +48,11 @@ def native_patches(p: Problem, machine: Machine) -> Work:
     if calls == 1 and are_few(q.geometry, q.features, machine.vector):
         whole = 2 * q.features
     terms = q.geometry.taps * q.channels // groups
-    read, written = p.outputs, p.batch * prod(p.geometry.size)
+    read, channels, written = p.outputs, p.features, p.batch * prod(p.geometry.size)
     if p.operation != "input_gradient":
-        read, written = p.inputs, p.positions
+        read, channels, written = p.inputs, p.channels, p.positions
+    if groups > 1:  # whose channels are copied by vectors
+        read = read // channels * groups * -(-channels // groups // machine.vector) * machine.vector
     done = {
         "filtered": q.positions * terms * whole,
         "gathered": calls * read + written * whole + terms * whole,

@@ -90,6 +90,8 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         _check_is_schedule(path, value, default)
         _check_table(path, value)
     elif isinstance(value, list | tuple):
+        if _is_number(default):
+            raise ArgumentError(path, f"expected a number, found {_shown(value)}")
         for entry in value:
             _check_value(path, entry, None)
     elif isinstance(value, str):
@@ -114,11 +116,15 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
 
 def _check_is_schedule(path: tuple[str, ...], table: Mapping[str, Any], default: Any) -> None:
     """Refuse a table where a single number is expected, and the table is no schedule."""
-    key, is_number = path[-1], isinstance(default, int | float) and not isinstance(default, bool)
-    if "schedule" not in table and (is_number or key.endswith(("learning_rate", "value"))):
+    one = _is_number(default) or path[-1].endswith(("learning_rate", "value"))
+    if "schedule" not in table and one:
         raise ArgumentError(
             path, "expected a number or a schedule, found a table without the key 'schedule'"
         )
+
+
+def _is_number(default: Any) -> bool:
+    return isinstance(default, int | float) and not isinstance(default, bool)
 
 
 def _shown(value: Any) -> str:

@@ -283,6 +283,11 @@ def test_optax_offers_what_is_expected():
             "learning_rate",
             "expected a number or a schedule, found [0.1]",
         ),
+        (
+            {"name": "adamw", "learning_rate": 0.1, "b1": [0.9, 0.8]},
+            "b1",
+            "expected a number, found [0.9, 0.8]",
+        ),
         *(
             ({"learning_rate": table}, "learning_rate", "without the key 'schedule'")
             for table in ({}, {"init_value": 0.1, "decay_steps": "60 epochs"})
@@ -337,10 +342,10 @@ def test_wrong_arguments_are_named(arguments, path, message):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        {"name": "muon", "learning_rate": 0.1, "beta": [0.9]},
-        {"name": "muon", "learning_rate": 0.1, "beta": [0.9],
+        {"name": "muon", "learning_rate": 0.1, "ns_coeffs": [2.0, -1.5]},
+        {"name": "muon", "learning_rate": 0.1, "ns_coeffs": [2.0, -1.5],
          "muon_weight_dimension_numbers": "convolutions"},
-        {"name": "muon", "learning_rate": 0.1, "adam_b1": [0.9],
+        {"name": "muon", "learning_rate": 0.1, "ns_coeffs": [2.0],
          "muon_weight_dimension_numbers": "kernels"},
         *({"name": "sgd", "learning_rate": 0.1,
            "before": [{"name": "scale", "step_size": [1.0], "only": [only]}]}

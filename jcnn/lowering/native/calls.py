@@ -16,11 +16,6 @@ from jcnn.lowering.native.residues import Residue, residues
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.windows import flipped
 
-# Of each core, for a block of tiles or positions: cores have 0.5 to 2 MB of cache of their own.
-ROOM_BYTES = 2 << 20
-# Rows that a matrix product computes together: so many of them a block, at least, for which
-# kernels, or their sums, are read.
-GROUPS = 3
 # Of the sums that a kernel gradient takes, each of a part of the blocks: with fewer parts than
 # cores, several cores share the rows of one.
 SUMS_BYTES = 64 << 20
@@ -147,16 +142,3 @@ def parts(elements: int) -> int:
 def whole(channels: int) -> int:
     """Channels up to whole vectors."""
     return -(-channels // library.lanes()) * library.lanes()
-
-
-def tiles(count: int, each: int, room: int, times: int = 1) -> int:
-    """Tiles of a block: as many as the room holds; less where every worker is to have some.
-
-    Args:
-        count: Of all of them.
-        each: Elements of one.
-        room: In bytes.
-        times: How many take the room of one.
-    """
-    fit = times * max(GROUPS, room // (4 * each) // library.rows())
-    return library.rows() * min(fit, -(-count // (workers() * library.rows())))

@@ -56,11 +56,13 @@ void EachImage(const Correlation& s, const Lines& block, const Part& part) {
 }
 
 // What the windows of a block see: rows of images that are `pitch` apart, those of the next group
-// `group` on, and where the first window of each line begins.
+// `group` on, and where the first window of each line begins. It is `far` where it lies in the
+// images, which no cache may hold.
 struct Seen {
   const float* at;
   int64_t pitch, group;
   std::vector<int64_t> begins;
+  bool far = false;
 };
 
 inline bool IsInside(int64_t before, int64_t out, int64_t stride, int64_t reach, int64_t in) {
@@ -111,7 +113,7 @@ inline Seen See(const Correlation& s, const Lines& block, const float* x, float*
     for (int64_t line = block.first; line < block.last; ++line)
       begins.push_back(line / s.out.height * s.in.whole() + s.top(line) * s.in.row() +
                        left * s.in.channels);
-    return {x, s.in.row(), 0, std::move(begins)};
+    return {x, s.in.row(), 0, std::move(begins), true};
   }
   const int64_t columns = (block.columns() - 1) * s.strides.right + s.reach().right;
   const int64_t pitch = columns * s.channels();
@@ -141,6 +143,14 @@ inline Runs RunsOf(const Correlation& s, int64_t pitch) {
     for (int64_t j = 0; j < (rows ? 1 : s.window.right); ++j)
       runs.begins.push_back(i * s.dilation.down * pitch + j * s.dilation.right * channels);
   return runs;
+}
+
+// Brings in what windows see, of which the last begins `beyond` the first: products read so many of
+// them side by side that a processor doesn't foresee it.
+inline void Fetch(const float* first, int64_t beyond, const Runs& runs) {
+  constexpr int kLine = 16;
+  for (const int64_t begin : runs.begins)
+    for (int64_t i = 0; i < beyond + runs.length; i += kLine) __builtin_prefetch(first + begin + i);
 }
 
 // Images whose windows are single pixels, one after another, are one line.
@@ -188,10 +198,10 @@ struct Patches {
     });
   }
 
-  // Features that are computed at once: all of them where their kernels stay in the first cache, a
-  // panel where not, which then meets every line of a block.
+  // Features that are computed at once: all of them where their kernels stay in a core's own cache
+  // beside a block of images, a panel where not, which then meets every line of a block.
   static int64_t Together(const Correlation& s) {
-    constexpr int64_t kBytes = 24 << 10;
+    constexpr int64_t kBytes = 256 << 10;
     const int64_t depth = WholeVectors(s.features());
     return 4 * depth * s.terms() <= kBytes ? std::max<int64_t>(depth, kPanel) : kPanel;
   }
@@ -210,6 +220,12 @@ struct Patches {
     const int64_t rest = std::min<int64_t>(together, s.features() - d);
     for (int64_t i = 0; i < products; ++i) {
       const int64_t first = i * columns / products, last = (i + 1) * columns / products;
+      if (seen.far && d == 0) {
+        if (i + 1 < products)
+          Fetch(from + last * row, ((i + 2) * columns / products - last - 1) * row, runs);
+        else if (line + 1 < block.lines())
+          Fetch(seen.at + seen.begins[line + 1], (columns / products - 1) * row, runs);
+      }
       const Factor a = {from + first * row, row, 1, runs.length, runs.begins.data(),
                         static_cast<int64_t>(runs.begins.size())};
       Product<false>(last - first, a, {panel, true, 0},

@@ -196,22 +196,24 @@ struct Tiles {
     }
   }
 
-  // A block's transforms as a kernel gradient reads them: (E, terms, channels), these up to whole
-  // vectors. Of a vector of a tile it is made by transform(what the tile sees, ...).
+  // Transforms of some of a block's tiles, from an even one on, as a kernel gradient reads them: (E,
+  // terms, channels), these up to whole vectors. Of a vector of a tile they are made by
+  // transform(what the tile sees, ...).
   template <class See, class Made>
-  static void ByTiles(const Block& block, int64_t channels, float* row, const See& see,
-                      const Made& transform) {
+  static void ByTiles(const Block& block, int64_t first, int64_t last, int64_t channels, float* to,
+                      const See& see, const Made& transform) {
     const int64_t deep = Apart(channels), one = Terms(block.tiles()) * deep;
-    for (int64_t t = block.first; t < block.last; t += PAIRS ? 2 : 1, row += deep) {
-      const bool both = PAIRS && t + 1 < block.last;
+    float* row = to + Terms(first - block.first) * deep;
+    for (int64_t t = first; t < last; t += PAIRS ? 2 : 1, row += deep) {
+      const bool both = PAIRS && t + 1 < last;
       const Seen at = see(t), next = both ? see(t + 1) : at;
       for (int64_t c = 0; c < channels; c += kLanes) {
         float* to = row + c;
         if constexpr (PAIRS) {
-          Vector first[E];
-          transform(at, c, channels - c, [&first](int e, Vector v) { first[e] = v; });
-          const auto store = [to, one, &first](int e, Vector v) {
-            Store(to + e * one, Paired(first[e], v));
+          Vector even[E];
+          transform(at, c, channels - c, [&even](int e, Vector v) { even[e] = v; });
+          const auto store = [to, one, &even](int e, Vector v) {
+            Store(to + e * one, Paired(even[e], v));
           };
           if (both)
             transform(next, c, channels - c, store);
@@ -224,17 +226,18 @@ struct Tiles {
     }
   }
 
-  // A block's B' x and A dy.
-  static void BothByTiles(const Correlation& s, const T* x, const T* dy, const Block& block) {
+  // B' x and A dy of some of a block's tiles.
+  static void BothByTiles(const Correlation& s, const T* x, const T* dy, const Block& block,
+                          int64_t first, int64_t last) {
     x += block.group * s.channels();
     dy += block.group * s.features();
     ByTiles(
-        block, block.groups * s.channels(), block.in,
+        block, first, last, block.groups * s.channels(), block.in,
         [&](int64_t t) { return OfInputs(s, x, t); },
         [&s](const Seen& at, int64_t c, int64_t rest, const auto& sink)
             __attribute__((always_inline)) { Input(s, at, c, rest, sink); });
     ByTiles(
-        block, block.groups * s.features(), block.out,
+        block, first, last, block.groups * s.features(), block.out,
         [&](int64_t t) { return OfCotangents(s, dy, t); },
         [&s](const Seen& at, int64_t d, int64_t rest, const auto& sink)
             __attribute__((always_inline)) { Cotangent(s, at, d, rest, sink); });

@@ -73,44 +73,65 @@ struct Filter : Tiles<R, T, PAIRS> {
     });
   }
 
-  // Each part of the blocks has sums of its own, (parts, E, C, features of a group), which are added
-  // in one order: the result does not depend on which thread was the faster.
+  // Sums, (parts, E, C, features of a group), are of parts of the blocks, a worker each, and added in
+  // one order: the result does not depend on which thread was the faster. Those that no core's own
+  // cache holds are of one part, and a block is then as large as makes reading them worth it.
   static void KernelGradient(const Team& team, const Correlation& s, const Room& room, const T* x,
                              const T* dy, float* sums, T* dw) {
     const int64_t channels = s.in.channels, whole = E * channels * WholeVectors(s.features());
     const int64_t blocks = Blocks(s, room), parts = std::min(room.parts, blocks);
-    ParallelSum(team, parts, blocks, channels, kRows, [&](int worker, const Share& share) {
-      for (int64_t number = share.first_block; number < share.last_block; ++number)
-        EachBlock(s, room, worker, number, [&](const Block& block) {
-          const int64_t first = block.group * s.channels();
-          if (share.last_row <= first || share.first_row >= first + block.groups * s.channels())
-            return;
-          BothByTiles(s, x, dy, block);
-          AddProducts(s, block, share, number == share.first_block, sums + share.part * whole);
-        });
-    });
+    if (parts == 1) {
+      for (int64_t number = 0; number < blocks; ++number)
+        AddTogether(team, s, room, x, dy, number, sums);
+    } else {
+      Parallel(team, parts, [&](int worker, int64_t part) {
+        const int64_t first = part * blocks / parts, last = (part + 1) * blocks / parts;
+        for (int64_t number = first; number < last; ++number)
+          EachBlock(s, room, worker, number, [&](const Block& block) {
+            BothByTiles(s, x, dy, block, block.first, block.last);
+            for (int e = 0; e < E; ++e)
+              AddProducts(s, block, e, 0, s.channels(), number == first, sums + part * whole);
+          });
+      });
+    }
     Parallel(Needed(parts * whole, team), channels,
              [&](int, int64_t c) { FromSums(s, c, parts, sums, dw); });
   }
 
-  // (A dy) * (B' x) of a block, or added to what is there. Of a group whose features fill no vectors,
-  // the others of the last vector are the next group's, of which the sums are not used.
-  static void AddProducts(const Correlation& s, const Block& block, const Share& share, bool first,
-                          float* sums) {
+  // A block whose tiles, and then elements of the tiles, are shared among all workers.
+  static void AddTogether(const Team& team, const Correlation& s, const Room& room, const T* x,
+                          const T* dy, int64_t number, float* sums) {
+    constexpr int64_t kFew = 4;  // an even number: two tiles may be a pair
+    const int64_t rows = (s.channels() + kRows - 1) / kRows;
+    const int64_t slices = std::min<int64_t>(rows, (4 * team.workers + E - 1) / E);
+    EachBlock(s, room, 0, number, [&](const Block& block) {
+      Parallel(team, (block.tiles() + kFew - 1) / kFew, [&](int, int64_t i) {
+        const int64_t first = block.first + i * kFew;
+        BothByTiles(s, x, dy, block, first, std::min(first + kFew, block.last));
+      });
+      Parallel(team, E * slices, [&](int, int64_t i) {
+        const auto row = [&](int64_t n) { return std::min(n * rows / slices * kRows, s.channels()); };
+        AddProducts(s, block, i / slices, row(i % slices), row(i % slices + 1), number == 0, sums);
+      });
+    });
+  }
+
+  // (A dy) * (B' x) of a block's element e, or added to what is there, for some channels of each
+  // group. Of a group whose features fill no vectors, the others of the last vector are the next
+  // group's, of which the sums are not used.
+  static void AddProducts(const Correlation& s, const Block& block, int64_t e, int64_t from,
+                          int64_t end, bool first, float* sums) {
     const int64_t channels = s.channels(), depth = WholeVectors(s.features());
     const int64_t deep = Apart(block.groups * channels), terms = Terms(block.tiles());
     const int64_t wide = Apart(block.groups * s.features());
     const auto product = first ? Product<false, PAIRS> : Product<true, PAIRS>;
-    for (int e = 0; e < E; ++e)
-      for (int64_t g = 0; g < block.groups; ++g) {
-        const int64_t begin = (block.group + g) * channels;
-        const int64_t from = std::clamp(share.first_row - begin, int64_t{0}, channels);
-        const int64_t end = std::clamp(share.last_row - begin, int64_t{0}, channels);
-        const float* in = block.in + e * terms * deep + g * channels + from;
-        const float* out = block.out + e * terms * wide + g * s.features();
-        product(end - from, Matrix(in, 1, deep, terms), {out, false, wide},
-                {sums + (e * s.in.channels + begin + from) * depth, depth, depth});
-      }
+    for (int64_t g = 0; g < block.groups; ++g) {
+      const float* in = block.in + e * terms * deep + g * channels + from;
+      const float* out = block.out + e * terms * wide + g * s.features();
+      const int64_t row = e * s.in.channels + (block.group + g) * channels + from;
+      product(end - from, Matrix(in, 1, deep, terms), {out, false, wide},
+              {sums + row * depth, depth, depth});
+    }
   }
 
   // dw of a channel: G' times the sum over parts.

@@ -10,10 +10,18 @@ import jax.numpy as jnp
 from jcnn.geometry import Geometry
 from jcnn.lowering import winograd
 from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import ROOM_BYTES, call, parts, serves, tiles, whole
+from jcnn.lowering.native.calls import call, serves, whole, workers
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.windows import adjoint, flipped
 
+# Of each core, for a block of tiles: cores have 0.5 to 2 MB of cache of their own.
+ROOM_BYTES = 2 << 20
+# Rows that a matrix product computes together: so many of them a block, at least, for which
+# kernels, or their sums, are read.
+GROUPS = 3
+# Sums that no core's own cache holds are of all cores together, and so is then the room.
+SUMS_BYTES = 1 << 20
+SHARED_BYTES = 8 << 20
 # Channels of a block of groups, at least: as in tiles.h.
 BESIDE = 64
 # Elements of a line of the cache: as there.
@@ -39,8 +47,8 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     if not (serves(x) or takes_half(x, dy)):
         return winograd.kernel_gradient(g, x, dy)
     c, d = x.shape[-1], dy.shape[-1]
-    elements, depth = winograd.tile_elements(g), whole(d // g.groups)
-    sums = (parts(elements * c * depth), elements, c, depth)
+    sums = (winograd.tile_elements(g), c, whole(d // g.groups))
+    sums = (1 if _are_shared(sums) else workers(), *sums)
     return _call("kernel_gradient", g, x, dy, (*g.window, c // g.groups, d), sums)
 
 
@@ -53,23 +61,53 @@ def _call(
     operation: str, g: Geometry, a: jax.Array, b: jax.Array,
     result: tuple[int, ...], kept: tuple[int, ...],
 ) -> jax.Array:  # fmt: skip
-    kind, block_times = f"winograd_{g.window[0]}", 1
+    kind, kernel = f"winograd_{g.window[0]}", operation == "kernel_gradient"
     if a.dtype == jnp.bfloat16:
         kind += "_bfloat16"
-    if g.window[0] == 3 and Policy.current().rounded:
+    if pairs := g.window[0] == 3 and Policy.current().rounded:
         kind += "_pairs"
-        if operation == "kernel_gradient" and library.pairs():
-            block_times = 2  # two tiles take the room of one
-    ends = [n // g.groups for n in (a.shape[-1], b.shape[-1])]
-    together = _together(g.groups, *ends)
-    each = winograd.tile_elements(g) * sum(_apart(together * n) for n in ends)
-    # Kernels of groups are small: no large block is needed to be worth reading them.
-    room = ROOM_BYTES if g.groups == 1 else ROOM_BYTES // 2
-    count = a.shape[0] * prod(winograd.tile_counts(g))
-    block = tiles(count, each, room, block_times)
+    together = _together(g.groups, *(n // g.groups for n in (a.shape[-1], b.shape[-1])))
+    ends = [together * n // g.groups for n in (a.shape[-1], b.shape[-1])]
+    shared = kernel and _are_shared(kept[1:])
+    # Two tiles may lie in the place of one.
+    times = 2 if kernel and pairs and library.pairs() else 1
+    block = times * _tiles(g, -(-len(a) // times), ends, shared)
+
+    def terms(count: int) -> int:
+        return -(-count // times)
+
+    channels, features = ends
+    each = max(block * _apart(terms(channels)), terms(block) * _apart(channels))
+    room = winograd.tile_elements(g) * (each + terms(block) * _apart(features))
     # A group's last vector may end beyond the block.
-    elements = block * each + library.lanes()
-    return call(kind, operation, g, a, b, result, kept, block, elements)
+    room = library.lanes() + (-(-room // workers()) if shared else room)
+    return call(kind, operation, g, a, b, result, kept, block, room)
+
+
+def _are_shared(sums: tuple[int, ...]) -> bool:
+    """Whether all workers add to the same sums, of float32."""
+    return 4 * prod(sums) > SUMS_BYTES
+
+
+def _tiles(g: Geometry, images: int, ends: list[int], shared: bool) -> int:
+    """Tiles of a block: as many as the room holds; less where every worker is to have some.
+
+    Args:
+        g: Where the windows stand.
+        images: How many there are.
+        ends: Channels and features of the groups that are taken together.
+        shared: Whether the room is that of all workers.
+    """
+    room, most = ROOM_BYTES, images * prod(winograd.tile_counts(g))
+    if shared:
+        room = max(SHARED_BYTES, workers() * ROOM_BYTES)
+    else:
+        most = -(-most // workers())
+        if g.groups > 1:  # whose kernels are small: no large block is needed to be worth reading them
+            room //= 2
+    each = 4 * winograd.tile_elements(g) * sum(map(_apart, ends))
+    rows = library.rows()
+    return rows * min(max(GROUPS, room // each // rows), -(-most // rows))
 
 
 def _apart(channels: int) -> int:
