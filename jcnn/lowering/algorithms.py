@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import prod
 
 from jcnn.geometry import Geometry
-from jcnn.lowering import costs, depthwise, native_costs
+from jcnn.lowering import costs, depthwise, native, native_costs
 from jcnn.lowering.algorithm import Algorithm
 from jcnn.lowering.costs import Work
 from jcnn.lowering.fold import Fold
@@ -267,6 +267,21 @@ def predicted(name: str, problem: Problem, policy: Policy) -> float:
     one, asked = problem.one_group(), replace(policy, native=is_native(name))
     inner = min(predicted(n, one, asked) for n in eligible(one, asked))
     return taken + problem.geometry.groups * inner
+
+
+def rounding_leaves(name: str, problem: Problem, policy: Policy) -> float:
+    """Of a lowering's time in float32, the share where factors may be rounded to bfloat16.
+
+    Minimal filtering of 3×3 windows in compiled loops then takes two multiply-adds at once.
+    """
+    if not (policy.rounded and name.endswith("native_winograd") and native.rounds()):
+        return 1.0
+    folded = name.startswith("fold")
+    if (_strides_folded(problem) if folded else problem.geometry).window != (3, 3):
+        return 1.0
+    counted = work(name, problem, policy.on)
+    rounded = {**counted, "filtered": counted["filtered"] / 2}
+    return costs.seconds(rounded, policy.on) / costs.seconds(counted, policy.on)
 
 
 def work(name: str, problem: Problem, machine: Machine) -> Work:

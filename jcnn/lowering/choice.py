@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
-from jcnn.lowering.algorithms import eligible, is_native, serving
+from jcnn.lowering.algorithms import eligible, is_native, rounding_leaves, serving
 from jcnn.lowering.native_costs import knows_native
 from jcnn.lowering.nearby import seconds
 from jcnn.lowering.policy import Policy
@@ -95,7 +95,7 @@ def candidates(problem: Problem, policy: Policy) -> tuple[Candidate, ...]:
     machine = policy.on
     measured = machine.measured.get(problem, {})
     found = [
-        Candidate(name, seconds(name, problem, policy), measured.get(name))
+        _candidate(name, problem, policy, measured.get(name))
         for name in eligible(problem, policy)
         if knows_native(machine) or not is_native(name)
     ]
@@ -107,6 +107,13 @@ def candidates(problem: Problem, policy: Policy) -> tuple[Candidate, ...]:
     else:
         found.sort(key=lambda c: c.seconds)
     return tuple(found)
+
+
+def _candidate(name: str, problem: Problem, policy: Policy, measured: float | None) -> Candidate:
+    """Both times are of float32; where factors are rounded, no more than a share of them is left."""
+    share = rounding_leaves(name, problem, policy)
+    predicted = share * seconds(name, problem, policy)
+    return Candidate(name, predicted, None if measured is None else share * measured)
 
 
 def _beside(known: list[Candidate], one: Candidate) -> Candidate:

@@ -22,7 +22,7 @@ from jcnn.geometry import Geometry
 from jcnn.lowering import allow_native, forced, native, noted, on_machine, pools
 from jcnn.lowering.algorithms import applicable, is_native
 from jcnn.lowering.machine import named
-from jcnn.lowering.native import building, calls, library
+from jcnn.lowering.native import building, calls, library, winograd
 from jcnn.lowering.native.checking import HALF, ROUNDED, differences, wrong
 from jcnn.lowering.problem import CORRELATIONS
 from jcnn.proof.bounds import winograd_bound
@@ -163,7 +163,8 @@ def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):
 @pytest.mark.parametrize("sums", [1, 2_000_000])
 @pytest.mark.parametrize("name", ["native_winograd", "native_patches"])
 def test_many_cores_share_sums_that_are_too_large_for_each(built, monkeypatch, name, sums):
-    monkeypatch.setattr(calls, "SUMS_BYTES", sums)
+    for module in (calls, winograd):
+        monkeypatch.setattr(module, "SUMS_BYTES", sums)
     given = arrays("kernel_gradient", LAYER, images=16, channels=40)
     expected = by("xla", "kernel_gradient", LAYER, *given)
     for cores in (1, 2, 3, 7, 40):
@@ -172,6 +173,25 @@ def test_many_cores_share_sums_that_are_too_large_for_each(built, monkeypatch, n
         assert_near(got[0], expected)
         np.testing.assert_array_equal(got[0], got[1])
         np.testing.assert_array_equal(got[0], got[2])
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_sums_that_all_cores_share_do_not_depend_on_their_number(
+    built, monkeypatch, groups, precision
+):
+    for limit in ("SUMS_BYTES", "SHARED_BYTES", "ROOM_BYTES"):  # many blocks
+        monkeypatch.setattr(winograd, limit, 1)
+    g = replace(LAYER, groups=groups)
+    given = arrays("kernel_gradient", g, images=21, channels=40, features=36)
+    results = []
+    for cores in (1, 2, 5):
+        machine = replace(named("avx512"), cores=cores)
+        with on_machine(machine), jax.default_matmul_precision(precision):
+            results.append(np.asarray(by("native_winograd", "kernel_gradient", g, *given)))
+    assert_near(results[0], by("xla", "kernel_gradient", g, *given), 2e-2 if precision else 3e-5)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 def test_it_is_chosen_where_it_is_allowed_and_compiled_anew_where_it_is_not(built):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from jcnn import lowering, ops
 from jcnn.geometry import Geometry
-from jcnn.lowering import allow_native, choose, forced
+from jcnn.lowering import Policy, Problem, allow_native, candidates, choose, forced
 from jcnn.lowering.native import building, library
 from jcnn.lowering.problem import CORRELATIONS
 from jcnn.proof.bounds import BFLOAT16, FLOAT32, winograd_bound
@@ -145,3 +145,23 @@ def test_a_program_knows_what_precision_it_was_compiled_for(built):
         after = function(x, w)
     np.testing.assert_array_equal(before, after)
     assert np.array_equal(before, rounded) != library.pairs()
+
+
+@pytest.mark.parametrize("operation", CORRELATIONS)
+def test_the_choice_knows_that_products_are_halved(built, operation):
+    problem = Problem(operation, LAYER, 64, 256, 256)
+
+    def seconds():
+        return {c.name: c.seconds for c in candidates(problem, Policy.current())}
+
+    before = seconds()
+    with jax.default_matmul_precision("bfloat16"):
+        after = seconds()
+    assert 0.5 <= after.pop(NAME) / before.pop(NAME) < 0.8 or not library.pairs()
+    assert after == before
+    five = Problem(operation, replace(LAYER, window=(5, 5), size=(14, 14)), 64, 256, 256)
+    before = candidates(five, Policy.current())
+    with jax.default_matmul_precision("bfloat16"):
+        assert [c.seconds for c in candidates(five, Policy.current())] == [
+            c.seconds for c in before
+        ]

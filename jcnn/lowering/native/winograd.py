@@ -103,7 +103,7 @@ def _tiles(g: Geometry, images: int, ends: list[int], shared: bool) -> int:
         room = max(SHARED_BYTES, workers() * ROOM_BYTES)
     else:
         most = -(-most // workers())
-        if g.groups > 1:  # whose kernels are small: no large block is needed to be worth reading them
+        if g.groups > 1:  # whose kernels are small: a small block is worth reading them
             room //= 2
     each = 4 * winograd.tile_elements(g) * sum(map(_apart, ends))
     rows = library.rows()
