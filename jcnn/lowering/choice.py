@@ -110,7 +110,7 @@ def candidates(problem: Problem, policy: Policy) -> tuple[Candidate, ...]:
 
 
 def _candidate(name: str, problem: Problem, policy: Policy, measured: float | None) -> Candidate:
-    """Both times are of float32; where factors are rounded, no more than a share of them is left."""
+    """Of both times, of float32, no more than a share is left where factors are rounded."""
     share = rounding_leaves(name, problem, policy)
     predicted = share * seconds(name, problem, policy)
     return Candidate(name, predicted, None if measured is None else share * measured)
