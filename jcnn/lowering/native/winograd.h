@@ -4,8 +4,8 @@
 //
 // for each group of channels and of features, as in jcnn/lowering/winograd.py, whose matrices these
 // are: kPowers is A, (a, 4), kKernel is G, (a, R), and kInput is B', (a, a), for tiles of 4 x 4
-// outputs and a x a inputs, a = 3 + R. A block's transforms stay in a core's cache, and x, dy and y
-// are read or written once.
+// outputs and a x a inputs, a = 3 + R. A block's transforms stay in a core's cache, or in that of all
+// cores, and x, dy and y are read or written once.
 #pragma once
 
 #include <algorithm>
