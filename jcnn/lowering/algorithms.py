@@ -269,7 +269,7 @@ def predicted(name: str, problem: Problem, policy: Policy) -> float:
     return taken + problem.geometry.groups * inner
 
 
-def rounding_leaves(name: str, problem: Problem, policy: Policy) -> float:
+def rounded_share(name: str, problem: Problem, policy: Policy) -> float:
     """Of a lowering's time in float32, the share where factors may be rounded to bfloat16.
 
     Minimal filtering of 3×3 windows in compiled loops then takes two multiply-adds at once.

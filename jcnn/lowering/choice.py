@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jcnn.axes import known
 from jcnn.geometry import Geometry
-from jcnn.lowering.algorithms import eligible, is_native, rounding_leaves, serving
+from jcnn.lowering.algorithms import eligible, is_native, rounded_share, serving
 from jcnn.lowering.native_costs import knows_native
 from jcnn.lowering.nearby import seconds
 from jcnn.lowering.policy import Policy
@@ -111,7 +111,7 @@ def candidates(problem: Problem, policy: Policy) -> tuple[Candidate, ...]:
 
 def _candidate(name: str, problem: Problem, policy: Policy, measured: float | None) -> Candidate:
     """Of both times, of float32, no more than a share is left where factors are rounded."""
-    share = rounding_leaves(name, problem, policy)
+    share = rounded_share(name, problem, policy)
     predicted = share * seconds(name, problem, policy)
     return Candidate(name, predicted, None if measured is None else share * measured)
 

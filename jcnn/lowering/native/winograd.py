@@ -72,16 +72,21 @@ def _call(
     # Two tiles may lie in the place of one.
     times = 2 if kernel and pairs and library.pairs() else 1
     block = times * _tiles(g, -(-len(a) // times), ends, shared)
+    room = _room(g, block, ends, times)
+    # A group's last vector may end beyond the block.
+    room = library.lanes() + (-(-room // workers()) if shared else room)
+    return call(kind, operation, g, a, b, result, kept, block, room)
+
+
+def _room(g: Geometry, block: int, ends: list[int], times: int) -> int:
+    """Elements of a block's two transforms; so many tiles, or channels, lie in the place of one."""
 
     def terms(count: int) -> int:
         return -(-count // times)
 
     channels, features = ends
     each = max(block * _apart(terms(channels)), terms(block) * _apart(channels))
-    room = winograd.tile_elements(g) * (each + terms(block) * _apart(features))
-    # A group's last vector may end beyond the block.
-    room = library.lanes() + (-(-room // workers()) if shared else room)
-    return call(kind, operation, g, a, b, result, kept, block, room)
+    return winograd.tile_elements(g) * (each + terms(block) * _apart(features))
 
 
 def _are_shared(sums: tuple[int, ...]) -> bool:
