@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from jcnn.remains import temporary_folder
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
+    from jcnn.data import Batch
 
 
 def summary(target: Target, overrides: TargetOverrides = None, as_json: Json = False) -> None:
@@ -37,7 +38,7 @@ def check(
             min=1,
             metavar="N",
             help="Examples of the batch.",
-            show_default="4; with --exact the experiment's own",
+            show_default="4; with --exact the experiment's own; with --rounding 32",
         ),
     ] = None,
     exact: Annotated[
@@ -45,6 +46,12 @@ def check(
         typer.Option(
             "--exact",
             help="Whole numbers through the compiled program, compared with ==; a certificate.",
+        ),
+    ] = False,
+    rounding: Annotated[
+        bool,
+        typer.Option(
+            "--rounding", help="How far training's own precision carries gradients from exact ones."
         ),
     ] = False,
     samples: Annotated[
@@ -65,6 +72,9 @@ def check(
     """Check every gradient: against jax.grad, finite differences and second order, in float64."""
     from jcnn import inspection, training
 
+    asked = {"--failure": failure, "--exact": exact, "--rounding": rounding}
+    if len(several := [name for name, given in asked.items() if given]) > 1:
+        raise UserError(f"{' and '.join(several)} are checks of their own: expected one of them")
     if failure:
         return _dissect(target, as_json)
     params, state = None, None
@@ -75,11 +85,14 @@ def check(
     if exact:
         return _certify(experiment, batch_size, as_json)
     choose = inspection.random_batch if random_batch else inspection.real_batch
+    batch = choose(experiment, batch_size or (32 if rounding else 4))
+    how: dict[str, Any] = {"params": params, "state": state}
+    if rounding:
+        return _round(experiment, batch, how, as_json)
     result = inspection.check_model(
         experiment,
-        *choose(experiment, batch_size or 4),
-        params=params,
-        state=state,
+        *batch,
+        **how,
         samples=samples,
         report=lambda line: say(f"checking {line}", error=True),
     )
@@ -132,6 +145,20 @@ def _dissect(target: Path, as_json: bool) -> None:
         print_json(dissection.to_dict())
     else:
         print_dissection(dissection)
+
+
+def _round(experiment: Experiment, batch: Batch, how: dict[str, Any], as_json: bool) -> None:
+    from jcnn.inspection.rounding import measure_rounding, print_rounding
+
+    rounding = measure_rounding(
+        experiment, *batch, **how, report=lambda line: say(f"computing {line}", error=True)
+    )
+    if as_json:
+        print_json(rounding.to_dict())
+    else:
+        print_rounding(rounding)
+    if not rounding.finite:
+        raise typer.Exit(1)
 
 
 def _certify(experiment: Experiment, batch_size: int | None, as_json: bool) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.data import Batch
 from jcnn.errors import UserError
+
+# Real images have flat regions, whose windows tie; noise breaks ties, where no gradient is unique.
+DITHER = 1e-3
 
 
 def real_batch(experiment: Experiment, count: int) -> Batch:
@@ -33,3 +39,23 @@ def random_batch(experiment: Experiment, count: int) -> Batch:
     generator = np.random.default_rng(experiment.seed)
     x = generator.standard_normal((count, *experiment.input_shape)).astype(np.float32)
     return x, generator.integers(0, experiment.class_count, count).astype(np.int32)
+
+
+def without_ties(
+    experiment: Experiment, x: np.ndarray, params: Any, state: Any, generator: np.random.Generator
+) -> tuple[Any, Any, np.ndarray]:
+    """Return parameters, their state and a batch with a little noise, float64.
+
+    Parameters are the seed's initial ones where not given, with noise too: kernels that begin as
+    copies pass on zeros, which tie.
+    """
+    if params is None:
+        key = jax.random.key(experiment.seed)
+        params, state = experiment.model.init(key, experiment.input_shape)
+        params = jax.tree.map(lambda a: _dithered(a, generator), params)
+    params, state = jax.tree.map(lambda a: np.asarray(a, np.float64), (params, state))
+    return params, state, _dithered(x, generator)
+
+
+def _dithered(a: Any, generator: np.random.Generator) -> np.ndarray:
+    return np.asarray(a, np.float64) + DITHER * generator.standard_normal(a.shape)

@@ -17,6 +17,7 @@ import numpy as np
 from jcnn import ops as explicit_ops
 from jcnn import reference
 from jcnn.config import Experiment
+from jcnn.inspection.batches import without_ties
 from jcnn.layers import Context
 from jcnn.proof.comparison import Report, Row, compare
 from jcnn.proof.differences import central_differences, sample
@@ -24,8 +25,6 @@ from jcnn.proof.recording import Call, Recorder
 from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule
 
 SAMPLES_AN_OPERATION = 100
-# Real images have flat regions, whose windows tie; noise breaks ties, where no gradient is unique.
-DITHER = 1e-3
 INPUT = "input"
 
 
@@ -94,12 +93,8 @@ def check_model(
     """
     with jax.enable_x64(True):
         generator = np.random.default_rng(seed)
-        if params is None:
-            key = jax.random.key(experiment.seed)
-            params, state = experiment.model.init(key, experiment.input_shape)
-            params = jax.tree.map(lambda a: _dithered(a, generator), params)
-        params, state = (_double(tree) for tree in (params, state))
-        batch = jnp.asarray(_dithered(x, generator))
+        at = without_ties(experiment, x, params, state, generator)
+        params, state, batch = jax.tree.map(jnp.asarray, at)
         problem = _Problem(experiment, params, state, batch, jnp.asarray(y, jnp.int32), ops)
         operations = []
         for call in problem.calls():
@@ -108,14 +103,6 @@ def check_model(
         rows = _compare_gradients(problem, generator, report)
         rows += _compare_differences(problem, samples, generator, report)
         return ModelCheck(tuple(operations), Report(tuple(rows)))
-
-
-def _double(tree: Any) -> Any:
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
-
-
-def _dithered(a: Any, generator: np.random.Generator) -> np.ndarray:
-    return np.asarray(a, np.float64) + DITHER * generator.standard_normal(a.shape)
 
 
 def _check_call(call: Call, ops: Any, samples: int, generator: np.random.Generator) -> Report:
