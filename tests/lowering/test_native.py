@@ -22,7 +22,7 @@ from jcnn.geometry import Geometry
 from jcnn.lowering import allow_native, forced, native, noted, on_machine, pools
 from jcnn.lowering.algorithms import applicable, is_native
 from jcnn.lowering.machine import named
-from jcnn.lowering.native import building, calls, library, winograd
+from jcnn.lowering.native import building, calls, library, patches, winograd
 from jcnn.lowering.native.checking import HALF, ROUNDED, differences, wrong
 from jcnn.lowering.problem import CORRELATIONS
 from jcnn.proof.bounds import winograd_bound
@@ -46,6 +46,20 @@ def test_every_loop_computes_what_xla_does(built, problem):
         expected = by("xla", operation, g, *given)
         for name in filter(is_native, applicable(operation, g)):
             assert_near(by(name, operation, g, *given), expected)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(problems())
+def test_a_kernel_gradient_that_no_core_keeps_is_the_same(built, problem):
+    """Its rows are shared among the cores, and what they meet is brought together."""
+    g, images, channels, features = problem
+    given = arrays("kernel_gradient", g, images, channels, features)
+    expected = by("xla", "kernel_gradient", g, *given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patches, "OWN_BYTES", 0)
+        for cores in (1, 2, 40):
+            with on_machine(replace(named("avx512"), cores=cores)):
+                assert_near(by("native_patches", "kernel_gradient", g, *given), expected)
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -173,6 +187,23 @@ def test_many_cores_share_sums_that_are_too_large_for_each(built, monkeypatch, n
         assert_near(got[0], expected)
         np.testing.assert_array_equal(got[0], got[1])
         np.testing.assert_array_equal(got[0], got[2])
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("features", [36, 64])
+def test_a_sum_of_patches_for_all_cores_does_not_depend_on_their_number(
+    built, monkeypatch, groups, features
+):
+    monkeypatch.setattr(patches, "OWN_BYTES", 0)
+    g = replace(LAYER, groups=groups)
+    given = arrays("kernel_gradient", g, images=7, channels=40, features=features)
+    results = []
+    for cores in (1, 2, 5):
+        with on_machine(replace(named("avx512"), cores=cores)):
+            results.append(np.asarray(by("native_patches", "kernel_gradient", g, *given)))
+    assert_near(results[0], by("xla", "kernel_gradient", g, *given))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 @pytest.mark.parametrize("precision", [None, "bfloat16"])

@@ -167,6 +167,10 @@ inline Correlation Simplest(const Correlation& s) {
 }
 
 struct Patches {
+  // Positions of a block whose images and cotangents are read as they lie; those of more, of which
+  // many rows and columns are taken, are brought together.
+  static constexpr int64_t kAsTheyLie = 128;
+
   // w of each group by panels of its features: (groups, panels, terms, kPanel).
   static void Kernels(const Team& team, const Correlation& s, const float* w, float* to) {
     const int64_t features = s.features(), depth = WholeVectors(features), terms = s.terms();
@@ -234,18 +238,22 @@ struct Patches {
   }
 
   // Each part of the blocks has sums of its own, (parts, groups, terms, depth), added in one order.
+  // A single part of them, laid out as dw is, is taken there.
   static void KernelGradient(const Team& team, const Correlation& given, const Room& room,
                              const float* x, const float* dy, float* sums, float* dw) {
     const Correlation s = Simplest(given);
     const Blocks blocks(s, room.tiles);
     const int64_t rows = s.groups * s.terms(), depth = WholeVectors(s.features());
     const int64_t parts = std::min(room.parts, blocks.count());
+    const bool there = room.parts == 1 && s.groups == 1 && depth == s.features();
+    if (there) sums = dw;
     ParallelSum(team, parts, blocks.count(), rows, kRows, [&](int worker, const Share& share) {
       float* to = sums + share.part * rows * depth;
       for (int64_t number = share.first_block; number < share.last_block; ++number)
         AddBlock(s, blocks[number], share, number == share.first_block,
                  room.at + worker * room.each, x, dy, to);
     });
+    if (there) return;
     Parallel(Needed(parts * rows * depth, team), rows,
              [&](int, int64_t k) { FromSums(s, k, parts, sums, dw); });
   }
@@ -256,17 +264,20 @@ struct Patches {
                        float* room, const float* x, const float* dy, float* sums) {
     const int64_t features = s.features(), depth = WholeVectors(features);
     const int64_t positions = block.lines() * block.columns();
-    float* wide = room;  // cotangents whose features fill no vectors, up to whole ones
-    if (depth != features) room += positions * depth;
+    const bool together = positions > kAsTheyLie;
+    const bool panels = together || depth != features;  // of cotangents, the last of whole vectors
+    float* wide = room;
+    if (panels) room += positions * depth;
     const Seen seen = See(s, block, x, room);
     const Runs runs = RunsOf(s, seen.pitch);
-    const auto product = first ? Product<false> : Product<true>;
+    const auto product = together ? first ? ProductOfApart<false> : ProductOfApart<true>
+                         : first  ? Product<false, false>
+                                  : Product<true, false>;
     for (int64_t g = 0; g < s.groups; ++g) {
       const float* cotangents =
           dy + (block.first * s.out.width + block.left) * s.out.channels + g * features;
-      if (depth != features) Widen(cotangents, positions, features, s.out.channels, wide);
-      const Columns b = {depth == features ? cotangents : wide, false,
-                         depth == features ? s.out.channels : depth};
+      if (panels) ByPanels(cotangents, positions, features, s.out.channels, wide);
+      const Columns b = {panels ? wide : cotangents, panels, s.out.channels};
       for (size_t run = 0; run < runs.begins.size(); ++run) {
         const int64_t begin = g * s.terms() + run * runs.length;
         const int64_t from = std::clamp(share.first_row - begin, int64_t{0}, runs.length);
@@ -279,11 +290,14 @@ struct Patches {
     }
   }
 
-  // Rows of features up to whole vectors.
-  static void Widen(const float* from, int64_t rows, int64_t features, int64_t row, float* to) {
+  // Rows of features by panels, (panels, rows, kPanel), the last of whole vectors.
+  static void ByPanels(const float* from, int64_t rows, int64_t features, int64_t row, float* to) {
     const int64_t depth = WholeVectors(features);
-    for (int64_t i = 0; i < rows; ++i, from += row, to += depth)
-      for (int64_t d = 0; d < depth; d += kLanes) Store(to + d, LoadFirst(from + d, features - d));
+    for (int64_t i = 0; i < rows; ++i, from += row)
+      for (int64_t d = 0; d < depth; d += kLanes) {
+        const int64_t panel = d / kPanel * kPanel, wide = std::min<int64_t>(kPanel, depth - panel);
+        Store(to + panel * rows + i * wide + d - panel, LoadFirst(from + d, features - d));
+      }
   }
 
   // Row k of (groups, terms) of the sum over parts, to its place in dw, (terms, groups, features).

@@ -22,6 +22,10 @@ from jcnn.lowering.windows import adjoint, flipped
 SEEN_BYTES = 256 << 10
 # Positions of a block whose images and cotangents are read again for each element of the kernel.
 SUMMED = 128
+# Of sums that stay in a core's own cache. Of more there is one for all cores, each of which takes
+# some of its rows, and blocks have so many positions: all sums are read and written again for each.
+OWN_BYTES = 512 << 10
+TOGETHER = 256
 # Outputs of a line that a block has at least, so that products have rows to share.
 COLUMNS = 96
 # Blocks per worker, at least, so that none waits long for the last.
@@ -60,9 +64,16 @@ def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
     if not serves(x):
         return _plain(g).kernel_gradient(g, x, dy)
     c, d = x.shape[-1] // g.groups, dy.shape[-1]
-    sums = (g.groups, g.taps * c, whole(d // g.groups))
-    sums = (parts(sums[0] * sums[1] * sums[2]), *sums)
-    block, room = _block("patches", g, x.shape, sums[-1], SUMMED)
+    depth = whole(d // g.groups)
+    sums = (g.groups, g.taps * c, depth)
+    if 4 * prod(sums) > OWN_BYTES:
+        block, room = _shared(g, x.shape, depth)
+        strips = -(-prod(sums[:2]) // library.rows())
+        sums = (-(-workers() // strips), *sums)
+        sums = (1,) if (sums[0], g.groups, depth) == (1, 1, d) else sums  # they are taken in dw
+    else:
+        block, room = _block("patches", g, x.shape, depth, SUMMED)
+        sums = (parts(prod(sums)), *sums)
     return call("patches", "kernel_gradient", g, x, dy, (*g.window, c, d), sums, block, room)
 
 
@@ -100,6 +111,16 @@ def _block(
     while lines > 1 and 4 * room(lines, columns) > SEEN_BYTES:
         lines = -(-lines // 2)
     return columns * lines, room(lines, columns)
+
+
+def _shared(g: Geometry, images: tuple[int, ...], wide: int) -> tuple[int, int]:
+    """Positions of a block of one sum for all cores, and the elements of room that it needs."""
+    height, width = (1, *g.output)[-2:]
+    columns = min(width, TOGETHER)
+    lines = max(1, min(TOGETHER // columns, images[0] * height))
+    rows, pixels = _seen(g, lines, columns)
+    copied = rows * pixels * images[-1] if g.groups > 1 or any(map(any, g.padding)) else 0
+    return columns * lines, copied + columns * lines * wide
 
 
 def _seen(g: Geometry, lines: int, columns: int) -> tuple[int, int]:

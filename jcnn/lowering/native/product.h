@@ -1,6 +1,7 @@
 // Vectors of float32, and matrix products of a few rows that stay in registers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -187,6 +188,31 @@ inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place
                     {to.at + i * to.row + d, to.row, to.columns - d, to.far});
     }
     i += kRows;
+  }
+}
+
+// The same of a first factor whose rows lie beside each other and whose terms lie apart, as those of
+// a kernel gradient do. Some rows of all terms are brought together before they meet the columns: a
+// power of two apart, terms would push each other out of the cache at every panel.
+template <bool ADD>
+inline void ProductOfApart(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
+  constexpr int64_t kTerms = 256, kStrips = 4;
+  const int64_t terms = a.count * a.length;
+  if (to.columns <= kPanel || terms > kTerms) return Product<ADD>(rows, a, b, to);
+  float together[kStrips * kTerms * kRows];
+  for (int64_t i = 0; i < rows; i += kStrips * kRows) {
+    const int64_t some = std::min(kStrips * kRows, rows - i);
+    float* term = together;
+    for (int64_t r = 0; r < a.count; ++r) {
+      const float* from = a.at + a.runs[r] + i;
+      for (int64_t k = 0; k < a.length; ++k, from += a.step, term += kRows)
+        for (int64_t first = 0; first < some; first += kRows)
+          std::copy_n(from + first, std::min<int64_t>(kRows, some - first), term + first * terms);
+    }
+    for (int64_t first = 0; first < some; first += kRows)
+      Product<ADD>(std::min<int64_t>(kRows, some - first),
+                   Matrix(together + first * terms, 1, kRows, terms), b,
+                   {to.at + (i + first) * to.row, to.row, to.columns, to.far});
   }
 }
 
