@@ -20,6 +20,7 @@ TREE: dict[str, list[str]] = {
                   "reference/runs.md", "reference/weights.md", "reference/lowering.md", "reference/spatial.md"],
     "Evidence": ["equations.md", "proof.md", "performance.md", "measurements/xeon_avx512_loops.md",
                  "measurements/zen5_avx512_loops.md", "measurements/zen5_avx512_loops_jax_0_12.md", "measurements/zen5_avx2_loops.md",
+                 "measurements/networks.md",
                  "measurements/xeon_avx512.md", "measurements/zen3_avx2.md", "measurements/tpu.md", "results.md", "reliability.md"],
 }  # fmt: skip
 LAST = ("changelog.md", "contributing.md")  # of Evidence, behind pages that nobody has placed

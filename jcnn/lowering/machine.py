@@ -27,7 +27,7 @@ FORMAT = 1
 SWITCH = "JCNN_MACHINE"
 _SHIPPED = Path(__file__).parent / "tables"
 _KINDS = {"AVX-512": "avx512", "AVX2": "avx2"}
-PLAIN = "plain"
+PLAIN, ZEN5 = "plain", "zen5"
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Machine:
 def this_machine() -> Machine:
     """Return the machine that this process runs on, read once.
 
-    JCNN_MACHINE names a table: "shipped" is the one for this kind of processor, "avx2", "avx512"
-    and "plain" are those that there are, anything else is a file that ``jcnn tune`` wrote. Where it
-    is not set, the table of ``jcnn tune`` is taken if there is one.
+    JCNN_MACHINE names a table: "shipped" is the one for this kind of processor, "avx2", "avx512",
+    "zen5" and "plain" are those that there are, anything else is a file that ``jcnn tune`` wrote.
+    Where it is not set, the table of ``jcnn tune`` is taken if there is one.
 
     Raises:
         UserError: The table can't be read.
@@ -84,9 +84,15 @@ def named(name: str) -> Machine:
     Raises:
         UserError: There is no such table, or it can't be read.
     """
-    kind = _KINDS.get(processor.instructions(), PLAIN) if name == "shipped" else name
+    kind = _kind() if name == "shipped" else name
     table = _SHIPPED / f"{kind}.json"
     return read(table if table.is_file() else Path(name))
+
+
+def _kind() -> str:
+    """The table for this processor; that of AVX-512 is an Intel's."""
+    kind = _KINDS.get(processor.instructions(), PLAIN)
+    return ZEN5 if kind == "avx512" and processor.name().startswith("AMD") else kind
 
 
 def table_path() -> Path:
@@ -143,7 +149,7 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN))
+        names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN, ZEN5))
         raise UserError(
             f"the machine's table {path} can't be read ({words}): expected one of {names}, or a "
             "file that `jcnn tune` wrote"

@@ -12,6 +12,9 @@ from jcnn.lowering.machine import Machine
 from jcnn.lowering.native.patches import are_few
 from jcnn.lowering.problem import Problem
 
+# Rows, as a share of a vector's elements, below which a product waits for its second factor.
+ROWS = 0.4
+
 
 def compiled(p: Problem) -> bool:
     """Whether compiled loops are there, for images and lines of float32 and of a size.
@@ -37,7 +40,7 @@ def native_winograd(p: Problem, machine: Machine) -> Work:
         "tiled": elements * tiles * (deep + wide) + kernels,
         "woken": 1,
     }
-    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs, 2 * kernels))
 
 
 def native_patches(p: Problem, machine: Machine) -> Work:
@@ -54,11 +57,20 @@ def native_patches(p: Problem, machine: Machine) -> Work:
     if groups > 1:  # whose channels are copied by vectors
         read = read // channels * groups * -(-channels // groups // machine.vector) * machine.vector
     done = {
-        "filtered": q.positions * terms * whole,
+        "filtered": q.positions * terms * whole * _waits(q, calls, machine),
         "gathered": calls * read + written * whole + terms * whole,
         "woken": calls,
     }
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
+def _waits(q: Problem, calls: int, machine: Machine) -> float:
+    """How many times as long products of short lines take, few rows of which share a kernel's."""
+    g = q.geometry
+    if q.operation == "kernel_gradient" or g.taps == max(g.strides) == 1:
+        return 1.0
+    width = (g.output if calls == 1 else g.size)[-1] / (1 if calls == 1 else g.strides[-1])
+    return max(1.0, ROWS * machine.vector / width)
 
 
 def native_depthwise(p: Problem, machine: Machine) -> Work:

@@ -94,7 +94,7 @@ def test_a_table_that_is_not_there_is_refused_before_anything_is_measured(capsys
     assert main(["tune", "--like", "avx3"]) == 2
     found = capsys.readouterr().err
     assert "the machine's table avx3 can't be read" in found
-    assert "avx2, avx512, plain" in found
+    assert "avx2, avx512, plain, zen5" in found
 
 
 def test_a_table_without_problems_is_nothing_to_measure_again(capsys):
@@ -148,7 +148,7 @@ def test_a_table_without_problems_can_not_be_judged_by_them(capsys):
     assert "holds no problems to judge it by" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["avx2", "avx512"])
+@pytest.mark.parametrize("name", ["avx2", "avx512", "zen5"])
 def test_the_benchmark_s_operations_are_in_the_tables_that_are_shipped(name):
     problems = problems_of_cases()
     assert {p.operation for p in problems} > {"correlate", "kernel_gradient", "window_spread"}

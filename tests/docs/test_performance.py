@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Measured, and in no column: another version of JAX, chips that need not be there.
-APART = {"zen5_avx512_loops_jax_0_12", "tpu"}
+# Measured, and in no column: another version of JAX, other networks, chips that need not be there.
+APART = {"zen5_avx512_loops_jax_0_12", "networks", "tpu"}
 
 
 @pytest.fixture

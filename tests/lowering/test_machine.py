@@ -11,7 +11,7 @@ import pytest
 from jcnn import lowering, processor
 from jcnn.errors import UserError
 from jcnn.lowering.costs import KINDS
-from jcnn.lowering.machine import read, table_path, this_machine
+from jcnn.lowering.machine import named, read, table_path, this_machine
 
 TABLES = Path(lowering.__file__).parent / "tables"
 
@@ -33,13 +33,28 @@ def copied(path, **changes):
     this_machine.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["avx2", "avx512", "plain"])
+@pytest.mark.parametrize("name", ["avx2", "avx512", "plain", "zen5"])
 def test_shipped_tables_hold_every_cost_and_say_where_they_were_measured(name):
     content = json.loads((TABLES / f"{name}.json").read_text())
     assert set(content["costs"]) == set(KINDS)
     assert {"name", "date", "command", "cores", "vector"} <= set(content)
     machine = read(TABLES / f"{name}.json")
     assert hash(machine) == hash(read(TABLES / f"{name}.json"))
+
+
+@pytest.mark.parametrize(
+    ("processor", "instructions", "table"),
+    [
+        ("AMD EPYC 9555", "AVX-512", "zen5"),
+        ("Intel(R) Xeon(R) Platinum 8581C", "AVX-512", "avx512"),
+        ("AMD EPYC 7763", "AVX2", "avx2"),
+        ("Apple M3", "NEON", "plain"),
+    ],
+)
+def test_each_kind_of_processor_has_its_table(monkeypatch, processor, instructions, table):
+    monkeypatch.setattr("jcnn.processor.name", lambda: processor)
+    monkeypatch.setattr("jcnn.processor.instructions", lambda: instructions)
+    assert named("shipped") == named(table)
 
 
 def test_the_table_of_tune_goes_before_the_shipped_one(home, monkeypatch):
