@@ -114,10 +114,15 @@ def spread(g: Geometry, dy: jax.Array) -> tuple[Geometry, jax.Array]:
 
 def flipped(g: Geometry, w: jax.Array) -> jax.Array:
     """The kernel of the adjoint: flipped in space, channels exchanged, (*window, D/G, C)."""
+    return lax.rev(exchanged(g, w), tuple(range(g.rank)))
+
+
+def exchanged(g: Geometry, w: jax.Array) -> jax.Array:
+    """The kernel with channels and features exchanged in each group, (*window, D/G, C)."""
     c, d = w.shape[-2:]
     w = w.reshape(*g.window, c, g.groups, d // g.groups)
     w = lax.transpose(w, (*range(g.rank), g.rank + 2, g.rank + 1, g.rank))
-    return lax.rev(lax.collapse(w, g.rank + 1), tuple(range(g.rank)))
+    return lax.collapse(w, g.rank + 1)
 
 
 def nan_where(condition: jax.Array, y: jax.Array) -> jax.Array:

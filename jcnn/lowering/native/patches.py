@@ -15,8 +15,16 @@ import jax
 from jcnn.geometry import Geometry
 from jcnn.lowering import patches, xla
 from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import by_residues, call, parts, serves, whole, workers
-from jcnn.lowering.windows import adjoint, flipped
+from jcnn.lowering.native.calls import (
+    adjoint_kernel,
+    by_residues,
+    call,
+    parts,
+    serves,
+    whole,
+    workers,
+)
+from jcnn.lowering.windows import adjoint
 
 # Of a block of images, beside which kernels are to stay in a core's own cache.
 SEEN_BYTES = 256 << 10
@@ -47,7 +55,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """Dy correlated with the flipped kernel; at strides by :mod:`residues`, one after another."""
     if max(g.strides) == 1:
-        return correlate(adjoint(g), dy, flipped(g, w))
+        return correlate(adjoint(g), dy, adjoint_kernel(g, w))
     if not serves(dy):
         return xla.input_gradient(g, dy, w)
     c, d = w.shape[-2], dy.shape[-1] // g.groups

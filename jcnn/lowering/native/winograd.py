@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jcnn.geometry import Geometry
 from jcnn.lowering import winograd
 from jcnn.lowering.native import library
-from jcnn.lowering.native.calls import call, serves, whole, workers
+from jcnn.lowering.native.calls import adjoint_kernel, call, serves, whole, workers
 from jcnn.lowering.policy import Policy
-from jcnn.lowering.windows import adjoint, flipped
+from jcnn.lowering.windows import adjoint
 
 # Of each core, for a block of tiles: cores have 0.5 to 2 MB of cache of their own.
 ROOM_BYTES = 2 << 20
@@ -39,7 +39,7 @@ def correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def input_gradient(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """Dy correlated with the flipped kernel."""
-    return correlate(adjoint(g), dy, flipped(g, w))
+    return correlate(adjoint(g), dy, adjoint_kernel(g, w))
 
 
 def kernel_gradient(g: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
