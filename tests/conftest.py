@@ -15,8 +15,11 @@ os.environ.setdefault("JCNN_MACHINE", "avx2")  # the same choices on every machi
 os.environ.setdefault("JCNN_NATIVE", "0")  # whatever this user has built
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as what a script starts with & inherits it
+# What a script starts with & or under nohup inherits; tests of signals start processes that would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # as before here, the default in other programs
 jax.devices()  # JAX starts: no test that asks for more devices gives them to the others
 
 
