@@ -15,7 +15,7 @@ os.environ.setdefault("JCNN_MACHINE", "avx2")  # the same choices on every machi
 os.environ.setdefault("JCNN_NATIVE", "0")  # whatever this user has built
 jax.config.update("jax_num_cpu_devices", 4)  # before JAX starts: a mesh of two axes needs them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# What a script starts with & or under nohup inherits; tests of signals start processes that would too.
+# What a script starts with & or under nohup inherits, and what tests start would.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
