@@ -16,7 +16,7 @@ from jcnn.console import wide
 from jcnn.proof.exact import ExactRow, check_exact
 from jcnn.proof.oracle import OPERATIONS
 from jcnn.proof.recording import Call, Recorder
-from jcnn.runs.environment import hardware, versions
+from jcnn.runs.environment import described, hardware, versions
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,8 @@ def _cells(rows: list[ExactRow]) -> list[str]:
 
 
 def _lines(c: Certificate) -> list[str]:
-    machine = f"{c.hardware['processor']} ({c.hardware['instructions']}), {c.hardware['device']}"
-    packages = ", ".join(f"{name} {version}" for name, version in c.versions.items())
-    lines = [f"batch {c.batch_size}; {machine}; {packages}; {c.seconds:.0f} s"]
+    where = described(c.hardware, c.versions)
+    lines = [f"batch {c.batch_size}; {where}; {c.seconds:.0f} s"]
     if c.left_out:
         lines.append(
             f"not sums, products or selections, so not compared here: {', '.join(c.left_out)}; "

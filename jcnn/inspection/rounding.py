@@ -23,8 +23,9 @@ from jcnn.config import Experiment
 from jcnn.console import wide
 from jcnn.inspection.batches import without_ties
 from jcnn.lowering import compiler_options
-from jcnn.runs.environment import hardware, versions
+from jcnn.runs.environment import described, hardware, versions
 from jcnn.training import Step, keys
+from jcnn.training.step import all_finite
 
 LOSS = "loss"
 # Of the norm of all gradients, what a tensor whose gradient is zero keeps in double precision.
@@ -168,7 +169,13 @@ def _as_trained(
         gradients, (_, totals) = step.gradients(first, x, jnp.asarray(y), key)
         return totals.loss / len(y), gradients
 
-    return _named(experiment, *jax.jit(both, compiler_options=compiler_options())(first, x))
+    program = jax.jit(both, compiler_options=compiler_options())
+    loss, gradients = program(first, x)
+    # In float16 training halves the loss's scale until gradients fit.
+    while (scale := first.loss_scale) and scale.can_be_smaller() and not all_finite(gradients):
+        first = first._replace(loss_scale=scale.after(jnp.bool_(False)))
+        loss, gradients = program(first, x)
+    return _named(experiment, loss, gradients)
 
 
 def _named(experiment: Experiment, loss: jax.Array, gradients: Any) -> dict[str, np.ndarray]:
@@ -186,9 +193,10 @@ def _rows(
     whole = sqrt(sum(norm**2 for name, norm in norms.items() if name != LOSS))
 
     def off(name: str, found: dict[str, np.ndarray]) -> float | None:
-        if norms[name] <= ZERO * whole:
-            return None
-        return float(np.linalg.norm(found[name] - exact[name])) / norms[name]
+        error, norm = float(np.linalg.norm(found[name] - exact[name])), norms[name]
+        if not isfinite(error):
+            return error
+        return None if norm <= ZERO * whole else error / norm
 
     return tuple(
         RoundingRow(name, g.shape, norms[name], off(name, explicit), off(name, derived))
@@ -217,10 +225,9 @@ def print_rounding(rounding: Rounding) -> None:
 
 
 def _lines(r: Rounding) -> list[str]:
-    machine = f"{r.hardware['processor']} ({r.hardware['instructions']}), {r.hardware['device']}"
-    packages = ", ".join(f"{name} {version}" for name, version in r.versions.items())
     products = f", factors of products in {r.matmul_precision}" if r.matmul_precision else ""
-    lines = [f"batch {r.batch_size}; {r.precision}{products}; {machine}; {packages}"]
+    where = described(r.hardware, r.versions)
+    lines = [f"batch {r.batch_size}; {r.precision}{products}; {where}"]
     worst = r.worst
     if not r.finite:
         return [*lines, f"[red]{worst.tensor}: jcnn's gradient is not finite[/red]"]

@@ -23,7 +23,7 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError, counted
 from jcnn.remains import child
 from jcnn.runs import Run
-from jcnn.runs.environment import hardware, versions
+from jcnn.runs.environment import described, hardware, versions
 from jcnn.runs.files import write_text
 from jcnn.runs.place import Place
 from jcnn.training import load_trained
@@ -267,9 +267,8 @@ def print_verification(verification: Verification) -> None:
     console = Console(highlight=False)
     console.print(table)
     v = verification
-    machine = f"{v.hardware['processor']} ({v.hardware['instructions']}), {v.hardware['device']}"
-    packages = ", ".join(f"{name} {version}" for name, version in v.versions.items())
-    console.print(f"{machine}; {packages}; {v.seconds:.0f} s", soft_wrap=True)
+    where = described(v.hardware, v.versions)
+    console.print(f"{where}; {v.seconds:.0f} s", soft_wrap=True)
     console.print(
         f"{counted(v.steps, 'step')}, undisturbed and with {counted(len(v.kills), 'kill')}: "
         f"compared {counted(v.tensors, 'tensor')} of {v.values:,} numbers, and "

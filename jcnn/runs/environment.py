@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from typing import Any
 
 import jax
 
@@ -33,3 +34,11 @@ def hardware() -> dict[str, str | int]:
         "native": native.ready(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def described(hardware: dict[str, Any], versions: dict[str, str]) -> str:
+    """Return both as they stand under a table: the processor, what JAX computes on, packages."""
+    machine = f"{hardware['processor']} ({hardware['instructions']}), {hardware['device']}"
+    return "; ".join(
+        (machine, ", ".join(f"{name} {version}" for name, version in versions.items()))
+    )

@@ -8,7 +8,7 @@ import pytest
 from jcnn import cli
 from jcnn.config import load_experiment
 from jcnn.inspection import random_batch
-from jcnn.inspection.rounding import Rounding, RoundingRow, measure_rounding
+from jcnn.inspection.rounding import Rounding, RoundingRow, _rows, measure_rounding
 from tests.mutation.reloading import replaced
 from tests.mutation.table import mutants
 
@@ -133,12 +133,29 @@ def test_it_is_measured_at_the_parameters_given(written):
 
 
 @pytest.mark.slow
+def test_in_float16_the_loss_is_scaled_so_that_its_gradients_fit(written):
+    experiment = load_experiment(written(training='precision = "float16"'))
+    x, y = random_batch(experiment, 8)
+    found = measure_rounding(experiment, 300 * x, y)  # too large for the first scale
+    assert found.finite
+    assert found.worst.explicit < 0.2
+
+
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_is_named(written):
     experiment = load_experiment(written(training='precision = "float16"'))
     x, y = random_batch(experiment, 8)
     found = measure_rounding(experiment, 1e6 * x, y)  # beyond what float16 holds
     assert not found.finite
     assert found.to_dict()["finite"] is False
+
+
+def test_what_is_not_finite_is_seen_where_the_exact_gradient_is_zero():
+    exact = {"loss": np.ones(()), "b": np.zeros(2), "w": np.ones(2)}
+    _, b, w = _rows(exact, exact | {"b": np.array([0.0, np.nan])}, exact)
+    assert np.isnan(b.explicit)
+    assert b.derived is None
+    assert w.explicit == 0
 
 
 def test_the_worst_of_finite_rows_is_the_largest():
