@@ -39,6 +39,5 @@ def hardware() -> dict[str, str | int]:
 def described(hardware: dict[str, Any], versions: dict[str, str]) -> str:
     """Return both as they stand under a table: the processor, what JAX computes on, packages."""
     machine = f"{hardware['processor']} ({hardware['instructions']}), {hardware['device']}"
-    return "; ".join(
-        (machine, ", ".join(f"{name} {version}" for name, version in versions.items()))
-    )
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{machine}; {packages}"
