@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -162,6 +163,19 @@ def test_the_same_bits_whichever_thread_is_first(built, operation, name):
     first, *others = (np.asarray(by(name, operation, LAYER, *given)) for _ in range(20))
     for other in others:
         np.testing.assert_array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["native_winograd", "native_patches"])
+def test_calls_from_more_threads_than_there_are_cores_all_end(built, name):
+    """Those are not XLA's own, and leave work of this size to its threads, which are all busy."""
+    given = arrays("correlate", LAYER, images=64, channels=64, features=64)
+    with forced(name):
+        call = jax.jit(partial(lowering.correlate, LAYER)).lower(*given).compile()
+    expected = np.asarray(call(*given))
+    with ThreadPoolExecutor(8) as callers:
+        futures = [callers.submit(call, *given) for _ in range(200)]
+        for future in futures:
+            np.testing.assert_array_equal(future.result(timeout=60), expected)
 
 
 def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):

@@ -64,9 +64,12 @@ ffi::Error Correlate(ffi::ThreadPool pool, ffi::Buffer<D> x, ffi::Buffer<D> w,
                      Integers window, Integers strides, Integers dilation, Integers before,
                      int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
-  Kind::Correlate(TeamOf(pool, room), places.Between(x.dimensions(), y->dimensions(), w.dimensions()),
-                  RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(), kernels->typed_data(),
-                  y->typed_data());
+  const Correlation s = places.Between(x.dimensions(), y->dimensions(), w.dimensions());
+  const Team team = TeamOf(pool, room);
+  OnPool(team, s.work(), [&] {
+    Kind::Correlate(team, s, RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(),
+                    kernels->typed_data(), y->typed_data());
+  });
   return ffi::Error::Success();
 }
 
@@ -82,8 +85,11 @@ ffi::Error CorrelateInto(ffi::ThreadPool pool, Array x, Array w, ffi::RemainingA
   s.results = {s.out, {first[0], first[1]}, {every[0], every[1]}};
   s.out.height = output[0];
   s.out.width = output[1];
-  Kind::Correlate(TeamOf(pool, room), s, RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(),
-                  kernels->typed_data(), y->typed_data());
+  const Team team = TeamOf(pool, room);
+  OnPool(team, s.work(), [&] {
+    Kind::Correlate(team, s, RoomOf(room, tiles, parts), x.typed_data(), w.typed_data(),
+                    kernels->typed_data(), y->typed_data());
+  });
   return ffi::Error::Success();
 }
 
@@ -93,9 +99,12 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, ffi::Buffer<D> x, ffi::Buffer<D>
                           Integers window, Integers strides, Integers dilation, Integers before,
                           int64_t tiles, int64_t parts) {
   const Places places = {window, strides, dilation, before};
-  Kind::KernelGradient(TeamOf(pool, room), places.Between(x.dimensions(), dy.dimensions(), dw->dimensions()),
-                       RoomOf(room, tiles, parts), x.typed_data(), dy.typed_data(), sums->typed_data(),
-                       dw->typed_data());
+  const Correlation s = places.Between(x.dimensions(), dy.dimensions(), dw->dimensions());
+  const Team team = TeamOf(pool, room);
+  OnPool(team, s.work(), [&] {
+    Kind::KernelGradient(team, s, RoomOf(room, tiles, parts), x.typed_data(), dy.typed_data(),
+                         sums->typed_data(), dw->typed_data());
+  });
   return ffi::Error::Success();
 }
 
@@ -143,9 +152,12 @@ ffi::Error Maxima(ffi::ThreadPool pool, Array x, Result y, ffi::Result<ffi::Buff
                    Integers window, Integers strides, Integers dilation, Integers before,
                    int64_t workers, float floor) {
   const Places places = {window, strides, dilation, before};
-  MaxPool<ffi::NativeType<WINNER>>::Run({pool, static_cast<int>(workers)},
-                           places.Between(x.dimensions(), y->dimensions(), x.dimensions()[3]),
-                           x.typed_data(), floor, y->typed_data(), winner->typed_data());
+  const Correlation s = places.Between(x.dimensions(), y->dimensions(), x.dimensions()[3]);
+  const Team team = {pool, static_cast<int>(workers)};
+  OnPool(team, s.work(), [&] {
+    MaxPool<ffi::NativeType<WINNER>>::Run(team, s, x.typed_data(), floor, y->typed_data(),
+                                          winner->typed_data());
+  });
   return ffi::Error::Success();
 }
 

@@ -51,6 +51,11 @@ struct Correlation {
   int64_t channels() const { return in.channels / groups; }
   int64_t features() const { return out.channels / groups; }
   int64_t terms() const { return taps() * channels(); }
+  // Multiply-adds, and sixteen of them for an element that is read or written.
+  int64_t work() const {
+    return positions() * terms() * out.channels +
+           16 * (in.count * in.whole() + positions() * out.channels);
+  }
 };
 
 // Elements i of a window, first to last - 1, that stand within `size` where its first is at `at`.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -23,6 +24,9 @@ inline Team Needed(int64_t elements, const Team& team) {
   constexpr int64_t kFew = 1 << 14;
   return {team.pool, elements < kFew ? 1 : team.workers};
 }
+
+// Whether this thread is known to be one of the pool's: it has done some of its work.
+inline thread_local bool of_pool = false;
 
 // Room that each worker has, for a block of so many tiles or positions, and in how many parts of
 // the blocks a sum over all of them is taken.
@@ -56,11 +60,47 @@ void Parallel(const Team& team, int64_t count, const Task& task) {
     }
   };
   for (int64_t others = 1; others < team.workers && others < count; ++others) {
-    team.pool.Schedule([work] { work(); });
+    team.pool.Schedule([work] {
+      of_pool = true;
+      work();
+    });
   }
   work();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == count; });
+}
+
+// Calls task() in a thread of the pool, where this one is not of the pool and there is work for all:
+// the pool has as many threads as there are cores, and with one more two would share a core.
+//
+// Where the pool doesn't come at once, since all its threads are busy, this thread does it.
+template <class Task>
+void OnPool(const Team& team, int64_t work, const Task& task) {
+  constexpr int64_t kMuch = 1 << 24;  // takes several times as long as to wake a thread
+  constexpr std::chrono::microseconds kAtOnce(100);
+  if (of_pool || team.workers == 1 || work < kMuch) return task();
+  struct Shared {
+    std::atomic<bool> begun{false};
+    std::mutex mutex;
+    std::condition_variable ended;
+    bool done = false;
+  };
+  auto shared = std::make_shared<Shared>();
+  for (int thread = 0; thread < team.workers; ++thread)  // the others will be needed, and wake up
+    team.pool.Schedule([shared, called = &task] {
+      of_pool = true;
+      if (shared->begun.exchange(true)) return;
+      (*called)();
+      std::lock_guard<std::mutex> lock(shared->mutex);
+      shared->done = true;
+      shared->ended.notify_all();
+    });
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  const auto done = [&] { return shared->done; };
+  if (shared->ended.wait_for(lock, kAtOnce, done)) return;
+  if (shared->begun.exchange(true)) return shared->ended.wait(lock, done);
+  lock.unlock();
+  task();
 }
 
 // A part of a sum's blocks, and of its rows.
