@@ -92,10 +92,11 @@ def _plain(g: Geometry) -> ModuleType:
 def are_few(g: Geometry, features: int, lanes: int) -> bool:
     """Whether features fill less than half of a vector; outputs lie beside each other at stride 1.
 
-    A vector of outputs is read from wherever the window is, across two lines of the cache.
+    A vector of outputs is read from wherever the window is, across two lines of the cache; of a
+    window of one pixel only once, for which nothing is laid out anew.
     """
     each = features // g.groups
-    return g.strides[-1] == 1 and 2 * each < -(-each // lanes) * lanes
+    return g.taps > 1 and g.strides[-1] == 1 and 2 * each < -(-each // lanes) * lanes
 
 
 def _block(
