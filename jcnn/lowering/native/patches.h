@@ -222,18 +222,19 @@ struct Patches {
     const int64_t step = s.results.right();
     float* to = y + s.begin(block.first + line) + block.left * step + g * s.features() + d;
     const int64_t rest = std::min<int64_t>(together, s.features() - d);
-    for (int64_t i = 0; i < products; ++i) {
-      const int64_t first = i * columns / products, last = (i + 1) * columns / products;
+    const int64_t least = columns / products, longer = columns % products;
+    for (int64_t i = 0, first = 0; i < products; ++i) {
+      const int64_t rows = least + (i < longer), last = first + rows;
       if (seen.far && d == 0) {
         if (i + 1 < products)
-          Fetch(from + last * row, ((i + 2) * columns / products - last - 1) * row, runs);
+          Fetch(from + last * row, (least + (i + 1 < longer) - 1) * row, runs);
         else if (line + 1 < block.lines())
-          Fetch(seen.at + seen.begins[line + 1], (columns / products - 1) * row, runs);
+          Fetch(seen.at + seen.begins[line + 1], (least - 1) * row, runs);
       }
       const Factor a = {from + first * row, row, 1, runs.length, runs.begins.data(),
                         static_cast<int64_t>(runs.begins.size())};
-      Product<false>(last - first, a, {panel, true, 0},
-                     {to + first * step, step, rest, true});
+      Product<false>(rows, a, {panel, true, 0}, {to + first * step, step, rest, true});
+      first = last;
     }
   }
 
