@@ -69,7 +69,7 @@ def _edges(value: Any, expected: str = _EDGES) -> int | tuple[tuple[int, int], .
             return tuple((v, v) for v in value)
         if all(map(_is_pair, value)):
             return tuple((lo, hi) for lo, hi in value)
-    raise PydanticCustomError("padding", f"expected {expected}")
+    raise PydanticCustomError("padding", "expected {expected}", {"expected": expected})
 
 
 PerAxis = Annotated[Any, BeforeValidator(_per_axis)]
