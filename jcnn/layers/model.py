@@ -90,7 +90,8 @@ class Model(Sequence):
             Output of shape ``(N, *output_shape)``, and the next state.
 
         Raises:
-            TypeError: ``x`` is not floating point, ``key`` no random key, or ``training`` is traced.
+            TypeError: ``x`` is not floating point, ``key`` is no random key, or ``training`` is
+                traced.
             UserError: Parameters, state or ``x`` are not of this model, or it has no layer of a
                 name in ``frozen``.
         """

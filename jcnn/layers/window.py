@@ -114,7 +114,7 @@ def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int
 def explicit_padding(value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
     """Padding given as an integer or pairs, as one pair for each axis of ``size``."""
     with placing():
-        return axes.pads(value, size, size, size)
+        return axes.integer_pads(value, len(size))
 
 
 def place(input_shape: Shape, **window: Any) -> Geometry:

@@ -111,7 +111,7 @@ def test_layers_are_any_sequence_and_the_model_may_be_static_under_jit():
 def test_what_is_no_shape_of_an_example_is_refused(shape):
     model = Model((layers.Conv(features=2, window=3),))
     for asked in (partial(model.init, KEY), model.shapes, model.cost):
-        with pytest.raises(UserError, match="^input_shape must be the lengths of one example's"):
+        with pytest.raises(UserError, match=r"^input_shape must be the lengths of one example's"):
             asked(shape)
 
 
@@ -146,7 +146,7 @@ def test_a_name_that_no_layer_has_can_not_be_frozen():
     model = Model((layers.BatchNorm(), layers.BatchNorm(name="batch_norm_10")))
     params, state = model.init(KEY, (3,))
     x = jnp.ones((2, 3))
-    with pytest.raises(UserError, match="frozen: unknown 'batch_nrm_1'.*did you mean"):
+    with pytest.raises(UserError, match=r"frozen: unknown 'batch_nrm_1'.*did you mean"):
         model.apply(params, state, x, training=True, frozen={"batch_nrm_1"})
     _, after = model.apply(params, state, x, training=True, frozen="batch_norm_10")
     assert not jnp.array_equal(after["batch_norm_1"]["mean"], state["batch_norm_1"]["mean"])
