@@ -118,17 +118,19 @@ def pads(
     """
     if isinstance(padding, str):
         return _named_pads(padding, size, span, strides)
+    return integer_pads(padding, len(size), f"a name ({', '.join(NAMES)}), an integer")
+
+
+def integer_pads(padding: Padding, rank: int, one: str = "an integer") -> Pairs:
+    """Resolve ``padding`` of integers to pairs; ``one`` says what may stand for all axes."""
+    kind = f"{one}, or one pair for each of the {rank} spatial axes"
     if is_single(padding):
         both = integer("padding", padding)
-        return ((both, both),) * len(size)
-    entries = _entries(padding)
-    kind = (
-        f"a name ({', '.join(NAMES)}), an integer, or one pair for each of "
-        f"the {len(size)} spatial axes"
-    )
-    if is_traced(padding):
+        return ((both, both),) * rank
+    entries = None if isinstance(padding, str) else _entries(padding)
+    if entries is None:
         raise wrong_kind("padding", kind, padding)
-    if entries is None or len(entries) != len(size):
+    if len(entries) != rank:
         raise ValueError(f"padding must be {kind}, found {padding!r}")
     return tuple(_pair(entry) for entry in entries)
 
@@ -144,8 +146,14 @@ def resized(size: Sequence[int], edges: Pairs) -> tuple[int, ...]:
     return tuple(n + lo + hi for n, (lo, hi) in zip(size, edges, strict=True))
 
 
-def _pair(entry: int | Sequence[int]) -> tuple[int, int]:
-    lo, hi = per_axis("padding", entry, 2, minimum=None)
+def _pair(entry: Any) -> tuple[int, int]:
+    both = (entry, entry) if is_single(entry) else _entries(entry)
+    kind = "an integer or a pair (before, after) for each axis"
+    if both is None or isinstance(both, str | bytes):
+        raise wrong_kind("padding", kind, entry)
+    if len(both) != 2:
+        raise ValueError(f"padding must be {kind}, found {entry!r}")
+    lo, hi = (integer("padding", n) for n in both)
     return lo, hi
 
 

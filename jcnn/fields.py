@@ -6,13 +6,15 @@ object's fields, and the object does the work that the table asks for.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from jcnn.axes import times
 from jcnn.errors import UserError
+from jcnn.validation import explain
 
 Shape = tuple[int, ...]
 LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX counts in
@@ -52,6 +54,31 @@ class Table(BaseModel):
     """A table of an experiment's file: its fields are the keys, and no other key is allowed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, /, **keys: Any) -> None:
+        """Check what is given in Python; numbers and arrays of NumPy are as good as Python's own.
+
+        Raises:
+            UserError: A key is unknown or missing, or has a wrong value; the message names it.
+        """
+        keys = {key: _plain(value) for key, value in keys.items()}
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            key, message = explain(error, type(self), keys)
+            place = f"{type(self).__name__}: {key}" if key else type(self).__name__
+            raise UserError(f"{place}: {message}") from None
+
+    # Pydantic's mark of an initializer that only checks: what lies within a table is then checked
+    # with it, and not made by a call of its own that would know nothing of where it lies.
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with Python's numbers and lists in place of NumPy's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def check_images(what: str, input_shape: Shape) -> None:

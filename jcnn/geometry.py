@@ -125,16 +125,17 @@ class Geometry:
 def place(
     size: tuple[int, ...],
     window: Axes,
-    strides: Axes | None,
+    strides: Axes,
     padding: Padding,
     dilation: Axes = 1,
     groups: int = 1,
 ) -> Geometry:
-    """Resolve a sliding window; ``strides=None`` means the window itself (pools)."""
+    """Resolve a sliding window."""
     rank = len(size)
-    window = per_axis("window", window, rank)
-    strides = window if strides is None else per_axis("strides", strides, rank)
-    dilation = per_axis("dilation", dilation, rank)
+    window, strides, dilation = (
+        per_axis(name, value, rank)
+        for name, value in (("window", window), ("strides", strides), ("dilation", dilation))
+    )
     groups = integer("groups", groups, 1)
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     edges = pads(padding, size, span, strides)
@@ -167,9 +168,10 @@ def place_pool(
 ) -> Geometry:
     """Resolve a pool's window; refuse one that padding alone can fill.
 
+    ``strides=None`` means the window itself.
     With ``ceil_mode`` a last window may reach beyond the padding, if it begins before its end.
     """
-    resolved = place(size, window, strides, padding)
+    resolved = place(size, window, window if strides is None else strides, padding)
     for span, pair in zip(resolved.span, resolved.padding, strict=True):
         if known(*pair) and max(pair) >= span:
             raise ValueError(

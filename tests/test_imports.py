@@ -17,7 +17,7 @@ PACKAGE = Path(jcnn.__file__).parent
 ROWS = (
     ("console", "errors", "folders", "processor", "remains", "signals"),
     ("departure",),
-    ("axes", "fields", "geometry", "precision"),
+    ("axes", "fields", "geometry", "precision", "validation"),
     ("lowering",),
     ("ops", "reference"),
     ("proof",),

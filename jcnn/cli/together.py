@@ -75,7 +75,7 @@ def settings_of(written: Distributed, joins: dict[str, Any]) -> Distributed:
     from pydantic import ValidationError
 
     from jcnn.config import Distributed
-    from jcnn.config.validation import explain
+    from jcnn.validation import explain
 
     given = {key: value for key, value in joins.items() if value is not None}
     both = {**written.model_dump(), **given}

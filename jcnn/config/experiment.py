@@ -19,13 +19,13 @@ from jcnn.config.paths import anchor, find_config, shipped
 from jcnn.config.toml import to_toml
 from jcnn.config.tracking import Tracking
 from jcnn.config.training import Training
-from jcnn.config.validation import explain
 from jcnn.data import AnyData
 from jcnn.errors import UserError, nearest
 from jcnn.fields import Shape, Table, check_images
 from jcnn.layers import AnyLayer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
+from jcnn.validation import explain
 
 
 def _is_folder_name(value: str) -> str:

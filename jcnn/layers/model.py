@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Collection, Iterator
 from types import ModuleType
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from jcnn.errors import UserError
+from jcnn.axes import boolean, known
+from jcnn.errors import UserError, unknown
 from jcnn.fields import Shape
-from jcnn.layers.base import WHOLE, Context, Params, Shards, State
+from jcnn.layers.base import WHOLE, Context, Layer, Params, Shards, State
 from jcnn.layers.sequence import Sequence
+from jcnn.ops.arguments import floating, naming, random_key
 
 
 class Model(Sequence):
@@ -45,20 +50,25 @@ class Model(Sequence):
             have none are absent.
 
         Raises:
-            UserError: A layer does not fit its input.
+            TypeError: ``key`` is no random key.
+            UserError: ``input_shape`` is no shape, or a layer does not fit its input.
         """
-        return super().init(key, input_shape)
+        return super().init(random_key("Model.init", key), input_shape)
+
+    def walk(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
+        """See :meth:`Sequence.walk`."""
+        return super().walk(_lengths(input_shape))
 
     def apply(
         self,
         params: Params,
         state: State,
-        x: Array,
+        x: ArrayLike,
         *,
         training: bool = False,
         key: Array | None = None,
         ops: ModuleType | None = None,
-        frozen: frozenset[str] = frozenset(),
+        frozen: Collection[str] = frozenset(),
         shards: Shards = WHOLE,
     ) -> tuple[Array, State]:
         """Compute the output for a batch.
@@ -80,17 +90,33 @@ class Model(Sequence):
             Output of shape ``(N, *output_shape)``, and the next state.
 
         Raises:
-            UserError: Parameters, state or ``x`` are not of this model.
+            TypeError: ``x`` is not floating point, ``key`` is no random key, or ``training`` is
+                traced.
+            UserError: Parameters, state or ``x`` are not of this model, or it has no layer of a
+                name in ``frozen``.
         """
         if ops is None:
             import jcnn.ops as ops
+        where = "Model.apply"
+        (x,) = floating(where, x=x)
+        with naming(where):
+            training = boolean("training", training)
+        key = None if key is None else random_key(where, key)
+        context = Context(ops, training, key, self._known_names(frozen), shards)
         try:
-            return super().apply(params, state, x, Context(ops, training, key, frozen, shards))
+            return super().apply(params, state, x, context)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             wrong = self._misfit(params, state, x) if shards is WHOLE else None
             if wrong is None:
                 raise
             raise UserError(wrong) from error
+
+    def _known_names(self, frozen: Collection[str]) -> frozenset[str]:
+        """Refuse a name that no layer has."""
+        names = frozenset((frozen,) if isinstance(frozen, str) else frozen)
+        for name in names.difference(self.names):
+            raise UserError(f"frozen: {unknown(name, self.names)}")
+        return names
 
     def _misfit(self, params: Params, state: State, x: Array) -> str | None:
         """Say what is not of this model, which a layer alone can't know; only asked on failure."""
@@ -108,6 +134,20 @@ class Model(Sequence):
                         f"found {shapes.get(name, 'none of this name')}"
                     )
         return None
+
+
+def _lengths(input_shape: Shape) -> Shape:
+    """Return the lengths of one example's axes as Python's integers."""
+    try:
+        shape = tuple(operator.index(n) if known(n) else n for n in input_shape)
+    except TypeError:
+        shape = None
+    if shape is None or any(known(n) and n < 1 for n in shape):
+        raise UserError(
+            "input_shape must be the lengths of one example's axes, channels last, without that "
+            f"of the batch, integers of at least 1; found {input_shape!r}"
+        )
+    return shape
 
 
 def _shapes(tree: object) -> dict[str, Shape]:

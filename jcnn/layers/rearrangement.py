@@ -13,7 +13,7 @@ from jcnn.axes import times
 from jcnn.errors import UserError
 from jcnn.fields import Count, Real, Shape
 from jcnn.layers.base import Context, Layer, Params, State
-from jcnn.layers.window import Padding, explicit_padding, spatial
+from jcnn.layers.window import Edges, explicit_padding, spatial
 from jcnn.ops.spatial import axes_of, whole
 
 
@@ -32,13 +32,11 @@ class Pad(Layer):
     """
 
     type: Literal["pad"] = "pad"
-    padding: Padding
+    padding: Edges
     value: Real = 0.0
     mode: Literal["constant", "circular", "reflect", "replicate"] = "constant"
 
     def _pairs(self, size: Shape) -> tuple[tuple[int, int], ...]:
-        if isinstance(self.padding, str):
-            raise UserError(f"padding must be integers here, and it is '{self.padding}'")
         pairs = explicit_padding(self.padding, size)
         if self.mode != "constant" and min(map(min, pairs)) < 0:
             raise UserError(f'padding must be at least 0 with mode = "{self.mode}", found {pairs}')

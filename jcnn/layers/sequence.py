@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -32,11 +32,14 @@ class Sequence:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what is no layer, and two layers of one name.
+        """Take any sequence, and refuse what is no layer, and two layers of one name.
 
         Raises:
             UserError: Likewise.
         """
+        if not isinstance(self.layers, Iterable) or isinstance(self.layers, Layer):
+            raise UserError(f"expected a sequence of layers, found {self.layers!r}")
+        object.__setattr__(self, "layers", tuple(self.layers))  # hashable, as jit's statics are
         for position, layer in enumerate(self.layers, 1):
             if not isinstance(layer, Layer):
                 raise UserError(f"layer {position}: expected a layer, found {layer!r}")

@@ -48,9 +48,20 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_integer, value))
 
 
+_EDGES = (
+    "an integer, or a list of integers or of [before, after] pairs, one for each spatial axis; "
+    "negative ones crop"
+)
+
+
 def _padding(value: Any) -> str | int | tuple[tuple[int, int], ...]:
     if isinstance(value, str) and value.upper() in axes.NAMES:
         return value.upper()
+    names = ", ".join(f'"{name}"' for name in axes.NAMES)
+    return _edges(value, expected=f"one of {names}, {_EDGES}")
+
+
+def _edges(value: Any, expected: str = _EDGES) -> int | tuple[tuple[int, int], ...]:
     if _is_integer(value):
         return value
     if isinstance(value, list | tuple) and value:
@@ -58,17 +69,13 @@ def _padding(value: Any) -> str | int | tuple[tuple[int, int], ...]:
             return tuple((v, v) for v in value)
         if all(map(_is_pair, value)):
             return tuple((lo, hi) for lo, hi in value)
-    names = ", ".join(f'"{name}"' for name in axes.NAMES)
-    raise PydanticCustomError(
-        "padding",
-        f"expected one of {names}, an integer, or a list of integers or of [before, after] pairs, "
-        "one for each spatial axis; negative ones crop",
-    )
+    raise PydanticCustomError("padding", "expected {expected}", {"expected": expected})
 
 
 PerAxis = Annotated[Any, BeforeValidator(_per_axis)]
 Naturals = Annotated[Any, BeforeValidator(_naturals)]
 Padding = Annotated[Any, BeforeValidator(_padding)]
+Edges = Annotated[Any, BeforeValidator(lambda value: _edges(value))]
 
 
 def spatial(input_shape: Shape) -> Shape:
@@ -107,7 +114,7 @@ def per_axis(field: str, value: int | tuple[int, ...], size: Shape) -> tuple[int
 def explicit_padding(value: Any, size: Shape) -> tuple[tuple[int, int], ...]:
     """Padding given as an integer or pairs, as one pair for each axis of ``size``."""
     with placing():
-        return axes.pads(value, size, size, size)
+        return axes.integer_pads(value, len(size))
 
 
 def place(input_shape: Shape, **window: Any) -> Geometry:

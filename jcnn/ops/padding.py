@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.axes import FILLS, ZEROS, Padding, Pairs, known, pads, resized, times
+from jcnn.axes import FILLS, ZEROS, Padding, Pairs, integer_pads, known, resized, times
 from jcnn.geometry import Geometry
 from jcnn.lowering import windows
 from jcnn.ops import spatial
@@ -93,14 +93,12 @@ def place_border(size: tuple[int, ...], padding: Padding, mode: str) -> Border:
     name = str(mode).upper()
     if name not in (ZEROS, *FILLS):
         raise ValueError(f"mode must be one of {', '.join((ZEROS, *FILLS))}, found {mode!r}")
-    if isinstance(padding, str):
-        raise TypeError(f"padding must be integers here, found {padding!r}")
-    edges = pads(padding, size, size, size)
-    if any(known(n) and n < 1 for n in resized(size, edges)):
-        raise ValueError(f"padding {edges} leaves nothing of the input {times(size)}")
-    if name != ZEROS and min(map(min, edges)) < 0:
-        raise ValueError(f"padding must be at least 0 with mode {name}, found {edges}")
-    return Border(size, edges, name)
+    pairs = integer_pads(padding, len(size))
+    if any(known(n) and n < 1 for n in resized(size, pairs)):
+        raise ValueError(f"padding {pairs} leaves nothing of the input {times(size)}")
+    if name != ZEROS and min(map(min, pairs)) < 0:
+        raise ValueError(f"padding must be at least 0 with mode {name}, found {pairs}")
+    return Border(size, pairs, name)
 
 
 def bordered(g: Geometry, parts: Parts, x: jax.Array) -> tuple[Geometry, jax.Array]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jcnn.config.validation import explain
 from jcnn.errors import UserError
 from jcnn.sweep.plan import Plan
+from jcnn.validation import explain
 
 
 def planned(config: Path) -> Plan:

@@ -1,5 +1,6 @@
 """What holds for each layer, whatever it is."""
 
+import pickle
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from jcnn import layers, ops, reference
+from jcnn.errors import UserError
 from tests.layers.conftest import EXAMPLES
 
 KEY = jax.random.key(1)
@@ -109,3 +111,38 @@ def test_layer_is_frozen_hashable_and_survives_its_plain_form(example):
     assert TypeAdapter(layers.AnyLayer).validate_python(layer.model_dump(mode="json")) == layer
     with pytest.raises(ValueError, match="frozen"):
         layer.name = "other"
+
+
+def test_a_mistake_in_python_is_named_as_one_in_a_file(example):
+    layer, _ = example
+    made, given = type(layer), {key: getattr(layer, key) for key in layer.model_fields_set}
+    known = ", ".join(made.model_fields)
+    with pytest.raises(UserError) as found:
+        made(**given, zzzzz=1)
+    assert str(found.value) == f"{made.__name__}: zzzzz: unknown key; there are {known}"
+    told = rf"^{made.__name__}: name: expected a string that matches .*, found 'a b'$"
+    with pytest.raises(UserError, match=told):
+        made(**{**given, "name": "a b"})
+    for key, field in made.model_fields.items():
+        if field.is_required():
+            with pytest.raises(UserError, match=f"^{made.__name__}: {key}: this key is missing$"):
+                made(**{other: value for other, value in given.items() if other != key})
+
+
+def test_a_mistake_within_a_layer_is_named_where_it_lies():
+    wrong = {"type": "conv", "features": 0, "window": 3}
+    told = r"^Residual: layers\.1\.features: expected a value greater than 0, found 0$"
+    with pytest.raises(UserError, match=told):
+        layers.Residual(layers=[layers.Relu(), wrong])
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons():
+    window, features = np.array([3, 5]), np.int64(4)
+    layer = layers.Conv(features=features, window=window, strides=(np.int32(1), 2))
+    assert layer == layers.Conv(features=4, window=(3, 5), strides=(1, 2))
+    assert layers.Conv(features=4, window=3, correlate=np.True_).correlate is True
+
+
+def test_layers_are_copied_by_pickle(example):
+    layer, _ = example
+    assert pickle.loads(pickle.dumps(layer)) == layer

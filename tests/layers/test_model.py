@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +93,64 @@ def test_two_layers_of_one_name_are_refused():
 def test_what_is_no_layer_is_refused():
     with pytest.raises(UserError, match="layer 2: expected a layer, found 3"):
         Model((layers.Relu(), 3))
+
+
+def test_layers_are_any_sequence_and_the_model_may_be_static_under_jit():
+    layer = layers.Dense(features=2)
+    model = Model([layer])
+    assert model == Model((layer,))
+    params, state = model.init(KEY, [3])
+    y, _ = jax.jit(Model.apply, static_argnums=0)(model, params, state, jnp.ones((2, 3)))
+    assert y.shape == (2, 2)
+    for one in (layer, 3):
+        with pytest.raises(UserError, match="expected a sequence of layers, found"):
+            Model(one)
+
+
+@pytest.mark.parametrize("shape", [8, (8.0, 8, 1), (None, 8, 1), (8, 8, 0), (-1, 8, 1), "8"])
+def test_what_is_no_shape_of_an_example_is_refused(shape):
+    model = Model((layers.Conv(features=2, window=3),))
+    for asked in (partial(model.init, KEY), model.shapes, model.cost):
+        with pytest.raises(UserError, match=r"^input_shape must be the lengths of one example's"):
+            asked(shape)
+
+
+def test_what_is_no_key_is_refused():
+    model = Model((layers.Dropout(),))
+    told = "key must be a random key, as jax.random.key makes, found 0"
+    with pytest.raises(TypeError, match=f"^Model.init: {told}"):
+        model.init(0, (3,))
+    with pytest.raises(TypeError, match=f"^Model.apply: {told}"):
+        model.apply({}, {}, jnp.ones((2, 3)), training=True, key=0)
+
+
+def test_inputs_are_arrays_of_any_kind_of_floating_point():
+    model = Model((layers.Dense(features=2),))
+    params, state = model.init(KEY, (3,))
+    for x in (np.ones((2, 3)), np.ones((2, 3)).tolist()):
+        y, _ = model.apply(params, state, x)
+        assert y.dtype == jnp.float32
+    for x, found in ((None, "an array, found None"), (np.ones((2, 3), int), "floating point")):
+        with pytest.raises(TypeError, match=f"^Model.apply: x must be {found}"):
+            model.apply(params, state, x)
+
+
+def test_training_that_is_traced_is_named():
+    model = Model((layers.Dropout(),))
+    told = r"^Model.apply: training must be True or False when .* jit's static_argnames"
+    with pytest.raises(TypeError, match=told):
+        jax.jit(model.apply)({}, {}, jnp.ones((2, 3)), training=True, key=KEY)
+
+
+def test_a_name_that_no_layer_has_can_not_be_frozen():
+    model = Model((layers.BatchNorm(), layers.BatchNorm(name="batch_norm_10")))
+    params, state = model.init(KEY, (3,))
+    x = jnp.ones((2, 3))
+    with pytest.raises(UserError, match=r"frozen: unknown 'batch_nrm_1'.*did you mean"):
+        model.apply(params, state, x, training=True, frozen={"batch_nrm_1"})
+    _, after = model.apply(params, state, x, training=True, frozen="batch_norm_10")
+    assert not jnp.array_equal(after["batch_norm_1"]["mean"], state["batch_norm_1"]["mean"])
+    assert jnp.array_equal(after["batch_norm_10"]["mean"], state["batch_norm_10"]["mean"])
 
 
 def test_what_is_applied_to_another_models_parameters_is_told_so():

@@ -25,7 +25,6 @@ def _apply(layer, params, state, x, *, training=False, key=None):
         (layers.MaxPool(window=2, padding=2), (4, 4, 2), "padding must be smaller than the window"),
         (layers.Decimate(factor=(2, 2)), (4, 2), "factor must have one entry for each of the 1"),
         (layers.GlobalMaxPool(), (4,), "its input is flat"),
-        (layers.Pad(padding="SAME"), (4, 4, 2), "padding must be integers here"),
         (
             layers.Reshape(shape=(3, 3)),
             (4, 4, 2),
@@ -46,6 +45,12 @@ def _apply(layer, params, state, x, *, training=False, key=None):
 def test_layer_that_does_not_fit_says_why(layer, shape, message):
     with pytest.raises(UserError, match=message):
         layer.output_shape(shape)
+
+
+def test_pad_takes_no_name_of_a_padding():
+    for padding in ("SAME", 1.5):
+        with pytest.raises(UserError, match=r"^Pad: padding: expected an integer, or a list"):
+            layers.Pad(padding=padding)
 
 
 def test_pad_surrounds_with_its_value():

@@ -30,6 +30,7 @@ REFUSED_OPTIONS = [
     ({"strides": "1"}, TypeError, "strides must be an integer or a sequence of them, found '1'"),
     ({"strides": (1, 2.0)}, TypeError, "strides must be an integer, found 2.0"),
     ({"strides": True}, TypeError, "strides must be an integer, found True"),
+    ({"strides": None}, TypeError, "strides must be an integer or a sequence of them, found None"),
     ({"dilation": 0}, ValueError, "dilation must be at least 1, found 0"),
     ({"dilation": (2,)}, ValueError, "dilation must have one entry for each of the 2 spatial axes"),
     ({"groups": 0}, ValueError, "groups must be at least 1, found 0"),
@@ -40,9 +41,13 @@ REFUSED_OPTIONS = [
      "padding must be one of VALID, SAME, SAME_LOWER, FULL, CIRCULAR, REFLECT, REPLICATE, "
      "found 'HALF'"),
     ({"padding": ((0, 1),)}, ValueError, "one pair for each of the 2 spatial axes"),
-    ({"padding": 0.5}, ValueError, "padding must be a name (VALID, SAME, SAME_LOWER, FULL, "),
+    ({"padding": 0.5}, TypeError, "padding must be a name (VALID, SAME, SAME_LOWER, FULL, "),
     ({"padding": True}, TypeError, "padding must be an integer, found True"),
-    ({"padding": ((0, 1, 2), 0)}, ValueError, "padding must have one entry for each of the 2"),
+    ({"padding": ((0, 1, 2), 0)}, ValueError,
+     "padding must be an integer or a pair (before, after) for each axis, found (0, 1, 2)"),
+    ({"padding": (1, 0.5)}, TypeError,
+     "padding must be an integer or a pair (before, after) for each axis, found 0.5"),
+    ({"padding": ("SAME", "VALID")}, TypeError, "for each axis, found 'SAME'"),
     ({"padding": ((0, 1.5), 0)}, TypeError, "padding must be an integer, found 1.5"),
 ]  # fmt: skip
 
@@ -114,7 +119,10 @@ def test_output_padding_stays_below_the_strides():
 def test_pad_refuses():
     refused(ValueError, "mode must be one of ZEROS, CIRCULAR, REFLECT, REPLICATE, found 'edge'",
             ops.pad, IMAGE, 1, mode="edge")  # fmt: skip
-    refused(TypeError, "padding must be integers here, found 'SAME'", ops.pad, IMAGE, "SAME")
+    for padding in ("SAME", 1.5, None):
+        kind = "an integer, or one pair for each of the 2 spatial axes"
+        refused(TypeError, f"padding must be {kind}, found {padding!r}", ops.pad, IMAGE, padding)
+    refused(ValueError, "an integer, or one pair for each of the 2", ops.pad, IMAGE, (1, 2, 3))
     sentence = "padding ((-3, -3), (-3, -3)) leaves nothing of the input 6x6"
     refused(ValueError, sentence, ops.pad, IMAGE, -3)
     sentence = "padding must be at least 0 with mode REFLECT, found ((-1, 1), (0, 0))"
