@@ -71,7 +71,6 @@ def _floating(op: str, **arrays: ArrayLike) -> dict[str, jax.Array]:
 
 
 def _array(op: str, name: str, a: Any) -> jax.Array:
-    found = None if a is None else f"a {type(a).__name__}"
     try:
         if a is None or isinstance(a, str | bytes):
             raise TypeError
@@ -79,7 +78,15 @@ def _array(op: str, name: str, a: Any) -> jax.Array:
     except JAXTypeError:
         raise
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{op}: {name} must be an array, found {found}") from None
+        raise no_array(f"{op}: {name}", a) from None
+
+
+def no_array(name: str, a: Any) -> TypeError:
+    """What to raise for what JAX makes no array of."""
+    found = None if a is None else f"a {type(a).__name__}"
+    if hasattr(a, "dtype"):
+        found = f"one of dtype {a.dtype}"
+    return TypeError(f"{name} must be an array, found {found}")
 
 
 def random_key(op: str, key: Any) -> jax.Array:
@@ -105,6 +112,17 @@ def number(op: str, name: str, value: object) -> float:
         return float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         raise wrong_kind(f"{op}: {name}", "a number", value) from None
+
+
+def mesh_axes(option: str, *names: object) -> None:
+    """Refuse what is no axis that devices are told apart by here."""
+    for name in names:
+        try:
+            lax.axis_size(name)  # pyright: ignore[reportArgumentType]
+        except (NameError, KeyError, TypeError):
+            raise ValueError(
+                f"{option} must be one of the mesh that jax.shard_map is over, found {name!r}"
+            ) from None
 
 
 def varying_together(*arrays: jax.Array) -> list[jax.Array]:

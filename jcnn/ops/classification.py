@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.errors import JAXTypeError
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
 from jcnn.ops import mesh
-from jcnn.ops.arguments import floating, naming, number, varying_together
+from jcnn.ops.arguments import floating, naming, no_array, number, varying_together
 from jcnn.ops.rule import arguments, rule
 from jcnn.precision import in_float32
 
@@ -72,9 +73,10 @@ def softmax_cross_entropy(
     smoothing = number(op, "label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be in [0, 1], found {smoothing}")
-    labels, where = _array(labels), None if where is None else _array(where)
     with naming(op):
-        integers = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+        labels = _array("labels", labels)
+        where = None if where is None else _array("where", where)
+        integers = _are_integers(labels)
     if not integers:
         logits, labels = floating(op, logits=logits, labels=labels)
     with naming(op):
@@ -245,9 +247,25 @@ def _check_shapes(logits: jax.Array, labels: ArrayLike, where: ArrayLike | None,
         raise ValueError(f"where must be {examples}, one per example, found {np.shape(where)}")
 
 
-def _array(a: ArrayLike) -> ArrayLike:
-    """Lists as arrays."""
-    return np.asarray(a) if isinstance(a, list | tuple) else a
+def _array(name: str, a: ArrayLike) -> ArrayLike:
+    """Lists as arrays; anything else as it is, if it is one."""
+    try:
+        if a is None or isinstance(a, str | bytes):
+            raise TypeError
+        array = np.asarray(a) if isinstance(a, list | tuple) else a
+        jnp.result_type(array)
+    except JAXTypeError:
+        raise
+    except (TypeError, ValueError):
+        raise no_array(name, a) from None
+    return array
+
+
+def _are_integers(labels: ArrayLike) -> bool:
+    kind = jnp.result_type(labels)
+    if not jnp.issubdtype(kind, jnp.integer) and not jnp.issubdtype(kind, jnp.floating):
+        raise TypeError(f"labels must be integers, or distributions of logits' dtype, found {kind}")
+    return jnp.issubdtype(kind, jnp.integer)
 
 
 def _check_classes(classes: int, labels: ArrayLike, where: ArrayLike | None) -> None:

@@ -2,14 +2,23 @@ r"""Dropout (Krizhevsky et al. 2012): :math:`y = m x / (1 - r)` with a random ma
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.ops.arguments import floating, number, random_key, varying_together
+from jcnn.axes import wrong_kind
+from jcnn.ops.arguments import (
+    floating,
+    mesh_axes,
+    naming,
+    number,
+    random_key,
+    varying_together,
+)
 from jcnn.ops.mesh import MeshAxis
 from jcnn.ops.rule import all_but_first, rule
 from jcnn.precision import in_float32
@@ -41,7 +50,8 @@ def dropout(
 
     Raises:
         TypeError: ``x`` is not floating point, ``key`` no random key, or ``drop_rate`` is traced.
-        ValueError: ``drop_rate`` is outside [0, 1), or ``key`` is several keys.
+        ValueError: ``drop_rate`` is outside [0, 1), ``key`` is several keys, or ``spec`` names what
+            is no mesh axis here.
 
     Gradient:
         :math:`\frac{m}{1 - r} \delta`: linear, its own adjoint. Kept between the passes: the key
@@ -55,7 +65,22 @@ def dropout(
     drop_rate = number("dropout", "drop_rate", drop_rate)
     if not 0 <= drop_rate < 1:
         raise ValueError(f"dropout: drop_rate must be in [0, 1), found {drop_rate}")
-    return _dropout((drop_rate, tuple(spec)), *varying_together(x, key))
+    with naming("dropout"):
+        axes = _axes(spec, x.ndim)
+    return _dropout((drop_rate, axes), *varying_together(x, key))
+
+
+def _axes(spec: Any, ndim: int) -> tuple[MeshAxis, ...]:
+    """Check what is said of how the whole array is split."""
+    if isinstance(spec, str) or not isinstance(spec, Iterable):
+        raise wrong_kind("spec", "a tuple of mesh axes, None where an axis is whole", spec)
+    axes = tuple(tuple(names) if isinstance(names, list) else names for names in spec)
+    if len(axes) > ndim:
+        raise ValueError(f"spec must be of x's {ndim} axes, found {axes}")
+    for names in axes:
+        if names is not None:
+            mesh_axes("spec's axes", *(names if isinstance(names, tuple) else (names,)))
+    return axes
 
 
 @rule(keeps=all_but_first, statics=1)

@@ -25,7 +25,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.axes import integer
-from jcnn.ops.arguments import floating, naming
+from jcnn.ops.arguments import floating, mesh_axes, naming
 from jcnn.ops.rule import linear
 from jcnn.precision import in_float32
 
@@ -74,12 +74,8 @@ def halo_exchange(
         place = integer("axis", axis, -x.ndim)
         if place >= x.ndim:
             raise ValueError(f"axis must be one of x's {x.ndim} axes, found {axis}")
-        try:
-            count = lax.axis_size(mesh_axis)
-        except NameError:
-            raise ValueError(
-                f"mesh_axis must be one of the mesh that jax.shard_map is over, found {mesh_axis!r}"
-            ) from None
+        mesh_axes("mesh_axis", mesh_axis)
+        count = lax.axis_size(mesh_axis)
         place %= x.ndim
         edges = integer("before", before, 0), integer("after", after, 0)
     halo = Halo(place, mesh_axis, count, x.shape[place], *edges, circular)

@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jcnn.lowering import channel_sum, one_value
-from jcnn.ops.arguments import number, with_channels
+from jcnn.ops.arguments import mesh_axes, naming, number, with_channels
 from jcnn.ops.devices import tracked
 from jcnn.ops.mesh import axis, on_mesh
 from jcnn.ops.rule import rule
@@ -55,7 +55,7 @@ def batch_norm(
 
     Raises:
         TypeError: An array is not floating point, dtypes don't fit, or ``epsilon`` is traced.
-        ValueError: Shapes don't fit, or ``epsilon`` is not positive.
+        ValueError: Shapes don't fit, ``epsilon`` is not positive, or ``axis_name`` is no axis here.
 
     Gradient:
         .. math::
@@ -77,7 +77,10 @@ def batch_norm(
     x, scale, offset = with_channels("batch_norm", x, scale=scale, offset=offset)
     epsilon = _check_channels("batch_norm", x, epsilon, scale=scale, offset=offset)
     if axis_name:
-        return _batch_norm_across((epsilon, axis_name), x, scale, offset)[:3]
+        with naming("batch_norm"):
+            names = tuple(axis_name) if isinstance(axis_name, list) else axis_name
+            mesh_axes("axis_name", *(names if isinstance(names, tuple) else (names,)))
+        return _batch_norm_across((epsilon, names), x, scale, offset)[:3]
     y, mean, variance = _batch_norm(epsilon, x, scale, offset)
     return y, _pivot(x).reshape(mean.shape) + mean, variance
 

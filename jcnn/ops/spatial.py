@@ -46,7 +46,7 @@ from jax import lax
 
 from jcnn.axes import ZEROS
 from jcnn.geometry import Geometry
-from jcnn.ops.arguments import spatial_size
+from jcnn.ops.arguments import mesh_axes, spatial_size
 from jcnn.ops.devices import equal_on_all, gathered
 from jcnn.ops.halo import Halo, extended, halo_exchange, returned
 from jcnn.ops.rule import linear, nothing, rule
@@ -77,7 +77,9 @@ def split_over(*mesh_axes: str | None) -> Iterator[None]:
 def axes_of(x: jax.Array) -> dict[int, str]:
     """The axes of an image along which it is split, and over which mesh axes."""
     named = dict(enumerate(_mesh_axes.get()[: max(0, x.ndim - 2)], 1))
-    return {i: name for i, name in named.items() if name and not equal_on_all(name, x)}
+    named = {i: name for i, name in named.items() if name is not None}
+    mesh_axes("split_over's mesh_axes", *named.values())
+    return {i: name for i, name in named.items() if not equal_on_all(name, x)}
 
 
 def size_of(x: jax.Array) -> tuple[int, ...]:

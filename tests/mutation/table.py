@@ -70,6 +70,7 @@ LEFT_OUT = {
     "lowering/fold.py: outputs_a_block": "outputs folded together: any number is right",
     "axes.py: is_single": "a check",
     "ops/bias.py: check_bias": "a check and its message",
+    "ops/classification.py: _are_integers": "a check and its message",
     "ops/classification.py: _check_classes": "a check and its message",
     "ops/classification.py: _check_shapes": "a check and its messages",
     "ops/dense.py: _miscounted": "which products are kept apart: their numbers are the same",

@@ -1,5 +1,7 @@
 """What the operations refuse, and the sentence they refuse it with; what else they accept."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,7 +209,13 @@ def test_losses_refuse():
     refused(ValueError, "labels of dtype int32 must be () for logits", loss, CHANNEL, LABELS)
     refused(ValueError, "labels of dtype int32 must be (3,) for logits", loss, ROW, LABELS[:2])
     refused(ValueError, "must be (3, 4) for logits (3, 4), found (4,)", loss, ROW, CHANNEL)
-    refused(TypeError, "with dtype object is not a valid", loss, ROW, np.array([0, None, 1]))
+    refused(
+        TypeError,
+        "labels must be an array, found one of dtype object",
+        loss,
+        ROW,
+        np.array([0, None, 1]),
+    )
     for smoothing in (-0.1, 1.1, np.nan):
         sentence = f"label_smoothing must be in [0, 1], found {smoothing}"
         refused(ValueError, sentence, loss, ROW, LABELS, label_smoothing=smoothing)
@@ -242,8 +250,32 @@ def test_distributions_of_another_dtype_are_refused():
     low = ROW.astype(jnp.bfloat16)
     sentence = "all arrays must share one dtype, found logits: float32, labels: bfloat16"
     refused(TypeError, sentence, ops.softmax_cross_entropy, ROW.astype(np.float32), low)
-    refused(TypeError, "labels must be floating point, found bool",
-            ops.softmax_cross_entropy, ROW, LABELS.astype(bool))  # fmt: skip
+
+
+def test_labels_of_another_kind_are_refused():
+    loss = ops.softmax_cross_entropy
+    kinds = "labels must be integers, or distributions of logits' dtype, found bool"
+    refused(TypeError, kinds, loss, ROW, LABELS.astype(bool))
+    for labels, found in ((None, "None"), ("cat", "a str"), ([[0, 1], [2]], "a list")):
+        refused(TypeError, f"labels must be an array, found {found}", loss, ROW, labels)
+        if labels is not None:
+            sentence = f"where must be an array, found {found}"
+            refused(TypeError, sentence, loss, ROW, LABELS, where=labels)
+
+
+def test_a_mesh_axis_that_there_is_not_is_named():
+    there = "must be one of the mesh that jax.shard_map is over, found 'devices'"
+    for names in ("devices", ["devices"]):
+        norm = partial(ops.batch_norm, axis_name=names)
+        refused(ValueError, f"axis_name {there}", norm, ROW, CHANNEL, CHANNEL)
+    drop = partial(ops.dropout, drop_rate=0.5)
+    for spec in (("devices",), [None, ["devices"]]):
+        refused(ValueError, f"spec's axes {there}", drop, ROW, KEY, spec=spec)
+    refused(ValueError, "spec must be of x's 2 axes", drop, ROW, KEY, spec=(None,) * 3)
+    for spec in ("devices", None):
+        refused(TypeError, "spec must be a tuple of mesh axes", drop, ROW, KEY, spec=spec)
+    with ops.spatial.split_over("devices"):
+        refused(ValueError, f"split_over's mesh_axes {there}", ops.max_pool, IMAGE, 2)
 
 
 @pytest.mark.usefixtures("x64")
