@@ -84,8 +84,8 @@ def _array(op: str, name: str, a: Any) -> jax.Array:
 def no_array(name: str, a: Any) -> TypeError:
     """What to raise for what JAX makes no array of."""
     found = None if a is None else f"a {type(a).__name__}"
-    if hasattr(a, "dtype"):
-        found = f"one of dtype {a.dtype}"
+    if (dtype := getattr(a, "dtype", None)) is not None:
+        found = f"one of dtype {dtype}"
     return TypeError(f"{name} must be an array, found {found}")
 
 
