@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import shlex
 from collections.abc import Iterable
@@ -15,6 +16,10 @@ class UserError(ValueError):
     The command line prints it and ends with exit code 2.
     """
 
+    def __init__(self, message: object = "") -> None:
+        """Escape what is no UTF-8, as a disk's names may be, so that the message can be written."""
+        super().__init__(str(message).encode(errors="backslashreplace").decode())
+
 
 def counted(count: int, one: str, many: str = "") -> str:
     """Return a count and its word.
@@ -23,6 +28,17 @@ def counted(count: int, one: str, many: str = "") -> str:
     ('1 class', '1,234 steps')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+LONGEST_NAME = 255  # bytes of a file's or a folder's name, that a system takes
+
+
+def system_words(error: OSError) -> str:
+    """Return the system's own words for an error; of a name that is too long, what it takes."""
+    words = error.strerror or str(error)
+    if error.errno != errno.ENAMETOOLONG:
+        return words
+    return f"{words}: expected {LONGEST_NAME} bytes at most between two slashes"
 
 
 class Elsewhere(Exception):  # noqa: N818 (somebody else's error)

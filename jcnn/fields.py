@@ -6,6 +6,7 @@ object's fields, and the object does the work that the table asks for.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from jcnn.axes import times
-from jcnn.errors import UserError
+from jcnn.errors import LONGEST_NAME, UserError
 from jcnn.validation import explain
 
 Shape = tuple[int, ...]
 LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX counts in
 LARGEST_REAL = 3.4e38  # of float32, in which programs compute
+_LONGEST_PATH = 3000  # bytes, less than a system takes with the folder it is seen from
 
 
 def checked_size(value: int) -> int:
@@ -36,6 +38,17 @@ def checked_real(value: float) -> float:
     return value
 
 
+def checked_path(value: str) -> str:
+    """Return a path, or refuse one that no system has: asked for it, some would fail."""
+    names = [len(os.fsencode(name)) for name in value.split("/")]
+    if "\0" in value or max(names) > LONGEST_NAME or sum(names) + len(names) > _LONGEST_PATH:
+        known = {"longest": LONGEST_NAME}
+        raise PydanticCustomError(
+            "path", "expected a path whose names have {longest} bytes at most, and no zero", known
+        )
+    return value
+
+
 # Strict, so that a quoted number or a true in place of a 1 is refused rather than converted.
 Count = Annotated[int, Field(strict=True, gt=0), AfterValidator(checked_size)]
 Natural = Annotated[int, Field(strict=True, ge=0), AfterValidator(checked_size)]
@@ -48,6 +61,7 @@ PositiveReal = Annotated[
 ]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Flag = Annotated[bool, Field(strict=True)]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(checked_path)]
 
 
 class Table(BaseModel):

@@ -19,6 +19,7 @@ _EXPECTED = {
     "float_parsing": "a number",
     "finite_number": "a finite number",
     "string_type": "a string",
+    "string_unicode": "a string in UTF-8",
     "string_pattern_mismatch": "a string that matches {pattern}",
     "string_too_short": "a string that is not empty",
     "bool_type": "true or false",
@@ -53,7 +54,7 @@ def explain(
     """
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
-    path = _written_path(first["loc"], document)
+    path = _written_path(first, document)
     context = first.get("ctx", {})
     cause = context.get("error")
     if first["type"] == "value_error" and cause is not None:
@@ -61,7 +62,7 @@ def explain(
         return ".".join(path), str(cause)
     if first["type"].startswith("union_tag"):
         path.append(context["discriminator"].strip("'"))
-    same = [each for each in errors if _written_path(each["loc"], document) == path]
+    same = [each for each in errors if _written_path(each, document) == path]
     return ".".join(path), _sentence(first, same, model, also)
 
 
@@ -111,15 +112,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _written_path(location: tuple[int | str, ...], document: Any) -> list[str]:
-    """Keep the parts of pydantic's location that the file writes; drop unions' tags."""
-    path, here = [], document
+def _written_path(error: Any, document: Any) -> list[str]:
+    """Keep the parts of an error's location that the file writes; drop unions' tags."""
+    location, path, here = error["loc"], [], document
     for position, part in enumerate(location):
-        last = position == len(location) - 1
+        missing = position == len(location) - 1 and error["type"] == "missing"
         if isinstance(here, Mapping):
             if part in here:
                 here = here[part]
-            elif part in (here.get("type"), here.get("name")) or not last:
+            elif part in (here.get("type"), here.get("name")) or not missing:
                 continue
         elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
             here = here[part]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -27,9 +29,10 @@ from jcnn.cli import (
     weights,
 )
 from jcnn.cli.options import say
-from jcnn.errors import UserError
+from jcnn.errors import UserError, system_words
 
 BROKEN_PIPE = 13  # SIGPIPE's number, which Windows has not
+_LONGEST_WORD = 240
 
 
 def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -> typer.Typer:
@@ -97,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        _check_words(arguments)
         app(args=list(arguments), prog_name="jcnn")
         sys.stdout.flush()
     except SystemExit as end:
@@ -112,7 +116,7 @@ def _run(arguments: Sequence[str]) -> int:
         place = f"'{error.filename}': " if error.filename is not None else ""
         if not place:  # what is printed is all that is written without a name
             streams.silence(sys.stdout)
-        return _fail(f"{place}{error.strerror or error}")
+        return _fail(f"{place}{system_words(error)}")
     except ModuleNotFoundError as error:
         if (error.name or "jcnn").startswith("jcnn"):
             raise
@@ -128,11 +132,23 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _check_words(arguments: Sequence[str]) -> None:
+    """Refuse an empty word, which would be taken for the folder that one is in."""
+    for before, word in pairwise(("jcnn", *arguments)):
+        valueless = re.fullmatch("--[a-z-]+=", word)
+        if valueless or not word.strip():
+            place = f"nothing stands behind '{word if valueless else before}'"
+            raise UserError(f"{place}: expected a value; a variable of the shell may not be set")
+
+
 def _nobody_reads() -> int:
     streams.silence(sys.stdout)
     return 128 + BROKEN_PIPE
 
 
 def _fail(message: str) -> int:
-    say(f"jcnn: {' '.join(message.split())}", error=True)
+    # of a word of thousands of letters, as only a mistake writes one, both ends
+    words = (w if len(w) <= _LONGEST_WORD else f"{w[:80]}...{w[-40:]}" for w in message.split())
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(words))
+    say(f"jcnn: {''.join(shown)}", error=True)  # what a file says commands no terminal
     return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Collection, Mapping
 from copy import deepcopy
@@ -31,6 +32,11 @@ from jcnn.validation import explain
 def _is_folder_name(value: str) -> str:
     if value in ("", ".", "..") or set(value) & set("/\\\0"):
         raise PydanticCustomError("name", "expected the name of a folder, without slashes")
+    # so short that a system takes what is put behind it, too
+    if not value.isprintable() or len(os.fsencode(value)) > 200:
+        raise PydanticCustomError(
+            "name", "expected the name of a folder, 200 bytes at most, that can be shown"
+        )
     return value
 
 
@@ -174,7 +180,7 @@ def parse_override(text: str) -> tuple[str, object]:
     (('training.epochs', 3), ('optimizer.name', 'adam'))
     """
     key, equals, written = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise UserError(f"expected key=value, such as training.epochs=3, found '{text}'")
     try:
         parsed = tomllib.loads(f"value = {written}")

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jcnn.fields import Count, Natural, Table
+from jcnn.fields import Count, Natural, Table, checked_size
 
 
 def _devices(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1):
-        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 != value >= -1:
+        return checked_size(value)
     raise PydanticCustomError(
         "devices", "expected a positive number of devices, or -1 for the rest"
     )
@@ -68,9 +68,9 @@ class Distributed(Table):
     coordinator: Annotated[str, BeforeValidator(_address)] | None = None
     processes: Count | None = None
     process_index: Natural | None = None
-    connect_seconds: Annotated[int, Field(strict=True, ge=1)] = 300
-    lost_after_seconds: Annotated[int, Field(strict=True, ge=5)] = 30
-    stuck_after_seconds: Annotated[int, Field(strict=True, ge=10)] = 1800
+    connect_seconds: Count = 300
+    lost_after_seconds: Annotated[Count, Field(ge=5)] = 30
+    stuck_after_seconds: Annotated[Count, Field(ge=10)] = 1800
 
     @model_validator(mode="after")
     def _check_index(self) -> Distributed:

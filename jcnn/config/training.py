@@ -9,14 +9,26 @@ from pydantic_core import PydanticCustomError
 
 from jcnn.augmentations import AnyAugmentation
 from jcnn.errors import UserError
-from jcnn.fields import Count, Flag, Fraction, Natural, NonNegativeReal, PositiveReal, Table
+from jcnn.fields import (
+    LARGEST,
+    Count,
+    FilePath,
+    Flag,
+    Fraction,
+    Natural,
+    NonNegativeReal,
+    PositiveReal,
+    Table,
+)
 from jcnn.views import View, views
 
 Pattern = Annotated[str, Field(min_length=1)]
 
 
 def _steps(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+    if value == "auto":
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < LARGEST:
         return value
     raise PydanticCustomError("steps", 'expected "auto" or a positive integer')
 
@@ -36,7 +48,7 @@ class InitialWeights(Table):
             ``{"^module[.]" = ""}``.
     """
 
-    file: Pattern
+    file: FilePath
     ignore: tuple[Pattern, ...] = ()
     replace: dict[str, str] = Field(default={})
 

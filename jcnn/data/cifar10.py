@@ -11,7 +11,7 @@ from jcnn.data.base import DataConfig, Dataset, Split, check_labels
 from jcnn.data.folder import data_folder, missing, read_content
 from jcnn.data.image import read_pixels
 from jcnn.errors import UserError
-from jcnn.fields import PositiveReal, Real, Shape
+from jcnn.fields import FilePath, PositiveReal, Real, Shape
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -31,7 +31,7 @@ class Cifar10(DataConfig):
     """
 
     name: Literal["cifar10"] = "cifar10"
-    folder: str = "cifar-10-batches-bin"
+    folder: FilePath = "cifar-10-batches-bin"
     mean: tuple[Real, Real, Real] = (0.4914, 0.4822, 0.4465)
     standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (
         0.2470,

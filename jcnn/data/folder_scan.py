@@ -67,7 +67,25 @@ def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
     refuse([e for e in found if not e.is_dir()], "only folders there, one per class")
     if not found:
         raise UserError(f"{folder} is empty: expected a folder of {kind.word} for each class")
+    for name in (e.name for e in found if not _is_text(e.name)):
+        raise UserError(
+            f"{folder} has a class folder '{name}', whose name is not in UTF-8: expected one that "
+            "a run can write down; rename it"
+        )
     return tuple(e.name for e in found)
+
+
+def _is_text(name: str) -> bool:
+    r"""Whether a name on the disk is UTF-8, and so can be written down with a run.
+
+    >>> _is_text("café"), _is_text("caf\udce9")
+    (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def list_files(folder: Path, classes: tuple[str, ...], kind: Kind, *, complete: bool) -> FileList:

@@ -13,7 +13,7 @@ from jcnn.data.folder import data_folder, missing
 from jcnn.data.mel import MelFrontEnd
 from jcnn.data.sound import read_sound
 from jcnn.errors import UserError, nearest
-from jcnn.fields import Shape
+from jcnn.fields import FilePath, Shape
 
 OFFICIAL_TEST_INDICES = range(5)
 
@@ -38,7 +38,7 @@ class Fsdd(DataConfig):
     """
 
     name: Literal["fsdd"] = "fsdd"
-    folder: str = "fsdd"
+    folder: FilePath = "fsdd"
     held_out_speaker: str | None = None
     front_end: MelFrontEnd = MelFrontEnd()
 

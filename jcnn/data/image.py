@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jcnn.data.base import DataConfig
-from jcnn.errors import UserError
+from jcnn.errors import UserError, system_words
 from jcnn.fields import PositiveReal, Real
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def open_image(path: Path, channels: int) -> Image:
         raise UserError(f"{path} is a folder: expected an image file") from None
     except UnidentifiedImageError:
         raise UserError(f"{path} is not an image in a format that can be read") from None
-    except PermissionError:
-        raise UserError(f"{path} cannot be read: permission denied") from None
+    except (PermissionError, NotADirectoryError) as error:
+        raise UserError(f"{path} cannot be read: {system_words(error).lower()}") from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{path} has more pixels than the {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"

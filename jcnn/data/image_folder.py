@@ -25,6 +25,7 @@ Rgb = tuple[Real, Real, Real]
 # Starting processes costs more than they save for fewer images than this.
 FEW = 2000
 MOST_WORKERS = 8
+MOST_WORKERS_ASKED = 1024  # more processes than that are a mistake, and bring a machine down
 
 
 class ImageFolder(LabelledFolder):
@@ -67,7 +68,10 @@ class ImageFolder(LabelledFolder):
     )
     mean: Rgb = (0.485, 0.456, 0.406)
     standard_deviation: tuple[PositiveReal, PositiveReal, PositiveReal] = (0.229, 0.224, 0.225)
-    worker_count: Annotated[Natural | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
+    worker_count: Annotated[
+        Annotated[Natural, Field(le=MOST_WORKERS_ASKED)] | Literal["auto"],
+        Field(union_mode="left_to_right"),
+    ] = "auto"
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ImageFolder:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from jcnn.data.folder_scan import SHOWN, Kind
-from jcnn.errors import UserError, nearest
+from jcnn.errors import UserError, nearest, system_words
 
 # What people call the columns, in lower case.
 FILE = ("file", "filename", "file_name", "image", "path", "image_id", "id", "name", "img", "fname")
@@ -40,11 +41,13 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"data.labels: {path} does not exist: expected a CSV file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"data.labels: {path} cannot be read: {system_words(error)}") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"data.labels: {path} cannot be read as UTF-8 text: {error}") from None
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    lines = csv.reader(text.splitlines(), delimiter=delimiter)
+    lines = _lines(path, text, delimiter)
     columns = [name.strip().lower() for name in next(lines, [])]
     file, label = _column(path, columns, FILE), _column(path, columns, LABEL)
     split = next((columns.index(name) for name in SPLIT if name in columns), None)
@@ -70,6 +73,13 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
         )
     _check_once(path, rows)
     return rows
+
+
+def _lines(path: Path, text: str, delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(text.splitlines(), delimiter=delimiter)
+    except csv.Error as error:
+        raise UserError(f"data.labels: {path} is not a table: {error}") from None
 
 
 def class_names(rows: list[Row]) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -18,7 +20,7 @@ from jcnn.data.base import DataConfig, Dataset, Split
 from jcnn.data.folder import data_folder, expanded
 from jcnn.data.folder_scan import FileList, Kind, class_folders, list_files, share
 from jcnn.errors import UserError, counted
-from jcnn.fields import Count
+from jcnn.fields import Count, FilePath
 
 Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
 # What people call the folder of the files that training is judged by.
@@ -61,20 +63,34 @@ class LabelledFolder(DataConfig):
 
     kind: ClassVar[Kind]
 
-    folder: str
+    folder: FilePath
     classes: Annotated[Count, Field(le=1_000_000)] | Annotated[tuple[str, ...], Field(min_length=1)]
-    train_folder: str = "train"
-    test_folder: str = "test"
-    validation_folder: str | None = None
+    train_folder: FilePath = "train"
+    test_folder: FilePath = "test"
+    validation_folder: FilePath | None = None
     test_share: Share | None = None
     split_seed: Annotated[int, Field(strict=True, ge=0)] = 0
-    labels: str | None = None
+    labels: FilePath | None = None
     on_unreadable: Literal["stop", "skip"] = "stop"
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
         if isinstance(self.classes, tuple) and len(set(self.classes)) < len(self.classes):
             raise ValueError("expected classes to name each class once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        """Refuse to judge training by the files that it learns from."""
+        if self.test_share is not None or self.labels is not None:
+            return self
+        keys = ("train_folder", "test_folder", "validation_folder")
+        given = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+        for (one, first), (other, second) in combinations(given.items(), 2):
+            if normpath(first) == normpath(second):
+                raise ValueError(
+                    f"expected data.{one} and data.{other} to be two folders, found '{first}' twice"
+                )
         return self
 
     @model_validator(mode="after")
@@ -159,8 +175,9 @@ class LabelledFolder(DataConfig):
     def _published(self) -> Published:
         """The splits as they lie there; no test split where another takes its place."""
         if not self.path.is_dir():
+            found = "is a file" if self.path.exists() else "does not exist"
             raise UserError(
-                f"data.folder: {self.path} does not exist: expected a folder of {self.kind.word}, "
+                f"data.folder: {self.path} {found}: expected a folder of {self.kind.word}, "
                 "seen from the experiment's file or from the folder that JCNN_DATA names, or a "
                 "full path; of a run, --set data.folder=… says where it is now"
             )

@@ -14,7 +14,7 @@ from jcnn.data.folder import data_folder, find_file, missing
 from jcnn.data.idx import read_idx
 from jcnn.data.image import GrayImages, read_pixels
 from jcnn.errors import UserError
-from jcnn.fields import Count, Natural, PositiveReal, Real, Shape
+from jcnn.fields import Count, FilePath, Natural, PositiveReal, Real, Shape
 
 SIDE = 28
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (down, right): right, down, left, up
@@ -33,7 +33,7 @@ class Mnist(GrayImages):
     """
 
     name: Literal["mnist"] = "mnist"
-    folder: str = "mnist"
+    folder: FilePath = "mnist"
     mean: Real = 0.1307
     standard_deviation: PositiveReal = 0.3081
     canvas_size: Annotated[Count, Field(ge=SIDE)] = SIDE

@@ -11,7 +11,7 @@ from jcnn.data.base import Dataset, Split
 from jcnn.data.folder import data_folder, find_file, missing, read_content
 from jcnn.data.image import GrayImages, read_pixels
 from jcnn.errors import UserError
-from jcnn.fields import Shape
+from jcnn.fields import FilePath, Shape
 
 COLUMNS = 1 + 16 * 16
 
@@ -26,7 +26,7 @@ class Usps(GrayImages):
     """
 
     name: Literal["usps"] = "usps"
-    folder: str = "usps"
+    folder: FilePath = "usps"
 
     @property
     def input_shape(self) -> Shape:

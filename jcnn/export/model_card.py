@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jcnn
@@ -17,6 +18,8 @@ from jcnn.runs.statistics import share_interval
 if TYPE_CHECKING:
     from jcnn.export.run import Exported
 
+CARD = "README.md"
+_LIBRARY = "jcnn"
 _USE = {
     "onnx": """\
 import numpy as np, onnxruntime
@@ -31,6 +34,13 @@ output = network.call(np.zeros((1, {shape}), np.float32))""",
 from safetensors.numpy import load_file
 weights = load_file("model.safetensors")   # names and layout of PyTorch""",
 }
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a card of :func:`model_card`, or not there."""
+    if not path.exists():
+        return True
+    return f'library_name: "{_LIBRARY}"' in path.read_text(encoding="utf-8", errors="replace")
 
 
 def model_card(
@@ -75,7 +85,7 @@ def _header(network: Network, exported: Exported, license: str) -> list[str]:
     result = {"task": {"type": task}, "dataset": data, "metrics": [metric]}
     fields: dict[str, Any] = {
         "license": license,
-        "library_name": "jcnn",
+        "library_name": _LIBRARY,
         "pipeline_tag": task,
         "tags": ["jcnn", "jax", exported.format],
         "metrics": ["accuracy"],

@@ -13,7 +13,7 @@ import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.errors import UserError, unknown
-from jcnn.export.model_card import model_card
+from jcnn.export.model_card import CARD, is_card, model_card
 from jcnn.export.onnx_graph import onnx_model
 from jcnn.export.output import Network, hard_outputs, hardening, network, threshold
 from jcnn.export.stablehlo import stablehlo
@@ -92,6 +92,11 @@ def export_run(
     place = Path(out) if out is not None else Run(Path(folder)).folder / "export"
     if place.exists() and not place.is_dir():
         raise UserError(f"--out {place}: expected a folder, and it is a file")
+    if not is_card(place / CARD):
+        raise UserError(
+            f"--out {place}: its {CARD} is not a model card that jcnn wrote, which would take its "
+            "place; expected another folder"
+        )
     data = _build(taken, format, hard)
     examples, accuracy, difference = _verify(taken, _runner(taken, format, data), hard)
     try:
@@ -102,7 +107,7 @@ def export_run(
             str(path), format, hard, len(data), examples, accuracy, None if hard else difference
         )
         card = model_card(Run(Path(folder)), taken, exported, license, trained.experiment)
-        write_text(place / "README.md", card)
+        write_text(place / CARD, card)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"--out {place}: can't be written: {reason}") from None

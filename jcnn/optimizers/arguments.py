@@ -27,7 +27,7 @@ _MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
 _LEAST_AXES = {"kernels": 2, "convolutions": 3}
 _WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
-_LARGEST = 2**32  # seeds have 32 bits; what is larger, no argument of Optax can be
+_LARGEST = 2**31  # of JAX's integers; seeds have a bit more
 
 
 class ArgumentError(ValueError):
@@ -63,12 +63,20 @@ def check_call(
         if isinstance(value, str) and (words := _words(parameters[key].annotation)) is not None:
             _check_choice((*path, key), value, words)
             continue
-        _check_value((*path, key), value, parameters[key].default)
+        _check_value((*path, key), value, _default(parameters[key]))
+        if parameters[key].annotation is int and isinstance(value, int) and value < 0:
+            raise ArgumentError((*path, key), f"expected a value of at least 0, found {value}")
         if key.endswith("learning_rate"):
             _check_rate((*path, key), value)
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    """Return a parameter's default; where there is none, one of the kind that it must be."""
+    needed = parameter.default is parameter.empty
+    return 0 if needed and parameter.annotation is int else parameter.default
 
 
 def _words(annotation: Any) -> tuple[str, ...] | None:
@@ -106,8 +114,8 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         raise ArgumentError(path, f"expected {expected}, found {_shown(value)}")
     elif not isinstance(value, int | float):
         raise ArgumentError(path, f"expected a number, found {_shown(value)}")
-    elif isinstance(value, int) and abs(value) >= _LARGEST:
-        raise ArgumentError(path, f"expected less than {_LARGEST}, found {_shown(value)}")
+    elif isinstance(value, int) and abs(value) >= (limit := _LARGEST * (1 + ("seed" in key))):
+        raise ArgumentError(path, f"expected less than {limit}, found {_shown(value)}")
     elif not math.isfinite(value):
         raise ArgumentError(path, f"expected a finite number, found {value}")
     elif abs(value) > LARGEST_REAL:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jcnn.errors import Elsewhere, UserError
+from jcnn.errors import Elsewhere, UserError, system_words
 from jcnn.remains import cleared
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
@@ -30,7 +30,16 @@ MODE = _mode()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` through a temporary file beside it: no half is ever seen."""
+    """Write ``data`` to ``path`` through a temporary file beside it: no half is ever seen.
+
+    A link stays one, and so does a pipe or a device (``/dev/stdout``, ``/dev/null``), which is
+    written to: a file put in its place would be missed by all others who use it.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with cleared(lambda: Path(temporary).unlink(missing_ok=True)):
@@ -123,7 +132,7 @@ def reason(error: BaseException) -> str:
     'No space left on device'
     """
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return system_words(error)
     text = str(error).strip()
     if number := _OS_ERROR.search(text):
         return os.strerror(int(number[1]))

@@ -346,6 +346,31 @@ def test_an_output_folder_that_can_t_be_used(trained, capsys):
     assert "already holds a run" in refused(capsys, "train", "a.toml", "--out", str(trained))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", ""], ["train", "a.toml", "--out", " "], ["train", "a.toml", "--out="]],
+    ids=["argument", "option", "equals"],
+)
+def test_an_empty_word_is_not_taken_for_the_folder_one_is_in(capsys, arguments):
+    said = refused(capsys, *arguments)
+    assert "nothing stands behind 'train'" in said or "nothing stands behind '--out" in said
+    assert sorted(path.name for path in Path().iterdir()) == ["a.toml"]
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "y/" * 3000], ids=["name", "path"])
+def test_a_name_that_is_too_long_is_shown_in_part(trained, capsys, path):
+    for arguments in (["train", path], ["train", "a.toml", "--out", path], ["evaluate", path]):
+        said = refused(capsys, *arguments)
+        assert "too long: expected 255 bytes at most between two slashes" in said
+        assert len(said) < 300
+    assert len(refused(capsys, "train", "a.toml", "--set", f"layers.0.type={path}")) < 600
+
+
+def test_what_a_file_says_commands_no_terminal(capsys):
+    Path("b.toml").write_text(CONFIG.replace('"sgd"', '"\\u001b[31msgd\\u202e"'))
+    assert r"unknown '\x1b[31msgd\u202e'" in refused(capsys, "summary", "b.toml")
+
+
 def test_a_folder_that_holds_no_run(capsys):
     Path("empty").mkdir()
     for command in (["evaluate"], ["predict"]):

@@ -115,7 +115,7 @@ def test_override_is_read_as_toml_or_as_a_bare_string(text, pair):
     assert parse_override(text) == pair
 
 
-@pytest.mark.parametrize("text", ["training.epochs", "=3", ""])
+@pytest.mark.parametrize("text", ["training.epochs", "=3", "", "training..epochs=3", ".=3"])
 def test_override_without_key_or_value_is_refused(text):
     with pytest.raises(UserError, match="expected key=value"):
         parse_override(text)
@@ -173,6 +173,20 @@ MISTAKES = [
     ("loss.temperature", 1e300, "expected at most 3.4e+38 (float32), found 1e+300"),
     ("layers.0.padding", [[0, 0], [0, -(10**30)]], f"expected less than {2**30}, found [[0, 0], "),
     ("training.augment.0.fill", "miror", "expected a number or 'mirror', found 'miror'"),
+    ("training.augment.0.fill", {"a": 1}, "expected a number or 'mirror', found a table"),
+    ("training.steps_per_dispatch", 10**400, 'expected "auto" or a positive integer, found 1000'),
+    ("mesh.data", 10**400, f"expected less than {2**30}, found 1000"),
+    ("distributed.connect_seconds", 10**400, f"expected less than {2**30}, found 1000"),
+    ("name", "n" * 201, "expected the name of a folder, 200 bytes at most, that can be shown, fou"),
+    ("training.initial_weights", "caf\udce9", r"expected a string in UTF-8, found 'caf\udce9'"),
+    ("name", "a\nb", "that can be shown, found 'a\\nb'"),
+    *(
+        ("training.initial_weights", path, "expected a path whose names have 255 bytes at most")
+        for path in ("w" * 256, "é" * 128, "w/" * 2048, "a\0b")
+    ),
+    ("optimizer.learning_rate.decay_steps", [3], "expected a number, found [3]"),
+    ("optimizer.learning_rate.decay_steps", -1, "expected a value of at least 0, found -1"),
+    ("optimizer.learning_rate.init_value", 2**31, "expected less than 2147483648, found 2147"),
 ]
 
 
@@ -232,6 +246,13 @@ def test_a_list_that_is_too_short_says_how_many_it_needs(config, mean):
     data = {"name": "image_folder", "folder": "none", "classes": 10, "mean": mean}
     expected = re.escape(f"--set data.mean: expected a list of 3, found {mean}")
     with pytest.raises(UserError, match=expected):
+        load_experiment(config, {"data": data})
+
+
+@pytest.mark.parametrize("name", ["mnist", "usps", "fsdd", "cifar10", "image_folder"])
+def test_a_folder_of_data_that_no_system_has_is_named_by_its_key(config, name):
+    data = {"name": name, "folder": "f" * 300} | ({"classes": 10} if "image" in name else {})
+    with pytest.raises(UserError, match=r"--set data\.folder: expected a path whose"):
         load_experiment(config, {"data": data})
 
 

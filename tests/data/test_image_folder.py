@@ -192,6 +192,16 @@ def add(path):
         (lambda f: None, {"classes": ["cat"]}, "train/dog is a class that training does not have"),
         (lambda f: None, {"classes": ["cat", "dog", "eel"]}, "train/eel does not exist"),
         (lambda f: None, {"train_folder": "none"}, "none does not exist"),
+        (
+            lambda f: (f / "train" / "caf\udce9").mkdir(),
+            {"classes": 3},
+            r"a class folder 'caf\\udce9', whose name is not in UTF-8",
+        ),
+        (
+            lambda f: None,
+            {"folder": "photographs/train/cat/000.jpg"},
+            "000.jpg is a file: expected",
+        ),
     ],
 )
 def test_a_wrong_folder_is_one_sentence(photographs, change, keys, message):
@@ -220,6 +230,9 @@ def test_a_batch_larger_than_the_data_is_refused(photographs):
         ({"classes": []}, "classes"),
         ({"classes": ["a", "a"]}, "each class once"),
         ({"worker_count": -1}, "worker_count"),
+        ({"worker_count": 100_000}, "worker_count"),
+        ({"test_folder": "./train"}, r"data\.train_folder and data\.test_folder to be two folders"),
+        ({"validation_folder": "test"}, "validation_folder to be two folders, found 'test' twice"),
     ],
 )
 def test_impossible_keys_are_refused(keys, message):

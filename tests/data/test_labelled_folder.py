@@ -244,6 +244,7 @@ def test_numbers_as_labels_keep_their_order(flat):
         ),
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
         ("file,label\ncat/000.jpg,a\n", "has 1 label: expected 2"),
+        (f"file,label\n{'a' * 200_000},b\n", "is not a table: field larger than"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(flat, text, message):

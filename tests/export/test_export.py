@@ -342,6 +342,15 @@ def test_a_wrong_argument_is_named(trained, tmp_path, monkeypatch, capsys, argum
     assert len(captured.err.splitlines()) == 1
 
 
+def test_somebody_else_s_readme_is_left_alone(trained, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    assert main(["export", str(trained), "--format", "safetensors", "--out", str(tmp_path)]) == 2
+    assert "its README.md is not a model card" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    for _ in range(2):  # a card of jcnn's own is written again
+        export_run(trained, "safetensors", tmp_path / "out")
+
+
 def test_no_run_no_export(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         export_run(tmp_path, "stablehlo")

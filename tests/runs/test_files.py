@@ -10,7 +10,7 @@ import pytest
 
 from jcnn.errors import UserError
 from jcnn.runs import Run
-from jcnn.runs.files import with_nulls, write_figure, writing
+from jcnn.runs.files import with_nulls, write_figure, write_text, writing
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,23 @@ from jcnn.runs.files import with_nulls, write_figure, writing
 def test_what_the_system_refuses_is_one_sentence(error):
     with pytest.raises(UserError, match="'x' can't be written: No space left"), writing("'x'"):
         raise error
+
+
+def test_a_pipe_and_a_link_stay_what_they_are(tmp_path):
+    """Else a page for ``/dev/stdout`` or ``/dev/null`` would take the device's place."""
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(tmp_path / "pipe", "through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "pipe"]
 
 
 def test_a_fault_of_the_code_stays_what_it_is():
