@@ -199,8 +199,8 @@ def add(path):
         ),
         (
             lambda f: None,
-            {"folder": "photographs/train/cat/000.jpg"},
-            "000.jpg is a file: expected",
+            {"folder": "photographs/train/cat/0.png"},
+            "0.png is a file: expected",
         ),
     ],
 )
