@@ -217,9 +217,11 @@ def _is_number(value: object, *kinds: type) -> bool:
 
 
 def _is_measured(value: object) -> bool:
-    """Whether loss and accuracy are numbers; null where they were not finite."""
+    """Whether loss and accuracy are numbers, the latter a share; null where not finite."""
     found = [value.get(key) for key in ("loss", "accuracy")] if isinstance(value, dict) else [""]
-    return all(one is None or _is_number(one) for one in found)
+    if not all(one is None or _is_number(one) for one in found):
+        return False
+    return found[1] is None or 0 <= found[1] <= 1
 
 
 def _is_row(row: object) -> bool:

@@ -18,6 +18,7 @@ from jcnn.errors import UserError
 from jcnn.fields import Count, Table
 
 Values = Mapping[str, object]
+_MOST = 10_000  # more are a mistake, and take hours to be listed alone
 _LONGEST_NAME = 120
 _LARGEST = 1e300
 _DRAWS = 20  # for each that is wanted, since some are drawn twice
@@ -119,6 +120,12 @@ class Plan(Table):
             key: _range(f"sweep.over.{key}", value) if isinstance(value, str) else value
             for key, value in self.over.items()
         }
+
+
+def check_count(what: str, count: int) -> None:
+    """Refuse more seeds, or more combinations, than anybody trains."""
+    if count > _MOST:
+        raise UserError(f"expected {_MOST:,} {what} of a sweep at most, found {count:,}")
 
 
 def parse_over(text: str) -> tuple[str, Sequence[object] | Range]:

@@ -20,7 +20,7 @@ from jcnn.folders import RUNS
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
-from jcnn.sweep.plan import Choices, Range, combinations, drawn, name, typed
+from jcnn.sweep.plan import Choices, Range, check_count, combinations, drawn, name, typed
 from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import SPLITS, Progress
 from jcnn.training.sharing import Shared
@@ -132,6 +132,8 @@ def run_sweep(
         UserError: A value is refused, every member diverged, ``out`` holds runs of another
             experiment, Optuna is missing.
     """
+    check_count("seeds", seeds)
+    check_count("combinations", count)
     config, base = Path(config), dict(overrides or {})
     for key in choices:
         if key in ("seed", "name"):

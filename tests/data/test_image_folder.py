@@ -197,11 +197,7 @@ def add(path):
             {"classes": 3},
             r"a class folder 'caf\\udce9', whose name is not in UTF-8",
         ),
-        (
-            lambda f: None,
-            {"folder": "photographs/train/cat/0.png"},
-            "0.png is a file: expected",
-        ),
+        (lambda f: add(f / "a"), {"folder": "photographs/a"}, "photographs/a is a file: expected"),
     ],
 )
 def test_a_wrong_folder_is_one_sentence(photographs, change, keys, message):

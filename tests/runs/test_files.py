@@ -56,7 +56,7 @@ WRONG = [
     *(b"\xff\xfe\x00", b"3", b"[1]", b"{}", b"null", b'"x"', b"[" * 100_000),
     *(
         json.dumps({**ROW, **change}).encode()
-        for change in ({"epoch": "x"}, {"split": 1}, {"loss": []}, {"step": None})
+        for change in ({"epoch": "x"}, {"split": 1}, {"loss": []}, {"step": None}, {"accuracy": 2})
     ),
 ]
 
