@@ -218,10 +218,12 @@ def _is_number(value: object, *kinds: type) -> bool:
 
 def _is_measured(value: object) -> bool:
     """Whether loss and accuracy are numbers, the latter a share; null where not finite."""
-    found = [value.get(key) for key in ("loss", "accuracy")] if isinstance(value, dict) else [""]
-    if not all(one is None or _is_number(one) for one in found):
+    if not isinstance(value, dict):
         return False
-    return found[1] is None or 0 <= found[1] <= 1
+    loss, accuracy = value.get("loss"), value.get("accuracy")
+    if not all(one is None or _is_number(one) for one in (loss, accuracy)):
+        return False
+    return accuracy is None or 0 <= accuracy <= 1
 
 
 def _is_row(row: object) -> bool:
