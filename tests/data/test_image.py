@@ -101,6 +101,7 @@ def test_what_is_no_image_is_named(tmp_path, ramp):
         (broken, "is a broken image"),
         (tmp_path / "none.png", "does not exist"),
         (tmp_path, "is a folder"),
+        (text / "a.png", "cannot be read: not a directory"),
     ):
         with pytest.raises(UserError, match=message) as raised:
             read_pixels(path, GRAY)

@@ -154,6 +154,14 @@ def test_validation_has_a_tile_of_its_own(page, trained, tmp_path):
     assert re.search(r"<dd>75.00\s%<small>loss 0.5, after epoch 1<", _page(run))
 
 
+def test_a_summary_without_its_seconds_of_compiling_has_a_page(trained, tmp_path):
+    run = Run(shutil.copytree(trained, tmp_path / "run"))
+    summary = run.summary()
+    assert summary.pop("compile_seconds") > 0
+    run.write_summary(summary)
+    assert "<dt>Training</dt>" in _page(run)
+
+
 def _page(run: Run) -> str:
     return write_report(run.folder).read_text()
 
