@@ -88,7 +88,8 @@ def difference(run: Run, found: dict[str, Any]) -> str:
         raise UserError(f"'{run.data_file}' can't be read: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"'{run.data_file}' is damaged: expected the classes and the counts of each split"
+            f"'{run.data_file}' is damaged: expected the classes and the counts of each split; "
+            "where the data are surely the same, delete it, and --resume writes it again"
         ) from None
     if not different:
         return ""

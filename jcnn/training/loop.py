@@ -141,7 +141,9 @@ def _take(
     from jcnn.runs.lock import locked
 
     if resume and run.has_learned():
-        return check_identity(run, found)
+        check_identity(run, found)
+        if run.data_file.exists():
+            return
     if not writes:
         return
     if not resume:

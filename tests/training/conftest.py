@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from jcnn.config import Experiment, load_experiment
+from jcnn.data import Digits, Split
 from jcnn.training import train
 
 TINY = """
@@ -86,3 +89,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(TINY)
     train(load_experiment(path, LIVELY), folder / "run")
     return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def whole_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small experiment's uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole_tiny")
+    (folder / "tiny.toml").write_text(TINY)
+    train(load_experiment(folder / "tiny.toml"), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def digits() -> Split:
+    """The examples that the small experiment learns from."""
+    return Digits(train_count=300).load().train
+
+
+def same_bits(one: Any, two: Any) -> bool:
+    """Whether two trees of arrays are the same to the last bit."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
