@@ -84,19 +84,18 @@ def lively(tiny: Tiny) -> Tiny:
 @pytest.fixture(scope="package")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the lively experiment's uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole")
-    path = folder / "tiny.toml"
-    path.write_text(TINY)
-    train(load_experiment(path, LIVELY), folder / "run")
-    return folder / "run"
+    return _trained(tmp_path_factory.mktemp("whole"), LIVELY)
 
 
 @pytest.fixture(scope="package")
 def whole_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the small experiment's uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole_tiny")
+    return _trained(tmp_path_factory.mktemp("whole_tiny"))
+
+
+def _trained(folder: Path, overrides: dict[str, object] | None = None) -> Path:
     (folder / "tiny.toml").write_text(TINY)
-    train(load_experiment(folder / "tiny.toml"), folder / "run")
+    train(load_experiment(folder / "tiny.toml", overrides), folder / "run")
     return folder / "run"
 
 

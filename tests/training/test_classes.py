@@ -20,30 +20,6 @@ from jcnn.training.metrics import ALL, classification_metrics
 pytestmark = pytest.mark.slow
 
 
-WARM_UP = {
-    "optimizer.learning_rate": {
-        "schedule": "warmup_cosine_decay_schedule",
-        "init_value": 0.0,
-        "peak_value": 0.1,
-        "warmup_steps": "0.6 epochs",
-        "decay_steps": "1 epochs",
-    }
-}
-
-
-def test_a_run_of_schedules_shorter_than_an_epoch_can_be_read_back(tiny, tmp_path):
-    summary = train(tiny({**WARM_UP, "training.epochs": 1}), tmp_path / "run")
-    assert evaluate(tmp_path / "run")["loss"] == summary["test"]["loss"]
-
-
-def test_a_schedule_of_fewer_steps_than_it_needs_is_refused_before_there_is_a_run(tiny, tmp_path):
-    experiment = tiny({**WARM_UP, "training.accumulate_batches": 9})
-    with pytest.raises(UserError, match="optimizer: sgd refuses its arguments at 1 steps per"):
-        train(experiment, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
 def test_weights_of_classes_move_their_recall(tiny, tmp_path):
     weights = [1.0] * 10
     weights[3] = 30.0

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jcnn.errors import UserError
-from jcnn.training import Step
+from jcnn.training import Step, evaluate, train
 from tests.tolerances import tolerance
 from tests.training.conftest import same_bits
 
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.slow
 # Accumulation, clipping, plateaus
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_accumulated_batches_are_one_large_batch(tiny, digits, name):
     """The mean of the means of equal batches is the mean of all: what is left is rounding."""
@@ -107,6 +106,31 @@ def test_transformations_in_the_wrong_place_say_the_right_one(tiny, place, entry
     with pytest.raises(UserError, match=message) as raised:
         tiny({f"optimizer.{place}": [entry]})
     assert f"optimizer.{place}" in str(raised.value)
+
+
+# Schedules
+
+WARM_UP = {
+    "optimizer.learning_rate": {
+        "schedule": "warmup_cosine_decay_schedule",
+        "init_value": 0.0,
+        "peak_value": 0.1,
+        "warmup_steps": "0.6 epochs",
+        "decay_steps": "1 epochs",
+    }
+}
+
+
+def test_a_run_of_schedules_shorter_than_an_epoch_can_be_read_back(tiny, tmp_path):
+    summary = train(tiny({**WARM_UP, "training.epochs": 1}), tmp_path / "run")
+    assert evaluate(tmp_path / "run")["loss"] == summary["test"]["loss"]
+
+
+def test_a_schedule_of_fewer_steps_than_it_needs_is_refused_before_there_is_a_run(tiny, tmp_path):
+    experiment = tiny({**WARM_UP, "training.accumulate_batches": 9})
+    with pytest.raises(UserError, match="optimizer: sgd refuses its arguments at 1 steps per"):
+        train(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # Frozen layers, rates of their own

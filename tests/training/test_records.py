@@ -67,7 +67,6 @@ def test_a_tracker_that_is_not_installed_is_named(tiny, tmp_path, monkeypatch):
         train(tiny({"tracking": {"to": "wandb"}, "training.epochs": 1}), tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_tensorboard_is_given_histograms_and_filters(tiny, tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 

@@ -6,9 +6,6 @@ import pytest
 
 from jcnn.training.remarks import remarks
 
-# They start processes, train or compile much.
-pytestmark = pytest.mark.slow
-
 
 def said(experiment, examples=300):
     return list(remarks(experiment, examples, examples // experiment.training.batch_size))

@@ -145,7 +145,6 @@ def test_the_best_is_not_looked_for_among_evaluations_of_different_examples(tiny
         tiny({"training.evaluate_max_seconds": 1.0, **overrides})
 
 
-@pytest.mark.slow
 def test_training_ends_when_its_time_is_over_and_can_be_given_more(tiny, tmp_path, whole_tiny):
     short = tiny({"training.max_seconds": 1e-3, "training.steps_per_dispatch": 4})
     summary = train(short, tmp_path / "run")
