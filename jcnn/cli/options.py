@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jcnn.cli import process
+from jcnn.cli import process, streams
 
 if TYPE_CHECKING:
     from jcnn.config import Experiment
@@ -75,8 +75,8 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def say(line: str, *, error: bool = False) -> None:
-    """Print a line at once."""
-    print(line, file=sys.stderr if error else sys.stdout, flush=True)
+    """Print a line at once; what a file is called commands no terminal."""
+    print(streams.harmless(line), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say_allocator_note(verbose: bool) -> None:

@@ -111,7 +111,8 @@ class Output:
         elif self._table is not None:
             self._table.write(prediction.file, prediction.probabilities)
         elif self._results is None:
-            say(line(prediction.file, prediction.probabilities, self._count))
+            file = prediction.file.replace("\n", "\\n")
+            say(line(file, prediction.probabilities, self._count))
 
     def end(self) -> bool:
         """Print the rest; return whether every file could be read."""

@@ -47,7 +47,7 @@ def leaving(out: Path, *, silently: bool = False) -> Callable[[int | None, int],
     def leave(step: int | None, number: int) -> NoReturn:
         line = stopped(out, step) if (out / "experiment.toml").exists() else "stopped"
         if not silently:
-            os.write(2, f"{line}\n".encode())
+            os.write(2, f"{line}\n".encode(errors="backslashreplace"))
         end_workers()
         os._exit(128 + number)
 
@@ -119,9 +119,11 @@ def leave_precision_alone() -> None:
 
 def memory_mistake(error: Exception) -> str | None:
     """Say in a sentence that the memory is not enough; None for other errors."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    if isinstance(error, MemoryError):
+        return f"memory is not enough: {first}" if first else "memory is not enough"
     if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's own class can't be named without loading it
         return None
-    first = str(error).strip().splitlines()[0]
     return f"memory is not enough; a smaller training.batch_size needs less: {first}"
 
 

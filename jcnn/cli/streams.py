@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
+from unicodedata import category
 
 
 def prepare() -> None:
@@ -50,9 +51,21 @@ def warnings_said() -> Iterator[None]:
         log.removeHandler(handler)
 
 
+def harmless(text: str) -> str:
+    r"""Write out what a terminal would take for a command, but for ends of lines and tabs.
+
+    >>> harmless("a\x1b[2J.png")
+    'a\\x1b[2J.png'
+    """
+    return "".join(
+        c if c in "\n\t" or category(c) not in ("Cc", "Cs") else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
 class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"jcnn: {record.getMessage()}", file=sys.stderr, flush=True)
+        print(f"jcnn: {harmless(record.getMessage())}", file=sys.stderr, flush=True)
 
 
 class Patient:

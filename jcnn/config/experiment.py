@@ -238,7 +238,7 @@ def _override(document: dict[str, Any], key: str, value: object) -> None:
 
 
 def _index(here: list[Any], part: str, key: str, place: str) -> int:
-    if part.isdecimal() and int(part) < len(here):
+    if part.isdecimal() and len(part) < 10 and int(part) < len(here):
         return int(part)
     raise UserError(
         f"--set {key}: {place} is a list, whose entries are 0 to {len(here) - 1}, not '{part}'"

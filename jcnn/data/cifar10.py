@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from jcnn.data.base import DataConfig, Dataset, Split, check_labels
-from jcnn.data.folder import data_folder, missing, read_content
+from jcnn.data.folder import data_folder, find_file, missing, read_content
 from jcnn.data.image import read_pixels
 from jcnn.errors import UserError
 from jcnn.fields import FilePath, PositiveReal, Real, Shape
@@ -69,7 +69,8 @@ class Cifar10(DataConfig):
         return pixels
 
     def _read_split(self, names: tuple[str, ...]) -> Split:
-        paths = [data_folder() / self.folder / name for name in names]
+        folder = data_folder() / self.folder
+        paths = [find_file(folder, name) or folder / name for name in names]
         records = [self._read_records(path) for path in paths]
         count = sum(map(len, records))
         x, y = np.empty((count, 32, 32, 3), np.float32), np.empty(count, np.int32)

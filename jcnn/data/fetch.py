@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -50,15 +53,18 @@ def fetch(name: str, report: Callable[[str], None] | None = None) -> list[Verdic
     if source is None:
         return verify(name)
     root = data_folder()
+    folder = root / source.folder
     for download in source.downloads:
-        if all(v.intact for v in _verify_download(root / source.folder, download)):
+        if all(v.intact for v in _verify_download(folder, download)):
             continue
         if report:
             report(f"downloading {download.urls[0]}")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with temporary_folder(root, ".fetch-") as staging:
-                _fetch_download(download, root / source.folder, staging)
+            # on the same disk as where the files go, which may be behind a link
+            place = folder.resolve() if folder.is_dir() else root
+            with temporary_folder(place, ".fetch-") as staging:
+                _fetch_download(download, folder, staging)
         except OSError as error:
             raise UserError(
                 f"data set '{name}' cannot be written to {root}: {error.strerror or error}"
@@ -84,7 +90,9 @@ def folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if not path.name.startswith("."):
-            whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            whole.update(
+                os.fsencode(path.name) + b"\0" + hashlib.sha256(path.read_bytes()).digest()
+            )
     return whole.hexdigest()
 
 
@@ -134,47 +142,61 @@ def _matches(path: Path, expected: str) -> bool:
         if path.is_dir():
             return folder_hash(path) == expected
         return hashlib.sha256(read_content(path)).hexdigest() == expected
-    except (UserError, IsADirectoryError):
-        return False  # damaged compression, or a folder where a file belongs
+    except (UserError, IsADirectoryError, FileNotFoundError):
+        return False  # damaged compression, a folder where a file belongs, a link to nowhere
 
 
 def _fetch_download(download: Download, folder: Path, staging: Path) -> None:
-    arrived = _retrieve(download, staging)
+    """Take it from the first address that sends what was published."""
+    failures = []
+    for number, url in enumerate(download.urls):
+        place = staging / str(number)
+        place.mkdir()
+        try:
+            fetched = _published(download, url, place)
+        except UserError as error:
+            failures.append(str(error))
+        else:
+            _move(fetched, folder, download)
+            return
+    raise UserError(f"no download succeeded ({'; '.join(failures)})")
+
+
+def _published(download: Download, url: str, place: Path) -> Path:
+    """Download and unpack; return the folder with what is as it was published."""
+    arrived = _retrieve(url, download.sha256, place)
     if download.members is None:
         (stem,) = download.files
-        fetched = staging / "plain"
+        fetched = place / "plain"
         fetched.mkdir()
         arrived.replace(fetched / f"{stem}.gz")
     else:
-        fetched = staging / "unpacked"
+        fetched = place / "unpacked"
         unpack(arrived, fetched, download.members)
     for verdict in _verify_download(fetched, download):
         if not verdict.intact:
             raise UserError(
-                f"{download.urls[0]} is not what was published: its {verdict.file.name} "
+                f"{url} is not what was published: its {verdict.file.name} "
                 f"{'is missing' if verdict.verdict == ABSENT else verdict.verdict}; try again later"
             )
-    _move(fetched, folder, download)
+    return fetched
 
 
-def _retrieve(download: Download, staging: Path) -> Path:
+def _retrieve(url: str, sha256: str | None, place: Path) -> Path:
     import pooch
     import requests
 
     pooch.get_logger().setLevel("ERROR")
     download_http: Any = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
-    known = None if download.sha256 is None else f"sha256:{download.sha256}"
-    failures = []
-    for url in download.urls:
-        try:
-            return Path(
-                pooch.retrieve(url, known, fname="download", path=staging, downloader=download_http)
-            )
-        except requests.exceptions.RequestException as error:
-            failures.append(f"{url}: {_reason(error)}")
-        except ValueError:  # pooch's word for another hash; it has removed the file
-            failures.append(f"{url}: the SHA-256 of what arrived is not {download.sha256}")
-    raise UserError(f"no download succeeded ({'; '.join(failures)})")
+    known = None if sha256 is None else f"sha256:{sha256}"
+    try:
+        return Path(
+            pooch.retrieve(url, known, fname="download", path=place, downloader=download_http)
+        )
+    except requests.exceptions.RequestException as error:
+        raise UserError(f"{url}: {_reason(error)}") from None
+    except ValueError:  # pooch's word for another hash; it has removed the file
+        raise UserError(f"{url}: the SHA-256 of what arrived is not {sha256}") from None
 
 
 def _reason(error: Exception) -> str:
@@ -209,7 +231,7 @@ def unpack(archive: Path, folder: Path, members: str) -> None:
                     )
                 if member.isfile() and name.is_relative_to(members):
                     _write_member(opened, member, folder / name.relative_to(members))
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{archive} is not an intact archive: {error}") from None
 
 
@@ -229,3 +251,8 @@ def _move(fetched: Path, folder: Path, download: Download) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.chmod(0o644)  # a download arrives readable by its owner alone
             part.replace(target)
+        if not _matches(find_file(folder, stem) or folder / stem, download.files[stem]):
+            raise UserError(
+                f"{folder / stem} holds more than what was published, which is all there now: "
+                "expected nothing else; move what is yours away"
+            )

@@ -64,10 +64,10 @@ def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
         UserError: something else than folders is there, or nothing.
     """
     found = [e for e in entries(folder, kind.endings) if not e.name.lower().endswith(TABLES)]
-    refuse([e for e in found if not e.is_dir()], "only folders there, one per class")
+    refuse([e for e in found if not _leads_to_folder(e)], "only folders there, one per class")
     if not found:
         raise UserError(f"{folder} is empty: expected a folder of {kind.word} for each class")
-    for name in (e.name for e in found if not _is_text(e.name)):
+    for name in (e.name for e in found if not is_text(e.name)):
         raise UserError(
             f"{folder} has a class folder '{name}', whose name is not in UTF-8: expected one that "
             "a run can write down; rename it"
@@ -75,10 +75,10 @@ def class_folders(folder: Path, kind: Kind) -> tuple[str, ...]:
     return tuple(e.name for e in found)
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     r"""Whether a name on the disk is UTF-8, and so can be written down with a run.
 
-    >>> _is_text("café"), _is_text("caf\udce9")
+    >>> is_text("café"), is_text("caf\udce9")
     (True, False)
     """
     try:
@@ -131,9 +131,9 @@ def describe(entry: os.DirEntry[str]) -> str:
     """Say what a stray entry is."""
     if not Path(entry.path).exists():
         return "a link that leads nowhere"
-    if entry.is_dir():
+    if _leads_to_folder(entry):
         return "a stray folder"
-    return "a stray file" if entry.is_file() else "a pipe, a socket or a device"
+    return "a stray file" if _leads_to_file(entry) else "a pipe, a socket or a device"
 
 
 def refuse(strays: Sequence[os.DirEntry[str]], expected: str) -> None:
@@ -165,7 +165,10 @@ def share(files: FileList, test_share: float, seed: int) -> tuple[FileList, File
             f"{files.folder}: expected some for testing and some for training"
         )
     chosen: list[int] = []
-    drawn = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in files.names]
+    drawn = [
+        hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+        for name in files.names
+    ]
     for label, quota in class_quotas(files.labels, count).items():
         members = np.flatnonzero(files.labels == label).tolist()
         chosen += sorted(members, key=drawn.__getitem__)[:quota]
@@ -183,7 +186,21 @@ def _files(folder: Path, kind: Kind) -> tuple[list[str], list[os.DirEntry[str]]]
 
 
 def _is_file(entry: os.DirEntry[str], kind: Kind) -> bool:
-    return entry.name.lower().endswith(kind.endings) and entry.is_file()
+    return entry.name.lower().endswith(kind.endings) and _leads_to_file(entry)
+
+
+def _leads_to_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def entries(folder: Path, endings: tuple[str, ...]) -> list[os.DirEntry[str]]:
@@ -218,7 +235,7 @@ def walk(folder: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, os.DirE
     if not kept:
         yield folder, None
     for entry in kept:
-        if entry.is_dir(follow_symlinks=False) or (entry.is_dir() and _is_outside(entry)):
+        if entry.is_dir(follow_symlinks=False) or (_leads_to_folder(entry) and _is_outside(entry)):
             yield from walk(Path(entry.path), endings)
         else:
             yield Path(entry.path), entry
@@ -232,7 +249,7 @@ def _is_outside(entry: os.DirEntry[str]) -> bool:
 def _is_own(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
     """Whether jcnn has written it: an experiment's file, a run, or a folder of runs."""
     name = entry.name.lower()
-    if name.endswith(endings) or not entry.is_dir():
+    if name.endswith(endings) or not _leads_to_folder(entry):
         return name.endswith(OWN)
     return _holds_runs(Path(entry.path), endings)
 

@@ -87,7 +87,7 @@ class GrainStream:
         # out of the dict while it is read: who stops halfway leaves none that stands there
         key = f"{split} mixed" if mixed else split, batch_size
         reader = self._kept.pop(key, None)
-        reader = reader or self._read(dataset.repeat())
+        reader = reader or self._read(dataset.repeat(reseed_each_epoch=False))
         for _ in range(len(dataset)):
             yield next(reader)
         self._kept[key] = reader

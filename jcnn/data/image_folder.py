@@ -18,7 +18,7 @@ from jcnn.data.folder_scan import Kind
 from jcnn.data.grain_stream import GrainStream
 from jcnn.data.image import ENDINGS, open_image
 from jcnn.data.labelled_folder import LabelledFolder, load_lists
-from jcnn.data.preparation import Evaluation, ImagePreparation
+from jcnn.data.preparation import Evaluation, ImagePreparation, check_shape
 from jcnn.fields import Count, Flag, Natural, NonNegativeReal, PositiveReal, Real, Shape
 
 Rgb = tuple[Real, Real, Real]
@@ -111,7 +111,7 @@ class ImageFolder(LabelledFolder):
 
     def check_file(self, path: Path) -> None:
         """See :meth:`LabelledFolder.check_file`."""
-        open_image(path, self.channels)
+        check_shape(path, open_image(path, self.channels))
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
 
 def _lines(path: Path, text: str, delimiter: str) -> Iterator[list[str]]:
     try:
-        yield from csv.reader(text.splitlines(), delimiter=delimiter)
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     except csv.Error as error:
         raise UserError(f"data.labels: {path} is not a table: {error}") from None
 
@@ -89,7 +90,10 @@ def class_names(rows: list[Row]) -> tuple[str, ...]:
     ('9', '10')
     """
     names = {row.label for row in rows}
-    return tuple(sorted(names, key=int if all(n.isdecimal() for n in names) else None))
+    if not all(n.isascii() and n.isdecimal() for n in names):
+        return tuple(sorted(names))
+    significant = {n: n.lstrip("0") for n in names}  # of any length, which int() does not read
+    return tuple(sorted(names, key=lambda n: (len(significant[n]), significant[n], n)))
 
 
 def _column(path: Path, columns: list[str], names: tuple[str, ...]) -> int:

@@ -254,6 +254,11 @@ class LabelledFolder(DataConfig):
         bad = unreadable(files, self.check_file)
         for message in bad.values():
             logging.getLogger("jcnn").warning("left out: %s", message)
+        if files and len(bad) == len(files):
+            raise UserError(
+                f"none of the {counted(len(files), 'file')} of a split in {files.folder} can be "
+                f"read: expected some; {bad[0]}"
+            )
         return files.take(np.array([k for k in range(len(files)) if k not in bad], np.intp))
 
 

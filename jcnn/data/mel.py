@@ -10,6 +10,7 @@ from pydantic import model_validator
 from jcnn.fields import Count, NonNegativeReal, PositiveReal, Real, Table
 
 SMALLEST_ENERGY = 1e-12  # so that digital silence has a logarithm
+LARGEST_BANK = 1 << 27  # weights of the bands, which take 8 bytes each
 
 
 class MelFrontEnd(Table):
@@ -67,6 +68,11 @@ class MelFrontEnd(Table):
         if self.hop_samples < 1 or self.window_samples < 2:
             raise ValueError(
                 "frame_ms / subframes and window_ms must span a sample and two samples"
+            )
+        if self.mel_bands * _fft_size(self) > LARGEST_BANK:
+            raise ValueError(
+                f"mel_bands = {self.mel_bands} of windows of {self.window_samples} samples are "
+                "more than a spectrum tells apart: expected some tens of bands, and some ms"
             )
         empty = np.flatnonzero(mel_bank(self).sum(axis=0) == 0)
         if len(empty):

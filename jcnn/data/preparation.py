@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jcnn.data.image import open_image
+from jcnn.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Rgb = tuple[float, float, float]
+# Of an image, the longer side over the shorter one, at most.
+LONGEST = 100
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Evaluation:
         from PIL.Image import Resampling
 
         image = open_image(path, channels=len(self.mean))
+        check_shape(path, image)
         shorter = min(image.size)
         if shorter == self.resize:
             return image
@@ -61,6 +65,16 @@ class Evaluation:
         """Subtract the mean and divide by the standard deviation, channel by channel."""
         centred = pixels - np.array(self.mean, np.float32)
         return centred / np.array(self.standard_deviation, np.float32)
+
+
+def check_shape(path: Path, image: Image) -> None:
+    """Refuse a line of pixels: the other side would be made as long as memory is large."""
+    if max(image.size) > LONGEST * min(image.size):
+        width, height = image.size
+        raise UserError(
+            f"{path} is an image of {width} x {height} pixels: expected a longer side of at most "
+            f"{LONGEST} times the shorter"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from jcnn.errors import UserError
 ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 # What writers announce that cannot know how long a recording in a pipe will be.
 ENDLESS = 0x7FFFF000
+# Samples per second, ten times as many as converters take.
+FASTEST = 10_000_000
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
@@ -29,12 +32,18 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
         found = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {found}: expected a recording")
     try:
-        with soundfile.SoundFile(path) as recording:
+        with soundfile.SoundFile(os.fsencode(path)) as recording:  # a name of any encoding
             _check_length(path, recording.extra_info)
             rate = recording.samplerate
+            if rate > FASTEST:
+                raise UserError(f"{path} announces {rate} samples per second: expected a sound's")
             samples = recording.read(dtype="float32", always_2d=True)
     except UserError:
         raise
+    except MemoryError:
+        raise UserError(
+            f"{path} announces more samples than the memory holds: expected an intact recording"
+        ) from None
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
         reason = getattr(error, "error_string", None) or str(error)
         raise UserError(f"{path} is not an intact recording: {reason.rstrip('.')}") from None

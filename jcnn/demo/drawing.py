@@ -122,6 +122,8 @@ def centred(drawing: np.ndarray, size: tuple[int, ...], margin: float = 0.0) -> 
     height, width = (max(1, round(m * scale)) for m in ink.shape)
     small = Image.fromarray(ink).resize((width, height), Image.Resampling.BOX)
     pixels = np.asarray(small, np.float32) / 255
+    if not pixels.any():  # so faint that nothing is left of it
+        return frame
     weights = pixels / pixels.sum()
     for_axis = (weights.sum(axis=1), weights.sum(axis=0))
     starts = []

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from jcnn.config import Experiment
 from jcnn.report import pictures
 from jcnn.report.passes import backward_pass
-from jcnn.training import Trained
+from jcnn.training import Trained, make_probabilities
 
 _MOST_LAYERS = 12
 
@@ -58,8 +58,12 @@ class Network:
         """Compile, so that the first example need not wait."""
         self.experiment = trained.experiment
         self._pass = backward_pass(self.experiment, *trained.state.evaluated)
+        self._state = trained.state
+        self._predict = jax.jit(make_probabilities(self.experiment))
         self._lock = threading.Lock()
-        self._pass(np.zeros(self.experiment.input_shape, np.float32), 0)
+        black = np.zeros(self.experiment.input_shape, np.float32)
+        self._probabilities(black)
+        self._pass(black, 0)
 
     def __call__(self, x: np.ndarray, seen: pictures.Picture) -> dict[str, Any]:
         """Name an example, and show its way forward and back.
@@ -69,14 +73,13 @@ class Network:
             seen: The same for a person.
 
         Returns:
-            ``class``, ``probabilities`` by class, ``input`` and ``gradient`` as pictures, and
-            ``layers``: name, picture of the output, picture of δ. δ is that of the loss which the
-            class of the highest probability would have.
+            ``class`` and ``probabilities`` by class, those of ``jcnn predict``, ``input`` and
+            ``gradient`` as pictures, and ``layers``: name, picture of the output, picture of δ. δ
+            is that of the loss which the class of the highest probability would have, of the
+            example as it is, where evaluation takes several views.
         """
         with self._lock:
-            first = self._pass(x, 0)
-            output = jnp.asarray(first.layers[-1].y[None])
-            probabilities = np.asarray(self.experiment.loss.probabilities(output))[0]
+            probabilities = self._probabilities(x)
             best = int(probabilities.argmax())
             passed = self._pass(x, best)
         names = self.experiment.data.class_names
@@ -95,3 +98,6 @@ class Network:
                 if passage.layer.type not in ("flatten", "reshape", "dropout")
             ][:_MOST_LAYERS],
         }
+
+    def _probabilities(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._predict(self._state, x[None]))[0]

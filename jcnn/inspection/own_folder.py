@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jcnn.data import ImageFolder, SoundFolder
-from jcnn.data.folder_scan import FileList, Kind, class_folders, entries, list_files
+from jcnn.data.folder_scan import FileList, Kind, class_folders, entries, is_text, list_files
 from jcnn.data.labelled_folder import VALIDATION_FOLDERS
 from jcnn.errors import UserError, counted
 
@@ -89,6 +89,8 @@ def look(path: Path) -> Folder:
     """
     if not path.is_dir():
         raise UserError(f"'{path}' is no folder: expected one with a folder of files per class")
+    if not is_text(str(path.resolve())):
+        raise UserError(f"'{path}' has a name that is not in UTF-8: expected one to write down")
     train = path / "train"
     if [entry.name for entry in entries(path, _ENDINGS)] == [train.name] and _has_classes(train):
         return look(train)  # nothing lies beside it that could be for testing

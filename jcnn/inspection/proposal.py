@@ -128,5 +128,6 @@ def _commented(folder: Folder, text: str) -> str:
     }
     for table, comment in comments.items():
         text = text.replace(f"\n{table}", f"\n{comment}\n{table}", 1)
-    head = f"# A first experiment on {folder.path.resolve().name}, proposed by `jcnn init`."
+    name = "".join(c if c.isprintable() else "?" for c in folder.path.resolve().name)
+    head = f"# A first experiment on {name}, proposed by `jcnn init`."
     return f"{head}\n{text}"

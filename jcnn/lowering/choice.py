@@ -75,7 +75,8 @@ def decide(problem: Problem, policy: Policy, platform: str = "cpu") -> Choice:
     folds are never chosen: a NaN would reach outputs before it.
     """
     wanted = policy.wanted(problem.operation)
-    if wanted in (known := serving(problem.operation)) and known[wanted].serves(problem):
+    asked = serving(problem.operation).get(wanted or "")
+    if wanted and asked and asked.serves(problem) and (platform == "cpu" or not is_native(wanted)):
         return Choice(wanted, "forced")
     if problem.operation in POOLS and (platform != "cpu" or not problem.known):
         return Choice(eligible(problem, policy)[0], "off the CPU, and of any size, the first")
@@ -84,7 +85,8 @@ def decide(problem: Problem, policy: Policy, platform: str = "cpu") -> Choice:
     if not problem.known:
         return _for_any_size(problem)
     if problem.multiplications == 0:
-        return Choice("xla", "nothing to compute")
+        first = eligible(problem, policy)[0] if problem.operation in POOLS else "xla"
+        return Choice(first, "nothing to compute")
     best, *others = candidates(problem, policy)
     return Choice(best.name, _reason(problem.operation, best, others))
 

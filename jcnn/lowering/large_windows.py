@@ -18,6 +18,8 @@ from jcnn.geometry import Geometry
 from jcnn.lowering.windows import nan_where, pad, resized
 
 Arrays = tuple[jax.Array, ...]
+# Elements that an index of 32 bits tells apart.
+COUNTED = 2**32
 
 
 def window_sum(g: Geometry, x: jax.Array) -> jax.Array:
@@ -167,7 +169,7 @@ def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     image = lax.broadcasted_iota(jnp.uint32, dy.shape, 0)
     channel = lax.broadcasted_iota(jnp.uint32, dy.shape, dy.ndim - 1)
     dy, index = jnp.where(inside, dy, jnp.zeros((), dy.dtype)), index.astype(jnp.uint32)
-    if not known(*dy.shape):
+    if not known(*dy.shape) or n * positions * c > COUNTED:
         dx = jnp.zeros((n, positions, c), dy.dtype)
         return dx.at[image, index, channel].add(dy, mode="drop").reshape(n, *g.size, c)
     # One index in place of three takes a quarter of the time.

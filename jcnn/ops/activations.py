@@ -123,7 +123,8 @@ def _scaled_tanh(amplitude: float, rate: float, x: jax.Array) -> jax.Array:
 @_scaled_tanh.pullback
 @in_float32
 def _(amplitude: float, rate: float, z: jax.Array, dy: jax.Array) -> jax.Array:
-    return dy * (rate * (amplitude - z * z / amplitude))
+    # S (A − z²/A), without a division for each element: nothing where |z| is A.
+    return dy * (rate / amplitude * (amplitude - z) * (amplitude + z))
 
 
 def softmax(x: ArrayLike) -> jax.Array:

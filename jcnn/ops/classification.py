@@ -36,7 +36,8 @@ def softmax_cross_entropy(
     .. math:: l = -\sum_k p_k \ln \mathrm{softmax}(a)_k \qquad p = (1 - \epsilon) y + \epsilon / K
 
     A class whose logit is :math:`-\infty` is masked: all is as if it were not there. It isn't among
-    the :math:`K` that smoothing spreads over; where it is the label, the loss is infinite.
+    the :math:`K` that smoothing spreads over; where it is the label, the loss is infinite;
+    where all classes are, it is NaN.
 
     Args:
         logits: :math:`a`, (..., K), floating point, at least one class.

@@ -130,6 +130,8 @@ class Halo:
     def hops(self) -> Iterator[Hop]:
         """Where what surrounds a device's part comes from, in the order of its elements."""
         n = self.size
+        if not n:  # no device has any
+            return
         for k in range(-(-self.before // n), 0, -1):
             length = min(n, self.before - (k - 1) * n)
             yield Hop(-k, n - length, length, self.before - (k - 1) * n - length)
@@ -152,6 +154,10 @@ class Halo:
 @linear
 def extended(halo: Halo, x: jax.Array) -> jax.Array:
     """A device's part with what surrounds it."""
+    if not halo.size:
+        edges = [(0, 0, 0)] * x.ndim
+        edges[halo.axis] = (halo.before, halo.after, 0)
+        return lax.pad(x, jnp.zeros((), x.dtype), edges)
     found = [
         (hop, halo.move(_run(halo, x, hop.first, hop.length), -hop.device)) for hop in halo.hops
     ]

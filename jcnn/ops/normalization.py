@@ -159,7 +159,7 @@ def _(
     cotangents: FourOutputs,
 ) -> Outputs:
     epsilon, axis_name = statics
-    dy, dmean, dvariance, _ = map(widened, cotangents)
+    dy, dmean, dvariance, dshifted = map(widened, cotangents)
     axes = tuple(range(x.ndim - 1))
     rate = lax.rsqrt(variance + epsilon)
     at = _pivot(x), _channels(shifted, x)
@@ -167,10 +167,12 @@ def _(
     normalized = centred * _channels(rate, x)
     doffset, dscale = dy.sum(axis=axes), rate * _sum(_against, dy, x, *at)
     own = (doffset, dscale)
+    # The pivots are constants: what is shifted by them moves as the mean does, on each device.
     if tracked(x, *_names(axis_name)):  # what is the same on all devices has a cotangent that is
-        sums = *lax.psum(jnp.stack(own), axis_name), dmean, dvariance
+        *sums, moved = lax.psum(jnp.stack([*own, dshifted]), axis_name)
+        sums = *sums, dmean + moved, dvariance
     else:
-        sums = lax.psum(jnp.stack([*own, dmean, dvariance]), axis_name)
+        sums = lax.psum(jnp.stack([*own, dmean + dshifted, dvariance]), axis_name)
     of_offset, of_scale, of_mean, of_variance = (_channels(each, x) for each in sums)
     m = _count(x) * lax.axis_size(axis_name)
     dx = _channels(scale * rate, x) * (dy - (of_offset + normalized * of_scale) / m)

@@ -155,22 +155,20 @@ def _shared(split: Split, mesh: Mesh, arrays: Any, result: Any) -> dict[str, Spe
     free, shared = set(mesh.axis_names), {}
     for factor in split.factors:
         places = [
-            (a.sharding.spec[i], _length(split, factor, axis, a.shape[i]))
+            (a.sharding.spec[i], split.sizes.get(factor, a.shape[i]))
             for axes, a in known
             for i, axis in enumerate(axes)
             if _first(axis) == factor
         ]
-        for spec, length in places:
+        # Of an axis that is runs of another, and one of the runs alone, the shorter is the factor.
+        length = min((length for _, length in places), default=0)
+        for spec, _ in places:
             axes = (spec,) if isinstance(spec, str) else tuple(spec or ())
             if axes and free.issuperset(axes) and length % _count(mesh, axes) == 0:
                 shared[factor] = axes
                 free.difference_update(axes)
                 break
     return shared
-
-
-def _length(split: Split, factor: str, axis: str, length: int) -> int:
-    return split.sizes.get(factor, length) if " " in axis else length
 
 
 def _count(mesh: Mesh, axes: Spec) -> int:

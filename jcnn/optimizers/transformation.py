@@ -1,6 +1,7 @@
 """Any optimizer, schedule and transformation of Optax, by name and arguments.
 
-Optax's own signatures say what may be given, so all of its optimizers are available::
+Optax's own signatures say what may be given, so all of its optimizers are available, but for those
+that need the loss itself::
 
     [optimizer]
     name = "adamw"

@@ -82,8 +82,8 @@ def compare(
 ) -> Row:
     """Compare each element: ``|found - expected| <= atol + rtol * |expected|``.
 
-    The bound is the element's own; nothing in it grows with the array. A NaN or infinity on
-    either side fails unless both sides hold the same.
+    The bound is the element's own; nothing in it grows with the array. NaN fails on either side,
+    and an infinity unless both sides hold the same.
 
     Args:
         tensor: The name to report.

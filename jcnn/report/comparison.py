@@ -148,7 +148,8 @@ def _compared(run: Run, experiment: Experiment, letter: str, counts: _TestCounts
     splits = run.summary() if ended else {row["split"]: row for row in rows}
     test: Mapping[str, Any] = splits.get("test", {})
     accuracy = test.get("accuracy")
-    count = counts(experiment.data) if accuracy is not None else None
+    # of a part of the test set, where an evaluation's seconds were up
+    count = None if accuracy is None else test.get("examples") or counts(experiment.data)
     interval = None
     if accuracy is not None and count:
         interval = share_interval(round(accuracy * count), count)

@@ -21,9 +21,11 @@ from jcnn.layers import Params, State
 from jcnn.report import pictures
 from jcnn.runs.files import write_bytes
 from jcnn.training import load_trained
+from jcnn.views import over_views
 
 STEPS = 64
 _SIDE = 320  # a written picture's shorter side, at least
+_LONGEST_STEM = 50  # letters of a file's name in a picture's
 
 Attribution = Callable[[np.ndarray], tuple[int, np.ndarray, np.ndarray]]
 
@@ -35,18 +37,20 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
         I = (x - x_0) \, \frac{1}{n} \sum_{i=1}^{n} \frac{\partial z_k}{\partial x}
         \left(x_0 + \frac{i - 1/2}{n} (x - x_0)\right)
 
-    with z the output before any softmax of the loss, k the class that it names, x0 black (of a
-    recording silence) and n = 64: the midpoint rule for the path's integral, so that the integrated
-    gradients add up to z_k(x) - z_k(x0) but for its error (Sundararajan, Taly and Yan, 2017).
+    with z the output before any softmax of the loss (the mean over the views of an evaluation), k
+    the class that it names, x0 black (of a recording silence) and n = 64: the midpoint rule for the
+    path's integral, so that the integrated gradients add up to z_k(x) - z_k(x0) but for its error
+    (Sundararajan, Taly and Yan, 2017).
     """
-    model, black = experiment.model, jnp.asarray(black_input(experiment))
+    apply = output_of_views(experiment, params, state)
+    black = jnp.asarray(black_input(experiment))
 
     def value(x: jax.Array, k: jax.Array) -> jax.Array:
-        return model.apply(params, state, x[None], ops=ops)[0][0][k]
+        return apply(x[None])[0][k]
 
     @jax.jit
     def run(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        output, _ = model.apply(params, state, x[None], ops=ops)
+        output = apply(x[None])
         best = experiment.loss.predict(output)[0]
         k = jnp.minimum(best, output.shape[-1] - 1)  # of one logistic output, that one
         gradient = jax.grad(value)
@@ -63,6 +67,17 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
         return int(best), np.asarray(gradient), np.asarray(integrated)
 
     return explained
+
+
+def output_of_views(
+    experiment: Experiment, params: Params, state: State
+) -> Callable[[jax.Array], jax.Array]:
+    """Return ``x -> output`` as predictions take it: the mean over the views of an evaluation."""
+
+    def apply(x: jax.Array) -> jax.Array:
+        return experiment.model.apply(params, state, x, ops=ops)[0]
+
+    return over_views(apply, experiment.training.views)
 
 
 def black_input(experiment: Experiment) -> np.ndarray:
@@ -106,7 +121,7 @@ def explain(
             except UserError:
                 continue
             _, gradient, integrated = explained(x)
-            stem = re.sub(r"[^\w.-]", "_", file.stem)
+            stem = re.sub(r"[^\w.-]", "_", file.stem)[:_LONGEST_STEM]
             for kind, array in (("gradient", gradient), ("integrated", integrated)):
                 path = out / f"{number}-{stem}-{kind}.png"
                 write_bytes(path, _png(pictures.over(x, array, kind)))

@@ -40,7 +40,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         return
     if path.is_symlink():
         path = Path(os.path.realpath(path))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # the name itself may be as long as a name can be
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.")
     try:
         with cleared(lambda: Path(temporary).unlink(missing_ok=True)):
             with os.fdopen(handle, "wb") as stream:

@@ -92,8 +92,8 @@ def _at(value: Any, key: str) -> object:
     for part in key.split("."):
         if isinstance(value, Mapping):
             value = value.get(part)
-        elif isinstance(value, Sequence) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
+        elif isinstance(value, Sequence) and part.isdecimal() and len(part) < 10:
+            value = value[int(part)] if int(part) < len(value) else None
         else:
             return None
     return value
@@ -222,5 +222,5 @@ def name(values: Values) -> str:
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", written)
     if safe == written and len(safe) <= _LONGEST_NAME:
         return safe
-    digest = hashlib.sha256(written.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(written.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{safe[:_LONGEST_NAME]}-{digest}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import IO, Any
 
 from jcnn.config import Experiment
@@ -11,6 +12,8 @@ from jcnn.errors import counted
 Means = Mapping[str, float]
 # Measured beside training, in the order in which they are said.
 SPLITS = ("validation", "test")
+# Seconds after which a log says where training is, if nothing else was said.
+SILENCE = 60
 
 
 class Progress:
@@ -36,16 +39,18 @@ class Progress:
 
 
 class Lines(Progress):
-    """Plain lines, one per evaluation: for log files and pipes."""
+    """Plain lines, one per evaluation and one after each silent minute: for log files and pipes."""
 
     def __init__(self, stream: IO[str]) -> None:
         """Write to ``stream``."""
         self._stream = stream
-        self._epochs = 0
+        self._epochs = self._begun = self._steps = 0
+        self._started = self._said = perf_counter()
 
     def begin(self, experiment: Experiment, *, step: int, steps: int, steps_per_epoch: int) -> None:
         """Say what is trained, and how long."""
         self._epochs = experiment.training.epochs
+        self._begun, self._steps = step, steps
         start = f", from step {step}" if step else ""
         self._say(
             f"{experiment.name}: {counted(self._epochs, 'epoch')} of "
@@ -60,6 +65,19 @@ class Lines(Progress):
     def compiled(self, seconds: float) -> None:
         """Say what compilation took."""
         self._say(f"compiled in {seconds:.1f} s")
+        self._started = perf_counter()
+
+    def stepped(self, step: int, means: Means, images_per_second: float) -> None:
+        """Say where training is, if nothing was said for a minute."""
+        now = perf_counter()
+        if now - self._said < SILENCE:
+            return
+        each = (now - self._started) / max(step - self._begun, 1)
+        self._say(
+            f"step {step}/{self._steps}  train loss {means['loss']:.4f}  train accuracy "
+            f"{means['accuracy']:.2%}  {images_per_second:,.0f} images/s  "
+            f"{duration(each * (self._steps - step))} left"
+        )
 
     def evaluated(self, epoch: int, step: int, means: Mapping[str, Means], seconds: float) -> None:
         """Say how good the network is."""
@@ -73,6 +91,19 @@ class Lines(Progress):
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+        self._said = perf_counter()
+
+
+def duration(seconds: float) -> str:
+    """Say a time in seconds, minutes or hours.
+
+    >>> duration(300.0)
+    '5 min'
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _measured(split: str, means: Means) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from jcnn.config import EarlyStopping, Experiment
@@ -40,7 +41,7 @@ class Judge:
     def improved(self, row: Mapping[str, Any]) -> bool:
         """Read an evaluation; say whether it is the best so far. No number is never better."""
         value = row[self._rule.metric]
-        if value is not None and self._is_better(value):
+        if value is not None and not isnan(value) and self._is_better(value):
             self._best, self.best_step, self._waited = value, row["step"], 0
             return True
         self._waited += 1

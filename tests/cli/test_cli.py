@@ -20,6 +20,7 @@ from PIL import Image
 
 import jcnn
 from jcnn.cli import main
+from jcnn.cli.options import say
 from tests.optimisations import few_optimisations
 
 pytestmark = pytest.mark.usefixtures("mathematics")
@@ -369,6 +370,27 @@ def test_a_name_that_is_too_long_is_shown_in_part(trained, capsys, path):
 def test_what_a_file_says_commands_no_terminal(capsys):
     Path("b.toml").write_text(CONFIG.replace('"sgd"', '"\\u001b[31msgd\\u202e"'))
     assert r"unknown '\x1b[31msgd\u202e'" in refused(capsys, "summary", "b.toml")
+
+
+def test_what_a_file_is_called_commands_no_terminal(capsys):
+    say("a\x1b[2J\udce9.png  cat\tand more")
+    assert capsys.readouterr().out == "a\\x1b[2J\\udce9.png  cat\tand more\n"
+
+
+def test_memory_that_is_not_there_is_one_sentence(capsys, monkeypatch):
+    def exhausted(**how):
+        raise MemoryError("Unable to allocate 960. GiB for an array")
+
+    monkeypatch.setattr("jcnn.cli.app.app", exhausted)
+    message = "memory is not enough: Unable to allocate 960. GiB for an array"
+    assert message in refused(capsys, "train", "a.toml")
+
+
+def test_an_index_of_any_length_is_none_of_a_list(capsys):
+    key = f"layers.{'1' * 5000}.features"
+    assert "is a list, whose entries are 0 to" in refused(
+        capsys, "train", "a.toml", "--set", f"{key}=3"
+    )
 
 
 def test_a_folder_that_holds_no_run(capsys):

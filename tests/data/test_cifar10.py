@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,15 @@ def test_a_damaged_file_is_named(cifar_folder, content, message):
     (cifar_folder / "data_batch_3.bin").write_bytes(content)
     with pytest.raises(UserError, match=rf"data_batch_3\.bin.*{message}"):
         Cifar10().load()
+
+
+def test_a_compressed_file_goes_before_a_plain_one_as_it_does_for_verify(cifar_folder):
+    expected = Cifar10().load().train.x
+    for name in TRAIN_FILES:
+        path = cifar_folder / name
+        (cifar_folder / f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.write_bytes(b"damaged")
+    np.testing.assert_array_equal(Cifar10().load().train.x, expected)
 
 
 def test_a_missing_file_says_how_to_get_it(cifar_folder):

@@ -152,6 +152,40 @@ def test_a_folder_that_cannot_be_written_is_named(plain, own_folder, monkeypatch
         fetch("plain")
 
 
+def test_the_second_mirror_is_asked_where_the_first_sends_something_else(
+    plain, own_folder, monkeypatch
+):
+    """A page that asks to log in comes with the status of a success."""
+    (_, good), *_ = (d.urls for d in SOURCES["plain"].downloads)
+    (plain / "login.gz").write_text("<html>")
+    bad = good.replace("numbers", "login")
+    download = Download((bad, good), None, None, {"numbers": sha256(b"1 2 3")})
+    monkeypatch.setitem(SOURCES, "plain", Source("plain", (download,)))
+    assert fetch("plain")[0].intact
+
+
+def test_a_folder_that_is_a_link_is_filled_where_it_leads(plain, own_folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (own_folder / "plain").symlink_to(tmp_path / "elsewhere")
+    assert fetch("plain")[0].intact
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["numbers.gz"]
+
+
+def test_a_link_to_nowhere_in_a_folder_is_a_difference(archived, own_folder):
+    fetch("archived")
+    (own_folder / "archived" / "sounds" / "b.wav").unlink()
+    (own_folder / "archived" / "sounds" / "b.wav").symlink_to("nowhere")
+    assert verdicts("archived") == ["differs from the published file"]
+    assert fetch("archived")[0].intact
+
+
+def test_what_lies_beside_the_published_files_of_a_folder_is_named(archived, own_folder):
+    fetch("archived")
+    (own_folder / "archived" / "sounds" / "mine.wav").write_bytes(b"m")
+    with pytest.raises(UserError, match="sounds holds more than what was published"):
+        fetch("archived")
+
+
 def test_an_archive_is_unpacked_into_place(archived, own_folder):
     assert fetch("archived")[0].intact
     assert (own_folder / "archived" / "sounds" / "a.wav").read_bytes() == b"a"

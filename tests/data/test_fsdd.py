@@ -167,6 +167,7 @@ def test_bands_overlap_to_one_between_the_outer_centres():
         ({"high_hz": 5000}, "high_hz <= sample_rate / 2 = 4000"),
         ({"low_hz": 4000}, "low_hz < high_hz"),
         ({"mel_bands": 200}, "mel_bands = 200 is too many for window_ms = 25"),
+        ({"mel_bands": 10**8}, "mel_bands = 100000000 of windows of 200 samples are more"),
         ({"window_ms": 0.1}, "must span"),
         ({"frame_count": 0}, "frame_count"),
         ({"mels": 3}, "mels"),

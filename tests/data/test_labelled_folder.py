@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from jcnn.data import ImageFolder
+from jcnn.data.folder_scan import walk
+from jcnn.data.label_table import Row, class_names
 from jcnn.errors import UserError
 from tests.data.formats import write_colours, write_image
 
@@ -147,6 +149,27 @@ def test_a_link_that_leads_nowhere_is_called_so(flat):
         config(test_share=0.2).lists()
 
 
+def test_a_link_to_itself_leads_nowhere(flat):
+    (flat / "dog" / "c.jpg").symlink_to("c.jpg")
+    with pytest.raises(UserError, match=r"c\.jpg is a link that leads nowhere"):
+        config(test_share=0.2).lists()
+    (flat / "round").symlink_to("round")
+    with pytest.raises(UserError, match=r"round is a link that leads nowhere"):
+        config(test_share=0.2).lists()
+    kept = {path.name for path, _ in walk(flat, (".jpg",))}
+    assert {"round", "c.jpg", "000.jpg"} <= kept
+
+
+def test_names_of_any_encoding_are_split_as_others(flat):
+    try:
+        (flat / "cat" / "001.jpg").rename(flat / "cat" / "caf\udce9.jpg")
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 alone")
+    lists = config(test_share=0.5).lists()
+    assert len(lists.train) == len(lists.test) == 10
+    assert "cat/caf\udce9.jpg" in names(lists.train) + names(lists.test)
+
+
 def test_links_to_images_are_images(flat):
     (flat / "dog" / "c.jpg").symlink_to(flat / "dog" / "000.jpg")
     assert "dog/c.jpg" in names(config(test_share=0.5).lists().train)
@@ -161,6 +184,24 @@ def test_unreadable_files_are_skipped_where_that_is_wanted(flat, caplog):
         lists = config(test_share=0.2, on_unreadable="skip").lists()
     assert len(lists.train) + len(lists.test) == 19
     assert f"left out: {bad} is a broken image" in caplog.text
+
+
+def test_a_split_of_which_nothing_can_be_read_is_refused(own_folder):
+    folder = write_colours(own_folder / "own", {"train/cat": 3, "train/dog": 3, "test/cat": 1})
+    (folder / "test" / "cat" / "000.jpg").write_bytes(b"?")
+    (folder / "test" / "dog").mkdir()
+    (folder / "test" / "dog" / "000.jpg").write_bytes(b"?")
+    with pytest.raises(UserError, match=r"none of the 2 files of a split in .*test can be read"):
+        config(on_unreadable="skip").lists()
+
+
+def test_a_line_of_pixels_is_refused_before_it_is_made_as_large_as_the_memory(flat, caplog):
+    line = flat / "cat" / "line.png"
+    Image.new("L", (1, 100_000)).save(line)
+    with pytest.raises(UserError, match=r"line\.png is an image of 1 x 100000 pixels: expected"):
+        config().read_example(line)
+    lists = config(test_share=0.5, on_unreadable="skip").lists()
+    assert "cat/line.png" not in names(lists.train) + names(lists.test)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -228,6 +269,21 @@ def test_numbers_as_labels_keep_their_order(flat):
     assert config(labels="t.csv", classes=3).class_names == ("2", "9", "10")
 
 
+def test_numbers_that_are_equal_and_such_of_any_length_have_one_order(flat):
+    long = "1" * 5000
+    rows = [Row(name, name, None) for name in ("7", long, "07", "007", "0", "12")]
+    for order in (rows, rows[::-1]):
+        assert class_names(order) == ("0", "007", "07", "7", "12", long)
+
+
+def test_what_only_looks_like_an_end_of_a_line_is_part_of_a_label(flat):
+    rows = "".join(f"cat/{k:03}.jpg,a\u2028b\ndog/{k:03}.jpg,c\x0cd\r\n" for k in range(5))
+    (flat / "t.csv").write_bytes(f"file,label\n{rows}".encode())
+    found = config(labels="t.csv", test_share=0.5)
+    assert found.class_names == ("a\u2028b", "c\x0cd")
+    assert len(found.lists().train) == 5
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -291,6 +347,17 @@ def test_processes_are_started_once_for_all_evaluations(flat, monkeypatch):
     whole = [np.concatenate([y for _, y in stream.batches("test", 4)]) for _ in range(3)]
     assert len(opened) == 1
     assert all(y.tolist() == [0] * 5 + [1] * 5 for y in whole)
+
+
+def test_the_mixed_order_is_the_same_in_every_evaluation(flat, monkeypatch):
+    """So that a run that was killed and resumed ends with the same bits."""
+    stream = config(test_share=0.5).stream()
+    alone = [x for x, _ in stream.batches("test", 4, mixed=True)]
+    object.__setattr__(stream, "worker_count", 1)
+    monkeypatch.setattr(type(stream), "_open", lambda self, dataset: _Closable(iter(dataset)))
+    for _ in range(3):
+        for found, expected in zip(stream.batches("test", 4, mixed=True), alone, strict=True):
+            np.testing.assert_array_equal(found[0], expected)
 
 
 def test_an_evaluation_left_halfway_does_not_shift_the_next(flat, monkeypatch):

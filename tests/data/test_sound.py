@@ -84,6 +84,32 @@ def test_samples_that_are_no_numbers_are_named(tmp_path):
         read(tmp_path / "a.wav")
 
 
+def test_a_recording_that_announces_more_than_there_can_be_is_no_traceback(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(440), RATE)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F  # of 36 bits that count the samples
+    content[22:26] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.flac (announces|is not an intact recording)"):
+        read(path)
+    write_wav(tmp_path / "a.wav", tone(440))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = struct.pack("<I", 1_073_749_824)
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.wav announces 1073749824 samples per second"):
+        read(tmp_path / "a.wav")
+
+
+def test_a_recording_may_have_a_name_of_any_encoding(tmp_path):
+    write_wav(tmp_path / "a.wav", tone(440))
+    try:
+        (tmp_path / "a.wav").rename(tmp_path / "caf\udce9.wav")
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 alone")
+    assert len(read(tmp_path / "caf\udce9.wav")) == 4000
+
+
 def test_what_is_no_recording_is_named(tmp_path):
     (tmp_path / "a.wav").write_text("?")
     for name, message in (("a.wav", "is not an intact recording"), ("b.wav", "does not exist")):

@@ -121,6 +121,12 @@ def test_a_drawing_is_put_in_the_middle():
     assert (columns.min(), columns.max() + 1) == (9, 19)
 
 
+def test_of_a_drawing_too_faint_nothing_is_left():
+    drawing = np.zeros((SIDE, SIDE), np.uint8)
+    drawing[0, 0] = drawing[-1, -1] = 30
+    assert not centred(drawing, (8, 8)).any()
+
+
 TONES = """
 [data]
 name = "sound_folder"

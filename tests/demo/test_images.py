@@ -35,6 +35,8 @@ learning_rate = 0.01
 [training]
 epochs = 1
 batch_size = 2
+mirrored_evaluation = true
+shifted_evaluation = 1
 [[layers]]
 type = "conv"
 features = 4

@@ -139,6 +139,14 @@ def test_the_whole_way_can_be_gone_in_the_folder_itself(tmp_path, monkeypatch, c
     assert len(capsys.readouterr().out.splitlines()) == 24
 
 
+def test_a_folder_may_be_called_anything(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "my\npets\x01", "cat dog", 6)
+    assert main(["init", "my\npets\x01", "--out", "pets.toml"]) == 0
+    assert "wrote pets.toml" in capsys.readouterr().out
+    assert load_experiment("pets.toml").data.path == tmp_path / "my\npets\x01"
+
+
 @pytest.mark.slow
 def test_a_validation_folder_is_measured_beside_the_test_set(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

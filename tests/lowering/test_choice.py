@@ -24,7 +24,7 @@ from jcnn.lowering import (
     noted,
     on_machine,
 )
-from jcnn.lowering.algorithms import eligible
+from jcnn.lowering.algorithms import eligible, serving
 from jcnn.lowering.machine import read
 from jcnn.lowering.problem import CORRELATIONS, POOLS
 
@@ -54,6 +54,24 @@ def recorded(name):
 def test_where_nothing_is_computed_nothing_is_weighed(operation, empty):
     problem = replace(Problem(operation, GROUPS, 4, 6, 6), **empty)
     assert decide(problem, Policy.current()) == ("xla", "nothing to compute")
+
+
+@pytest.mark.parametrize("operation", POOLS)
+def test_a_pool_of_nothing_has_a_lowering_of_pools(operation):
+    """One whose program doesn't grow with the window, whatever its size."""
+    large = Geometry((128, 128), (64, 64), (64, 64), ((0, 0),) * 2, ONE)
+    found = decide(Problem(operation, large, 0, 3, 3), Policy.current())
+    assert found.why == "nothing to compute"
+    assert found.name in serving(operation)
+    assert serving(operation)[found.name].serves(Problem(operation, large, 1, 3, 3))
+
+
+def test_off_the_cpu_no_compiled_loops_are_taken_even_where_they_are_asked_for():
+    native = dict.fromkeys(CORRELATIONS, "native_patches") | {"max_pool": "native"}
+    for operation, wanted in native.items():
+        problem = Problem(operation, LAYER, 4, 8, 8)
+        with forced(**{operation: wanted}):
+            assert decide(problem, Policy.current(), "gpu").name != wanted
 
 
 def test_off_the_cpu_convolutions_are_xlas():

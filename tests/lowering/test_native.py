@@ -126,6 +126,32 @@ def test_pools_agree_to_the_bit_with_those_without_loops(built, pool, floor):
     np.testing.assert_array_equal(np.asarray(found)[ordered], np.asarray(winner)[ordered])
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("floor", [None, 0.1])
+def test_pools_of_half_precision_are_those_without_loops(built, dtype, floor):
+    g = Geometry((24, 24), (6, 6), (6, 6), ((0, 0),) * 2, (1, 1))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 24, 24, 37)), dtype)
+    x = x.at[:, :3].set(jnp.asarray(0.1, dtype))  # as the floor is when it is rounded
+
+    def run(name):
+        with forced(max_pool=name):
+            return jax.jit(partial(pools.max_pool, g, floor=floor))(x)
+
+    for found, expected in zip(run("native"), run("doubling"), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_large_pools_of_half_precision_are_computed_with_loops_by_choice(built):
+    x = jnp.ones((64, 24, 24, 32), jnp.bfloat16)
+    with on_machine(named("avx512")), noted() as choices:
+        y, pull = jax.vjp(lambda x: ops.relu_max_pool(x, 6), x)
+        (dx,) = pull(y)
+    assert "native" in {name for _, _, name in choices}
+    assert dx.dtype == y.dtype == jnp.bfloat16
+    assert dx.astype(float).sum() == y.size
+
+
 def test_gradients_of_pools_under_vmap_and_on_a_mesh_are_the_same(built):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 11, 11, 24)), jnp.float32)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jcnn import lowering
-from jcnn.lowering import Geometry
+from jcnn.lowering import Geometry, large_windows
 from tests.lowering import loops
 from tests.selection import slow_unless
 
@@ -107,3 +107,15 @@ def test_scatter_tells_the_winners_of_any_window_and_none_apart(taps, channels):
     dx = jax.jit(lowering.scatter, static_argnums=0)(g, dy, winner)
     np.testing.assert_array_equal(dx, loops.scatter(g, dy, winner))
     assert np.count_nonzero(dx) == 2 * taps * channels
+
+
+def test_scatter_of_more_elements_than_an_index_of_32_bits_counts_is_the_same(monkeypatch):
+    g = Geometry((12, 12), (7, 7), (2, 2), ((0, 0),) * 2, (1, 1))
+    rng = np.random.default_rng(0)
+    winner = rng.integers(0, 50, (2, *g.output, 3)).astype(np.uint8)
+    winner[winner == 49] = 255
+    dy = rng.integers(-3, 4, winner.shape).astype(np.float32)
+    monkeypatch.setattr(large_windows, "COUNTED", 100)
+    np.testing.assert_array_equal(
+        large_windows.scatter(g, dy, winner), loops.scatter(g, dy, winner)
+    )

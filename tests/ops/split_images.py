@@ -238,7 +238,17 @@ def statistics_across(ops: Any) -> bool:
         y.reshape(x.shape), mean[0], variance[1], dx.reshape(x.shape), dscale.sum(0), doffset.sum(0)
     ]  # fmt: skip
     expected = jax.jit(partial(run, {}, share=1))(x, dy)
-    for a, b in zip(found, expected, strict=True):
+    v = whole_numbers(8, 5, 3, seed=3)
+
+    def second(how, x, dy, v):
+        def dx(x):
+            return jax.vjp(lambda x: ops.batch_norm(x, scale, offset, **how)[0], x)[1](dy)[0]
+
+        return jax.grad(lambda x: jnp.vdot(dx(x), v))(x)
+
+    across = jax.vmap(partial(second, {"axis_name": "data"}), axis_name="data")
+    found.append(jax.jit(across)(*map(split, (x, dy, v))).reshape(x.shape))
+    for a, b in zip(found, (*expected, second({}, x, dy, v)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     none = ops.batch_norm(np.zeros((0, 4, 3), np.float32), scale, offset)
     return none[0].shape == (0, 4, 3) and not np.any(none[1])

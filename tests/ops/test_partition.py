@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export, lax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jcnn import ops, reference
@@ -94,6 +94,26 @@ def check(name, split, kind=AxisType.Auto, lowering=None):
         np.testing.assert_allclose(got, expected, rtol=0, atol=rounded)
         assert got.sharding.is_equivalent_to(like.sharding, got.ndim)
     assert collectives(program) == found.sent(SPLITS[split])
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "split"), [(6, 6, "kernel"), (12, 3, "image"), (12, 3, "kernel")]
+)
+def test_groups_that_the_devices_do_not_divide_stay_together(channels, groups, split):
+    rng, mesh = np.random.default_rng(0), mesh_of(model=4)
+    x = rng.integers(-3, 4, (2, 8, 8, channels)).astype(np.float32)
+    w = rng.integers(-3, 4, (3, 3, channels // groups, 12)).astype(np.float32)
+    run = jax.jit(lambda x, w: jax.value_and_grad(
+        lambda *args: (ops.correlate(*args, groups=groups) ** 2).sum(), (0, 1))(x, w))  # fmt: skip
+    along = NamedSharding(mesh, P(None, None, None, "model"))
+    with forced("xla"):
+        expected = run(x, w)
+        if split == "image":
+            found = run(jax.device_put(x, along), w)
+        else:
+            found = run(x, jax.device_put(w, along))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

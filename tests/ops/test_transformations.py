@@ -280,8 +280,14 @@ def test_statistics_over_devices_are_the_same_on_all_of_them(tracked):
         y, mean, variance = norm(x, scale, scale)
         return (y**3).sum() + (mean**2).sum() + (variance**3).sum()
 
+    v = rng.normal(size=x.shape).astype(np.float32)
+
+    def moved(norm, x):  # second order: how the gradient changes
+        return jnp.vdot(jax.grad(partial(loss, norm))(x, scale), v)
+
     found, expected = (
-        jax.value_and_grad(partial(loss, f), (0, 1))(x, scale) for f in (across, ops.batch_norm)
+        (jax.value_and_grad(partial(loss, f), (0, 1))(x, scale), jax.grad(partial(moved, f))(x))
+        for f in (across, ops.batch_norm)
     )
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

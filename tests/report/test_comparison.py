@@ -14,6 +14,7 @@ from jcnn.errors import UserError
 from jcnn.report import compare, comparison_page
 from jcnn.report.comparison_views import labels
 from jcnn.runs import Run
+from jcnn.runs.statistics import share_interval
 from tests.report.test_page import Outline, look
 from tests.small import CONFIG
 
@@ -89,6 +90,15 @@ def test_a_run_that_has_not_ended_shows_its_last_evaluation(written):
     assert not found.runs[1].ended
     assert found.runs[1].accuracy == 0.7
     assert "B" not in found.groups
+
+
+def test_the_interval_is_of_the_examples_that_were_evaluated(written):
+    whole, part = written("a", 0.9), written("b", 0.9, ended=False)
+    row = {"step": 4, "epoch": 1, "split": "test", "loss": 0.1, "accuracy": 0.9}
+    Run(part).append_metrics([{**row, "examples": 10, "of": 100}])
+    of_whole, of_part = (run.interval for run in compare([whole, part]).runs)
+    assert of_part == share_interval(9, 10)
+    assert of_whole[1] - of_whole[0] < of_part[1] - of_part[0]
 
 
 def test_what_validation_says_is_shown_where_a_run_has_it(written, tmp_path, capsys):

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +19,8 @@ from jcnn.export.preprocessing import preprocessing
 from jcnn.report import attribution
 from jcnn.report.explanations import black_input
 from jcnn.training import load_trained
+from jcnn.views import views
+from tests.tolerances import tolerance
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 
@@ -74,6 +77,24 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_outputs(trained):
     step = 1e-2 * gradient / np.abs(gradient).max()
     moved = np.asarray(model.apply(*weights, np.stack([x + step, x - step]))[0])[:, best]
     assert moved[0] - moved[1] == pytest.approx(2 * (gradient * step).sum(), rel=0.05)
+
+
+def test_what_is_explained_is_the_mean_over_the_views_that_predict_takes(trained):
+    loaded = load_trained(trained)
+    several = {"mirrored_evaluation": True, "shifted_evaluation": 1}
+    training = loaded.experiment.training.model_copy(update=several)
+    experiment = loaded.experiment.model_copy(update={"training": training})
+    seen = views(True, 1)
+    x = experiment.data.load().test.x[0]
+    _, gradient, _ = attribution(experiment, *loaded.state.evaluated)(x)
+    model, weights = experiment.model, loaded.state.evaluated
+
+    def mean(x):
+        return sum(model.apply(*weights, view.of(x[None]))[0][0] for view in seen) / len(seen)
+
+    best = mean(x).argmax()
+    expected = jax.grad(lambda x: mean(x)[best])(x)
+    np.testing.assert_allclose(gradient, expected, **tolerance("float32"))
 
 
 def test_pictures_are_written_for_each_file(trained, images, capsys):

@@ -106,3 +106,11 @@ def test_a_last_row_that_was_cut_short_is_left_out(tmp_path, cut):
     run = Run(tmp_path)
     run.metrics_file.write_bytes(json.dumps(ROW).encode() + b"\n" + cut)
     assert run.metrics() == [ROW]
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path):
+    path = tmp_path / ("n" * 250 + ".txt")
+    write_text(path, "a")
+    write_text(path, "b")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "b"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from jcnn.training import choose_progress
-from jcnn.training.progress import Lines, Live, Progress
+from jcnn.training.progress import Lines, Live, Progress, duration
 
 MEANS = {"loss": 0.5, "accuracy": 0.75}
 
@@ -33,6 +35,35 @@ def test_plain_lines_in_a_pipe(tiny):
         "compiled in 1.5 s",
         "epoch 1/4  step 9  train loss 0.5000  test loss 0.5000  test accuracy 75.00%  2.0 s",
     ]
+
+
+def test_a_log_says_where_training_is_after_a_silent_minute(tiny, monkeypatch):
+    clock = {"now": 0.0}
+    monkeypatch.setattr("jcnn.training.progress.perf_counter", lambda: clock["now"])
+    stream = io.StringIO()
+    progress = Lines(stream)
+    progress.begin(tiny(), step=100, steps=1000, steps_per_epoch=9)
+    clock["now"] = 10.0
+    progress.compiled(10.0)
+    for seconds, step in ((69.0, 159), (70.0, 160), (129.0, 219), (160.0, 250), (3610.0, 910)):
+        clock["now"] = seconds
+        progress.stepped(step, MEANS, 1234.0)
+    progress.evaluated(100, 900, {"train": MEANS, "test": MEANS}, 2.0)
+    clock["now"] += 59.0
+    progress.stepped(999, MEANS, 1234.0)
+    figures = "train loss 0.5000  train accuracy 75.00%  1,234 images/s"
+    assert stream.getvalue().splitlines()[2:-1] == [
+        f"step 160/1000  {figures}  14 min left",
+        f"step 250/1000  {figures}  12 min left",
+        f"step 910/1000  {figures}  7 min left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(3.4, "3 s"), (89.0, "89 s"), (91.0, "2 min"), (7200.0, "2.0 h")]
+)
+def test_the_time_left_is_said_in_its_unit(seconds, said):
+    assert duration(seconds) == said
 
 
 def test_one_is_no_plural(tiny):

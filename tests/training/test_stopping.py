@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 
@@ -94,6 +95,13 @@ def test_a_resumed_run_judges_by_the_rows_of_its_split_alone():
     assert (judge.best_step, judge.is_over) == (1, False)
     assert not judge.improved({"step": 3, "loss": 1.5})
     assert judge.is_over
+
+
+def test_what_is_no_number_is_never_the_best():
+    judge = Judge(EarlyStopping(metric="loss", patience=2), "test")
+    improved = [judge.improved({"step": k, "loss": v}) for k, v in enumerate((math.nan, 3.0, 2.0))]
+    assert improved == [False, True, True]
+    assert judge.best_step == 2
 
 
 # Time

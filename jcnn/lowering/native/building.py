@@ -26,7 +26,7 @@ from jcnn.remains import child, temporary_folder
 
 SOURCES = (
     "handlers.cc", "depthwise.h", "few.h", "half.h", "images.h", "parallel.h", "patches.h",
-    "pools.h", "product.h", "tiles.h", "transforms.h", "winograd.h",
+    "pools.h", "product.h", "seen.h", "tiles.h", "transforms.h", "winograd.h",
 )  # fmt: skip
 # Windows that minimal filtering is compiled for.
 WINDOWS = (3, 5)

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "images.h"
 #include "parallel.h"
-#include "patches.h"
 #include "product.h"
+#include "seen.h"
 
 namespace jcnn {
 

@@ -20,6 +20,8 @@ typedef int32_t Numbers __attribute__((vector_size(4 * kLanes)));
 template <class Winner>
 struct MaxPool {
   static constexpr Winner kNone = std::numeric_limits<Winner>::max();
+  // Vectors of channels that share a window's pass: each comparison waits for the one before it.
+  static constexpr int kTogether = 4;
   typedef Winner Narrow __attribute__((vector_size(sizeof(Winner) * kLanes)));
 
   static void StoreWinners(Winner* to, Numbers winners, int64_t count) {
@@ -42,28 +44,42 @@ struct MaxPool {
         const int64_t left = m * s.strides.right - s.before.right;
         const Within columns(left, s.window.right, s.dilation.right, s.in.width);
         const int64_t to = (line * s.out.width + m) * channels;
-        for (int64_t c = 0; c < channels; c += kLanes)
-          Window(s, rows, columns, image + left * channels + c, channels - c, floor, y + to + c,
-                 winner + to + c);
+        const float* first = image + left * channels;
+        int64_t c = 0;
+        for (; c + kTogether * kLanes <= channels; c += kTogether * kLanes)
+          Window<kTogether>(s, rows, columns, first + c, channels - c, floor, y + to + c,
+                            winner + to + c);
+        for (; c < channels; c += kLanes)
+          Window<1>(s, rows, columns, first + c, channels - c, floor, y + to + c, winner + to + c);
       }
     });
   }
 
+  template <int VECTORS>
   static void Window(const Correlation& s, const Within& rows, const Within& columns,
                      const float* first, int64_t rest, float floor, float* y, Winner* winner) {
     const int64_t down = s.dilation.down * s.in.row(), right = s.dilation.right * s.in.channels;
-    Vector best = Vector{} - std::numeric_limits<float>::infinity();
-    Numbers index = {};
+    Vector best[VECTORS];
+    Numbers index[VECTORS] = {};
+    for (Vector& v : best) v = Vector{} - std::numeric_limits<float>::infinity();
     for (int64_t i = rows.first; i < rows.last; ++i) {
       const float* from = first + i * down + columns.first * right;
       int32_t k = static_cast<int32_t>(i * s.window.right + columns.first);
-      for (int64_t j = columns.first; j < columns.last; ++j, ++k, from += right) {
-        const Vector v = LoadFirst(from, rest);
-        const Numbers larger = (v > best) | (v != v);
-        best = larger ? v : best;
-        index = larger ? Numbers{} + k : index;
-      }
+      for (int64_t j = columns.first; j < columns.last; ++j, ++k, from += right)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) {
+          const Vector x = VECTORS > 1 ? Load(from + v * kLanes) : LoadFirst(from, rest);
+          const Numbers larger = (x > best[v]) | (x != x);
+          best[v] = larger ? x : best[v];
+          index[v] = larger ? Numbers{} + k : index[v];
+        }
     }
+    for (int v = 0; v < VECTORS; ++v, rest -= kLanes, y += kLanes, winner += kLanes)
+      Finish(best[v], index[v], rest, floor, y, winner);
+  }
+
+  static void Finish(Vector best, Numbers index, int64_t rest, float floor, float* y,
+                     Winner* winner) {
     if (floor == floor) {
       const Vector least = Vector{} + floor;
       index = best > least ? index : Numbers{} + static_cast<int32_t>(kNone);

@@ -9,17 +9,21 @@ import numpy as np
 
 from jcnn.geometry import Geometry
 from jcnn.lowering.native.calls import places, run, workers
+from jcnn.precision import widened
 
 
 def max_pool(
     g: Geometry, winners: np.dtype, floor: float | None, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The maximum of each window and the index of the first element that reaches it."""
+    """The maximum of each window and the index of the first element that reaches it.
+
+    Of half precision in float32, and exact: a maximum is one of its window's elements.
+    """
     shape = (x.shape[0], *g.output, x.shape[-1])
     seen = (x.shape[0], *((1, *g.output))[-2:], x.shape[-1])
-    made = [jax.ShapeDtypeStruct(seen, dtype) for dtype in (x.dtype, winners)]
-    least = np.float32(nan if floor is None else floor)
+    made = [jax.ShapeDtypeStruct(seen, dtype) for dtype in (np.float32, winners)]
+    least = np.float32(nan if floor is None else x.dtype.type(floor))
     values = {**places(g), "workers": np.int64(workers()), "floor": least}
-    lines = x if g.rank == 2 else x[:, None]
+    lines = widened(x if g.rank == 2 else x[:, None])
     y, winner = run("max_pool", winners.name, made, lines, **values)
-    return y.reshape(shape), winner.reshape(shape)
+    return y.reshape(shape).astype(x.dtype), winner.reshape(shape)

@@ -73,7 +73,8 @@ inline __attribute__((always_inline)) Vector Added(Vector sum, const float* a, V
 inline int64_t WholeVectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
 // The first factor of a product, rows by terms: terms in runs of `length`, each `step` after the one
-// before, that begin where `runs` says; a row is `row` after the one before.
+// before, that begin where `runs` says; a row is `row` after the one before. One of both is 1: terms
+// lie beside each other, or, where a product is said to be BESIDE, rows do.
 struct Factor {
   const float* at;
   int64_t row, step, length;
@@ -106,22 +107,30 @@ inline __attribute__((always_inline)) void Announce(const Place& to) {
 }
 
 // to (ROWS, VECTORS) = a (ROWS, terms) b (terms, VECTORS), or added to what is there.
-template <int ROWS, int VECTORS, bool ADD, bool PAIRS>
+//
+// Half of the rows have a base of their own: of one, the distances of so many rows don't fit into
+// the registers for addresses, and the compiler doesn't find it by itself.
+template <int ROWS, int VECTORS, bool ADD, bool PAIRS, bool BESIDE>
 inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b, int64_t b_term,
                                                 const Place& to) {
   Vector sum[ROWS][VECTORS] = {};
   if (ADD || to.far) Announce<ROWS, VECTORS>(to);
-  const int64_t row = a.row, step = a.step, length = a.length;
+  constexpr int kUpper = ROWS / 2;
+  const int64_t row = BESIDE ? 1 : a.row, step = BESIDE ? a.step : 1, length = a.length;
   for (int64_t r = 0; r < a.count; ++r) {
     const float* from = a.at + a.runs[r];
-    for (int64_t k = 0; k < length; ++k, from += step, b += b_term) {
+    const float* lower = from + kUpper * row;
+    if constexpr (!BESIDE) asm("" : "+r"(lower));
+    for (int64_t k = 0; k < length; ++k, from += step, lower += step, b += b_term) {
       Vector second[VECTORS];
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; ++v) second[v] = Load(b + v * kLanes);
 #pragma GCC unroll 24
       for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; ++v) sum[i][v] = Added<PAIRS>(sum[i][v], from + i * row, second[v]);
+        for (int v = 0; v < VECTORS; ++v)
+          sum[i][v] = Added<PAIRS>(sum[i][v], i < kUpper ? from + i * row : lower + (i - kUpper) * row,
+                                   second[v]);
     }
   }
   if (ADD) {  // at last: what was announced has come by now
@@ -146,14 +155,14 @@ inline __attribute__((always_inline)) void Tile(const Factor& a, const float* b,
 
 // The same for up to kRows rows and one or two vectors, known when it runs. What is added to has
 // whole vectors.
-template <bool ADD, bool PAIRS, int ROWS = kRows>
+template <bool ADD, bool PAIRS, bool BESIDE, int ROWS = kRows>
 void SomeRows(int64_t rows, const Factor& a, const float* b, int64_t b_term, const Place& to) {
   if (rows < ROWS) {
-    if constexpr (ROWS > 1) SomeRows<ADD, PAIRS, ROWS - 1>(rows, a, b, b_term, to);
+    if constexpr (ROWS > 1) SomeRows<ADD, PAIRS, BESIDE, ROWS - 1>(rows, a, b, b_term, to);
   } else if (to.columns > kLanes) {
-    Tile<ROWS, 2, ADD, PAIRS>(a, b, b_term, to);
+    Tile<ROWS, 2, ADD, PAIRS, BESIDE>(a, b, b_term, to);
   } else {
-    Tile<ROWS, 1, ADD, PAIRS>(a, b, b_term, to);
+    Tile<ROWS, 1, ADD, PAIRS, BESIDE>(a, b, b_term, to);
   }
 }
 
@@ -169,23 +178,23 @@ struct Columns {
 //
 // The rows in registers meet all columns before the next: where rows lie apart in memory, as those
 // of a transposed factor do, each is brought into the cache once.
-template <bool ADD, bool PAIRS = false>
+template <bool ADD, bool PAIRS, bool BESIDE>
 inline void Product(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
   const int64_t terms = a.count * a.length;
   for (int64_t i = 0; i < rows;) {
     Factor some = a;
     some.at += i * a.row;
     if (to.columns <= kLanes && rows - i >= 2 * kRows) {  // of one vector, twice the rows fit
-      Tile<2 * kRows, 1, ADD, PAIRS>(some, b.at, b.panels ? kLanes : b.row,
-                              {to.at + i * to.row, to.row, to.columns, to.far});
+      Tile<2 * kRows, 1, ADD, PAIRS, BESIDE>(some, b.at, b.panels ? kLanes : b.row,
+                                             {to.at + i * to.row, to.row, to.columns, to.far});
       i += 2 * kRows;
       continue;
     }
     for (int64_t d = 0; d < to.columns; d += kPanel) {
       const int64_t wide = to.columns - d > kLanes ? kPanel : kLanes;
       const float* second = b.at + (b.panels ? d * terms : d);
-      SomeRows<ADD, PAIRS>(rows - i, some, second, b.panels ? wide : b.row,
-                    {to.at + i * to.row + d, to.row, to.columns - d, to.far});
+      SomeRows<ADD, PAIRS, BESIDE>(rows - i, some, second, b.panels ? wide : b.row,
+                                   {to.at + i * to.row + d, to.row, to.columns - d, to.far});
     }
     i += kRows;
   }
@@ -198,7 +207,7 @@ template <bool ADD>
 inline void ProductOfApart(int64_t rows, const Factor& a, const Columns& b, const Place& to) {
   constexpr int64_t kTerms = 256, kStrips = 4;
   const int64_t terms = a.count * a.length;
-  if (to.columns <= kPanel || terms > kTerms) return Product<ADD>(rows, a, b, to);
+  if (to.columns <= kPanel || terms > kTerms) return Product<ADD, false, true>(rows, a, b, to);
   float together[kStrips * kTerms * kRows];
   for (int64_t i = 0; i < rows; i += kStrips * kRows) {
     const int64_t some = std::min(kStrips * kRows, rows - i);
@@ -210,9 +219,9 @@ inline void ProductOfApart(int64_t rows, const Factor& a, const Columns& b, cons
           std::copy_n(from + first, std::min<int64_t>(kRows, some - first), term + first * terms);
     }
     for (int64_t first = 0; first < some; first += kRows)
-      Product<ADD>(std::min<int64_t>(kRows, some - first),
-                   Matrix(together + first * terms, 1, kRows, terms), b,
-                   {to.at + (i + first) * to.row, to.row, to.columns, to.far});
+      Product<ADD, false, true>(std::min<int64_t>(kRows, some - first),
+                                Matrix(together + first * terms, 1, kRows, terms), b,
+                                {to.at + (i + first) * to.row, to.row, to.columns, to.far});
   }
 }
 

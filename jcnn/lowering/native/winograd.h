@@ -55,9 +55,9 @@ struct Filter : Tiles<R, T, PAIRS> {
       for (int64_t g = 0; g < block.groups; ++g) {
         const float* in = block.in + e * block.tiles() * deep + g * terms;
         const float* kernel = kernels + (e * s.groups + block.group + g) * terms * depth;
-        Product<false, PAIRS>(block.tiles(), Matrix(in, deep, 1, terms), {kernel, true, 0},
-                       {block.out + e * block.tiles() * wide + g * features, wide,
-                        block.groups == 1 ? depth : features});
+        const Place to = {block.out + e * block.tiles() * wide + g * features, wide,
+                          block.groups == 1 ? depth : features};
+        Product<false, PAIRS, false>(block.tiles(), Matrix(in, deep, 1, terms), {kernel, true, 0}, to);
       }
   }
 
@@ -124,7 +124,7 @@ struct Filter : Tiles<R, T, PAIRS> {
     const int64_t channels = s.channels(), depth = WholeVectors(s.features());
     const int64_t deep = Apart(block.groups * channels), terms = Terms(block.tiles());
     const int64_t wide = Apart(block.groups * s.features());
-    const auto product = first ? Product<false, PAIRS> : Product<true, PAIRS>;
+    const auto product = first ? Product<false, PAIRS, true> : Product<true, PAIRS, true>;
     for (int64_t g = 0; g < block.groups; ++g) {
       const float* in = block.in + e * terms * deep + g * channels + from;
       const float* out = block.out + e * terms * wide + g * s.features();
