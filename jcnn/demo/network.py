@@ -12,7 +12,8 @@ import numpy as np
 from jcnn.config import Experiment
 from jcnn.report import pictures
 from jcnn.report.passes import backward_pass
-from jcnn.training import Trained, make_probabilities
+from jcnn.training import Trained
+from jcnn.training.predicting import make_probabilities
 
 _MOST_LAYERS = 12
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from math import gcd
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -88,6 +89,7 @@ def lower(
     # The compiler asks from a thread of its own, which knows neither what is asked of the
     # lowerings nor that numbers may have 64 bits.
     within, x64 = copy_context(), jax.config.read("jax_enable_x64")
+    split = _whole(split, mesh, [a.shape for a in (*context.avals_in, *context.avals_out)])
 
     def partition(mesh: Mesh, arrays: Any, result: Any) -> Any:
         shared = _shared(split, mesh, arrays, result)
@@ -116,6 +118,30 @@ def lower(
 
     on_mesh = context.replace(module_context=_known(context.module_context, mesh))
     return mlir.lower_fun(call, multiple_results=False)(on_mesh, *values)
+
+
+def _whole(split: Split, mesh: AbstractMesh, shapes: list[tuple[int, ...]]) -> Split:
+    """Leave out runs that would take a part of a mesh axis, of which JAX has no word.
+
+    Six groups of two over four devices: the compiler would give half of the devices to the groups
+    and half to what is in them. Then such axes are nothing to each other.
+    """
+    known = [*zip((*split.arrays, split.result), shapes, strict=True)]
+    named = [pair for axes, shape in known for pair in zip(axes, shape, strict=True)]
+
+    def parts(factor: str) -> bool:
+        length = min(split.sizes.get(factor, n) for axis, n in named if _first(axis) == factor)
+        runs = any(" " in axis for axis, _ in named if _first(axis) == factor)
+        return runs and any(1 < gcd(length, n) < n for n in mesh.shape.values())
+
+    def apart(axes: Axes) -> Axes:
+        return tuple(axis.replace(" ", "") for axis in axes)
+
+    kept = tuple(f for f in split.factors if not parts(f))
+    if kept == split.factors:
+        return split
+    arrays = tuple(map(apart, split.arrays))
+    return split._replace(arrays=arrays, result=apart(split.result), factors=kept, sizes={})
 
 
 def _known(module: mlir.ModuleContext, mesh: AbstractMesh) -> mlir.ModuleContext:

@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import PartitionSpec as P
@@ -67,18 +66,6 @@ def test_devices_send_their_neighbours_edges_and_nothing_else():
 @pytest.mark.parametrize("circular", [False, True])
 def test_the_halo_exchange_and_its_adjoint(circular):
     assert halos_exchanged(ops, circular)
-
-
-@pytest.mark.parametrize(("before", "after"), [(0, 0), (2, 1)])
-def test_around_parts_without_elements_there_are_zeros_alone(before, after):
-    exchange = partial(
-        ops.halo_exchange, axis=1, mesh_axis="space", before=before, after=after
-    )  # fmt: skip
-    rows = P(None, "space")
-    run = jax.shard_map(exchange, mesh=mesh_of(space=4), in_specs=rows, out_specs=rows)
-    y, pull = jax.vjp(run, jnp.zeros((3, 0)))
-    np.testing.assert_array_equal(y, np.zeros((3, 4 * (before + after))))
-    assert pull(y)[0].shape == (3, 0)
 
 
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
