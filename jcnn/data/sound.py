@@ -6,6 +6,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
         found = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {found}: expected a recording")
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as recording:  # a name of any encoding
+        name: Any = os.fsencode(path)  # of any encoding, which its stubs don't know
+        with soundfile.SoundFile(name) as recording:
             _check_length(path, recording.extra_info)
             rate = recording.samplerate
             if rate > FASTEST:

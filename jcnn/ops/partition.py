@@ -89,7 +89,8 @@ def lower(
     # The compiler asks from a thread of its own, which knows neither what is asked of the
     # lowerings nor that numbers may have 64 bits.
     within, x64 = copy_context(), jax.config.read("jax_enable_x64")
-    split = _whole(split, mesh, [a.shape for a in (*context.avals_in, *context.avals_out)])
+    types: list[Any] = [*context.avals_in, *context.avals_out]
+    split = _whole(split, mesh, [a.shape for a in types])
 
     def partition(mesh: Mesh, arrays: Any, result: Any) -> Any:
         shared = _shared(split, mesh, arrays, result)
