@@ -149,6 +149,5 @@ def _nobody_reads() -> int:
 def _fail(message: str) -> int:
     # of a word of thousands of letters, as only a mistake writes one, both ends
     words = (w if len(w) <= _LONGEST_WORD else f"{w[:80]}...{w[-40:]}" for w in message.split())
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(words))
-    say(f"jcnn: {''.join(shown)}", error=True)  # what a file says commands no terminal
+    say(f"jcnn: {' '.join(words)}", error=True)
     return 2

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
-from unicodedata import category
+from unicodedata import bidirectional, category
+
+# What turns the direction of writing, so that a name reads as another.
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def prepare() -> None:
@@ -57,10 +60,11 @@ def harmless(text: str) -> str:
     >>> harmless("a\x1b[2J.png")
     'a\\x1b[2J.png'
     """
-    return "".join(
-        c if c in "\n\t" or category(c) not in ("Cc", "Cs") else c.encode("unicode_escape").decode()
-        for c in text
-    )
+
+    def commands(c: str) -> bool:
+        return c not in "\n\t" and (category(c) in ("Cc", "Cs") or bidirectional(c) in _TURNS)
+
+    return "".join(c.encode("unicode_escape").decode() if commands(c) else c for c in text)
 
 
 class _Said(logging.Handler):

@@ -42,7 +42,7 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
     path's integral, so that the integrated gradients add up to z_k(x) - z_k(x0) but for its error
     (Sundararajan, Taly and Yan, 2017).
     """
-    apply = output_of_views(experiment, params, state)
+    apply = _output_of_views(experiment, params, state)
     black = jnp.asarray(black_input(experiment))
 
     def value(x: jax.Array, k: jax.Array) -> jax.Array:
@@ -69,7 +69,7 @@ def attribution(experiment: Experiment, params: Params, state: State) -> Attribu
     return explained
 
 
-def output_of_views(
+def _output_of_views(
     experiment: Experiment, params: Params, state: State
 ) -> Callable[[jax.Array], jax.Array]:
     """Return ``x -> output`` as predictions take it: the mean over the views of an evaluation."""
