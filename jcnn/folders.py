@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,8 +12,8 @@ EXPERIMENT = "experiment.toml"
 
 
 def cache_folder() -> Path:
-    """``~/.cache/jcnn``; for a user who has no home, a folder among the temporary ones."""
+    """``~/.cache/jcnn``; for a user who has no home, an own folder among the temporary ones."""
     try:
         return Path.home() / ".cache" / "jcnn"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / "jcnn"
+        return Path(tempfile.gettempdir()) / f"jcnn-{os.getuid()}"

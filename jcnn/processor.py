@@ -26,14 +26,15 @@ def name() -> str:
 def instructions() -> str:
     """Return the widest vector instructions that XLA may use: AVX-512, AVX2, or the architecture.
 
-    ``XLA_FLAGS=--xla_cpu_max_isa=AVX2`` makes a larger processor a smaller one.
+    ``XLA_FLAGS=--xla_cpu_max_isa=AVX2`` makes a larger processor a smaller one; of more such flags
+    the last one holds.
     """
     flags = _information("flags").split() or _sysctl("machdep.cpu.leaf7_features").lower().split()
-    limit = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
-    limited = limit is not None and "512" not in limit[1] and "AMX" not in limit[1].upper()
-    if "avx512f" in flags and not limited:
+    limits = re.findall(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    most = limits[-1].upper() if limits else "AVX512"
+    if "avx512f" in flags and ("512" in most or "AMX" in most):
         return "AVX-512"
-    return "AVX2" if "avx2" in flags else platform.machine()
+    return "AVX2" if "avx2" in flags and most not in ("SSE4_2", "AVX") else platform.machine()
 
 
 def features() -> str:

@@ -69,7 +69,7 @@ def _checked() -> dict[str, float]:
     found = checking.differences()
     if wrong := checking.wrong(found):
         raise _WrongLibraryError(
-            f"the compiled loops are not kept: expected XLA's results within {checking.LIMIT:g}, "
+            "the compiled loops are not kept: expected XLA's results but for rounding, "
             f"found {', '.join(f'{n} off by {off:.1e}' for n, off in wrong.items())}; CXX names "
             "another compiler"
         )

@@ -68,15 +68,17 @@ def choose(
 def decide(problem: Problem, policy: Policy, platform: str = "cpu") -> Choice:
     """The lowering for a problem, and why.
 
-    What is forced, where it can serve; off the CPU, XLA's own convolution. Double precision is
-    asked for to be exact: there minimal filtering, which cancels a digit or two, is not chosen. Nor
-    is it under ``jax.default_matmul_precision("highest")``, where every output depends on its own
-    window alone, and nor are folds that multiply others by zero. Along time (one spatial axis) such
-    folds are never chosen: a NaN would reach outputs before it.
+    What is forced, where it can serve, and compiled loops where they are allowed; off the CPU,
+    XLA's own convolution. Double precision is asked for to be exact: there minimal filtering, which
+    cancels a digit or two, is not chosen. Nor is it under
+    ``jax.default_matmul_precision("highest")``, where every output depends on its own window alone,
+    and nor are folds that multiply others by zero. Along time (one spatial axis) such folds are
+    never chosen: a NaN would reach outputs before it.
     """
     wanted = policy.wanted(problem.operation)
     asked = serving(problem.operation).get(wanted or "")
-    if wanted and asked and asked.serves(problem) and (platform == "cpu" or not is_native(wanted)):
+    loops = bool(policy.native) and platform == "cpu"
+    if wanted and asked and asked.serves(problem) and (loops or not is_native(wanted)):
         return Choice(wanted, "forced")
     if problem.operation in POOLS and (platform != "cpu" or not problem.known):
         return Choice(eligible(problem, policy)[0], "off the CPU, and of any size, the first")
@@ -148,6 +150,7 @@ def _for_any_size(problem: Problem) -> Choice:
     if problem.operation == "kernel_gradient":
         name = "xla" if g.groups > 1 else "transposed"
     else:
-        depthwise = g.groups > 1 and problem.channels // g.groups <= 4
-        name = "direct" if depthwise and known(*g.size) else "xla"
+        channels = problem.channels // g.groups
+        depthwise = g.groups > 1 and known(*g.size, channels) and channels <= 4
+        name = "direct" if depthwise else "xla"
     return Choice(name, "dimensions that are not known: no blocks, nothing to weigh")

@@ -28,6 +28,7 @@ SWITCH = "JCNN_MACHINE"
 _SHIPPED = Path(__file__).parent / "tables"
 _KINDS = {"AVX-512": "avx512", "AVX2": "avx2"}
 PLAIN, ZEN5 = "plain", "zen5"
+_TABLES = (*_KINDS.values(), PLAIN, ZEN5)
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ def named(name: str) -> Machine:
         UserError: There is no such table, or it can't be read.
     """
     kind = _kind() if name == "shipped" else name
-    table = _SHIPPED / f"{kind}.json"
-    return read(table if table.is_file() else Path(name))
+    return read(_SHIPPED / f"{kind}.json" if kind in _TABLES else Path(name))
 
 
 def _kind() -> str:
@@ -149,11 +149,11 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        names = ", ".join(("shipped", *sorted(_KINDS.values()), PLAIN, ZEN5))
-        raise UserError(
-            f"the machine's table {path} can't be read ({words}): expected one of {names}, or a "
-            "file that `jcnn tune` wrote"
-        ) from error
+        names = ", ".join(("shipped", *sorted(_TABLES)))
+        remedy = f"expected one of {names}, or a file that `jcnn tune` wrote"
+        if path == table_path():  # which nobody has named
+            remedy = f"`jcnn tune` writes a new one, and {SWITCH}=shipped does without"
+        raise UserError(f"the machine's table {path} can't be read ({words}): {remedy}") from error
     if not isinstance(content, dict):
         raise UserError(f"the machine's table {path} holds {type(content).__name__}, not a table")
     return content

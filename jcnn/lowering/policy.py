@@ -6,7 +6,6 @@ under another, as it is for another ``jax.default_matmul_precision``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from jcnn.geometry import Geometry
 from jcnn.lowering import native
 from jcnn.lowering.machine import Machine, this_machine
 from jcnn.lowering.problem import CORRELATIONS, POOLS
+from jcnn.lowering.switches import is_on
 
 NAMES = (
     "xla", "direct", "grouped", "patches", "transposed", "overlap_add", "fold", "fold_xla",
@@ -53,10 +53,9 @@ class Policy:
     def current(cls) -> Policy:
         """What is asked for here."""
         policy = _asked()
-        winograd = os.environ.get("JCNN_WINOGRAD", "1") != "0"
         return replace(
             policy,
-            winograd=winograd if policy.winograd is None else policy.winograd,
+            winograd=is_on("JCNN_WINOGRAD") if policy.winograd is None else policy.winograd,
             native=native.ready() if policy.native is None else policy.native,
             precision=jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]
         )

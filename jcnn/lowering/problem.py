@@ -41,7 +41,7 @@ class Problem:
     @property
     def known(self) -> bool:
         """Whether all lengths are numbers, and none a dimension that ``jax.export`` leaves open."""
-        return known(self.batch, *self.geometry.size)
+        return known(self.batch, *self.geometry.size, self.channels, self.features)
 
     @property
     def bytes(self) -> int:

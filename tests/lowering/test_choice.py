@@ -12,6 +12,7 @@ import pytest
 
 from jcnn import lowering, ops
 from jcnn.benchmark import judged, share_near
+from jcnn.errors import UserError
 from jcnn.lowering import (
     Geometry,
     Policy,
@@ -92,6 +93,13 @@ def test_minimal_filtering_has_switches(monkeypatch):
         assert chosen() != "winograd"
     monkeypatch.setenv("JCNN_WINOGRAD", "0")
     assert chosen() != "winograd"
+
+
+@pytest.mark.parametrize("switch", ["JCNN_WINOGRAD", "JCNN_NATIVE"])
+def test_a_switch_is_0_or_1(switch, monkeypatch):
+    monkeypatch.setenv(switch, "off")
+    with pytest.raises(UserError, match=f"^{switch}: expected 0, .* or 1; found 'off'"):
+        choose("correlate", LAYER, 128, 128)
 
 
 def test_forced_names_an_operation_and_gives_way_where_it_cannot_serve():

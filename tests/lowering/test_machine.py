@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,22 @@ def test_a_damaged_table_is_named(home, text, words):
     assert str(table_path()) in str(caught.value)
 
 
+def test_a_table_that_nobody_has_named_and_nobody_can_read_is_said_how_to_do_without(home):
+    table_path().parent.mkdir(parents=True)
+    table_path().write_text("{")
+    with pytest.raises(UserError, match="`jcnn tune` writes a new one, and JCNN_MACHINE=shipped"):
+        this_machine()
+
+
+def test_a_path_is_that_file_whatever_lies_beside_it(home, monkeypatch):
+    copied(home / "mine", name="mine")
+    copied(home / "mine.json", name="another's")
+    assert named(str(home / "mine")).name.startswith("mine")
+    copied(home / "avx2", name="own")
+    monkeypatch.chdir(home)
+    assert named("./avx2").name.startswith("own")
+
+
 def test_a_missing_table_is_named(home, monkeypatch):
     monkeypatch.setenv("JCNN_MACHINE", str(home / "none.json"))
     with pytest.raises(
@@ -125,6 +142,23 @@ def test_the_processor_is_described(monkeypatch):
     assert processor.name()
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
     assert processor.instructions() != "AVX-512"
+
+
+@pytest.mark.parametrize(
+    ("flags", "instructions"),
+    [
+        ("", "AVX-512"),
+        ("--xla_cpu_max_isa=AVX2 --xla_cpu_max_isa=AVX512", "AVX-512"),
+        ("--xla_cpu_max_isa=AMX", "AVX-512"),
+        ("--xla_cpu_max_isa=AVX512 --xla_cpu_max_isa=AVX2", "AVX2"),
+        ("--xla_cpu_max_isa=AVX", platform.machine()),
+        ("--xla_cpu_max_isa=SSE4_2", platform.machine()),
+    ],
+)
+def test_the_processor_is_held_to_what_the_last_flag_says(flags, instructions, monkeypatch):
+    monkeypatch.setattr(processor, "_information", lambda key: "avx avx2 avx512f")
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert processor.instructions() == instructions
 
 
 def test_where_the_system_says_nothing_there_are_defaults(monkeypatch, tmp_path):

@@ -24,7 +24,8 @@ from jcnn.lowering import allow_native, forced, native, noted, on_machine, pools
 from jcnn.lowering.algorithms import applicable, is_native
 from jcnn.lowering.machine import named
 from jcnn.lowering.native import building, calls, library, patches, winograd
-from jcnn.lowering.native.checking import HALF, ROUNDED, differences, wrong
+from jcnn.lowering.native.checking import CASES, POOLS, differences, wrong
+from jcnn.lowering.native.library import LOOPS
 from jcnn.lowering.problem import CORRELATIONS
 from jcnn.proof.bounds import winograd_bound
 from tests.lowering.compiled import LAYER, arrays, assert_near, by, problems
@@ -76,20 +77,28 @@ def test_of_nothing_loops_that_are_asked_for_give_way(
         np.testing.assert_array_equal(by(name, operation, g, *given), expected)
 
 
-def test_each_loop_is_held_against_xla_when_it_is_built(built):
+def test_each_loop_is_held_against_xla_when_it_is_built(built, monkeypatch):
+    jax.clear_caches()  # or what was compiled before would ask for nothing
+    asked, target = set(), library.target
+    monkeypatch.setattr(library, "target", lambda *loop: asked.add(loop) or target(*loop))
     found = differences()
-    assert set(found) - {HALF, ROUNDED} == {
-        *filter(is_native, lowering.algorithms.ALGORITHMS), "max_pool"
-    }  # fmt: skip
-    assert HALF in found
-    assert (ROUNDED in found) == library.pairs()
+    rounded = {name for name, case in CASES.items() if case.rounded}
+    assert set(found) | rounded == {*CASES, *POOLS}
+    assert bool(rounded & set(found)) == library.pairs()
+    of_pairs = {loop for loop in LOOPS if "pairs" in loop[0]}
+    assert asked == {*LOOPS} - (set() if library.pairs() else of_pairs)
+    assert {case.lowering for case in CASES.values()} == {
+        *filter(is_native, lowering.algorithms.ALGORITHMS)
+    }
     assert not wrong(found)
-    assert all(off < 2e-5 for name, off in found.items() if name not in (HALF, ROUNDED)), found
+    exact = {name for name, case in CASES.items() if not (case.half or case.rounded)}
+    assert all(found[name] < 2e-5 for name in exact), found
 
 
 def test_a_loop_is_wrong_beyond_its_own_rounding():
-    found = {"native_patches": 2e-4, HALF: 2e-4, ROUNDED: 0.02, "max_pool": float("nan")}
-    assert set(wrong(found)) == {"native_patches", "max_pool"}
+    near = {"native_winograd of bfloat16": 2e-4, "native_winograd by products of bfloat16": 0.02}
+    far = {"native_patches": 2e-4, "native_depthwise": float("nan"), "max_pool": 1e-7}
+    assert wrong({**near, **far}).keys() == far.keys()
 
 
 @st.composite
@@ -287,6 +296,15 @@ def test_it_is_chosen_where_it_is_allowed_and_compiled_anew_where_it_is_not(buil
     costs = dict(named("plain").costs) | unknown
     with on_machine(replace(named("plain"), costs=tuple(costs.items()))):  # of an older table
         assert not any(map(is_native, chosen()))
+
+
+def test_loops_that_are_asked_for_by_name_are_left_out_where_they_are_not_allowed(built):
+    x, w = arrays("correlate", LAYER)
+    with forced("native_patches"), allow_native(False):
+        assert "jcnn" not in jax.jit(partial(ops.correlate, padding=1)).lower(x, w).as_text()
+    with forced(max_pool="native"):  # what stands in elsewhere has no view for each element
+        program = jax.make_jaxpr(lambda x: ops.max_pool(x, 28))(jnp.ones((2, 56, 56, 4)))
+    assert len(str(program)) < 20_000
 
 
 def test_jcnn_native_0_does_without(built, monkeypatch):

@@ -48,6 +48,7 @@ LEFT_OUT = {
     "lowering/problem.py": "what the choice is told",
     "lowering/nearby.py": "which lowering runs, and each is right",
     "lowering/policy.py": "what is asked of the choice",
+    "lowering/switches.py": "what is asked of the choice",
     "lowering/once.py": "that a call is not inlined",
     "lowering/order.py": "what is computed first: tests/lowering/test_order.py",
     "lowering/blocks.py: _to_fill": "zeros of which XLA does not know",

@@ -33,6 +33,8 @@ CONVOLUTIONS = {
     "images, strided": ("b, h, w, 3", "3, 2, 3, 4", {"strides": 2, "padding": 1}),
     "images, dilated": ("2, h, w, 4", "3, 3, 4, 4", {"dilation": 2}),
     "images, depthwise": ("2, h, w, 4", "3, 3, 1, 4", {"groups": 4, "padding": 1}),
+    "channels": ("4, 8, 8, c", "3, 3, c, 5", {"padding": 1}),
+    "features": ("4, 8, 8, 3", "3, 3, 3, c", {"padding": 1}),
     "images, cropped": ("b, h, w, 3", "3, 3, 3, 4", {"padding": -1}),
 }
 POOLS = {
@@ -43,6 +45,7 @@ POOLS = {
     "large": {"window": 7, "strides": 1},
     "large, apart": {"window": 8},
 }
+SOME = ("2x2", "large")
 CALLS = {
     **{
         f"correlate, {name}": (partial(ops.correlate, **options), x, w)
@@ -56,7 +59,7 @@ CALLS = {
         f"{op}, {name}, {x}": (partial(getattr(ops, op), **options), x)
         for op in ("max_pool", "average_pool")
         for name, options in POOLS.items()
-        for x in ("b, h, w, 2", *(("b, 9, 9, 2",) if name in ("2x2", "large") else ()))
+        for x in ("b, h, w, 2", *(("b, 9, 9, 2", "4, 9, 9, c") if name in SOME else ()))
     },
     "global_max_pool": (ops.global_max_pool, "b, h, w, 2"),
     "global_average_pool": (ops.global_average_pool, "b, h, w, 2"),
@@ -83,10 +86,14 @@ CALLS = {
 }  # fmt: skip
 QUICK = {
     "correlate, filtered", "correlate, depthwise", "correlate, images, strided",
+    "correlate, channels", "correlate, features", "max_pool, large, 4, 9, 9, c",
     "max_pool, large, b, h, w, 2", "max_pool, same, b, h, w, 2", "average_pool, same, b, h, w, 2",
     "dense", "average_pool, those of the image", "pad",
 }  # fmt: skip
-SIZES = ({"b": 1, "h": 16, "w": 16}, {"b": 3, "h": 17, "w": 21}, {"b": 8, "h": 20, "w": 16})
+SIZES = (
+    {"b": 1, "h": 16, "w": 16, "c": 1}, {"b": 3, "h": 17, "w": 21, "c": 5},
+    {"b": 8, "h": 20, "w": 16, "c": 32},
+)  # fmt: skip
 
 
 def pulled(call, *arrays):

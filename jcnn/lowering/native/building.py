@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 
 import jax
+from jaxlib.version import __version__ as jaxlib_version
 
 from jcnn import processor
 from jcnn.errors import UserError
@@ -30,12 +30,14 @@ SOURCES = (
 )  # fmt: skip
 # Windows that minimal filtering is compiled for.
 WINDOWS = (3, 5)
+# GCC and Clang call this very processor so; on ARM not all of them know it as an architecture.
+_THIS = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 FLAGS = (
-    "-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-signed-zeros",
+    "-std=c++17", "-O3", _THIS, "-ffp-contract=fast", "-fno-signed-zeros",
     "-fno-trapping-math", "-fPIC", "-shared", "-w",
 )  # fmt: skip
 # Where XLA is held to less than the processor has, this is.
-LIMITS = {"AVX2": ("-mno-avx512f",)}
+LIMITS = {"AVX2": ("-mno-avx512f",), "x86_64": ("-mno-avx",)}
 COMPILERS = ("c++", "g++", "clang++")
 _FOLDER = Path(__file__).parent
 _untried: ContextVar[Path | None] = ContextVar("untried", default=None)
@@ -77,7 +79,7 @@ def digest() -> str:
     parts += [
         *FLAGS,
         *_limits(),
-        metadata.version("jaxlib"),
+        jaxlib_version,
         *platform.libc_ver(),
         processor.name(),
         processor.instructions(),

@@ -13,6 +13,7 @@ import jax
 
 from jcnn.errors import UserError
 from jcnn.lowering.native.building import WINDOWS, digest, library_path, located
+from jcnn.lowering.switches import is_on
 
 SWITCH = "JCNN_NATIVE"
 # Each has a correlation and a kernel gradient.
@@ -26,6 +27,7 @@ OTHERS = (
     ("max_pool", "uint8"), ("max_pool", "uint16"), ("max_pool", "uint32"), ("few", "correlate"),
     ("patches", "correlate_into"), ("depthwise", "correlate_into"),
 )  # fmt: skip
+LOOPS = (*product(KINDS, OPERATIONS), *OTHERS)
 
 
 def ready() -> bool:
@@ -35,7 +37,12 @@ def ready() -> bool:
 
 def permitted() -> bool:
     """Whether there is a library that this user alone has written, and JCNN_NATIVE is not 0."""
-    return os.environ.get(SWITCH, "1") != "0" and _trusted(located())
+    if not is_on(SWITCH):
+        return False
+    try:
+        return _trusted(located())
+    except OSError:  # the sources, whose digest is in its name, are not on the disk
+        return False
 
 
 def load() -> None:
@@ -86,8 +93,7 @@ def _usable(digest: str) -> bool:
 @cache
 def _loaded(digest: str) -> ctypes.CDLL:
     """Load the library; XLA calls it by the names of its targets from then on."""
-    all_of_them = (*product(KINDS, OPERATIONS), *OTHERS)
-    names = {f"{kind}_{operation}": (kind, operation) for kind, operation in all_of_them}
+    names = {f"{kind}_{operation}": (kind, operation) for kind, operation in LOOPS}
     path = library_path()
     try:
         if _is_cut_off(path):

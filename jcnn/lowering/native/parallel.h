@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -27,6 +28,11 @@ inline Team Needed(int64_t elements, const Team& team) {
 
 // Whether this thread is known to be one of the pool's: it has done some of its work.
 inline thread_local bool of_pool = false;
+
+// Marks this thread so; a pool that is full, or none, has its work done by who called it.
+inline void MarkPoolsOwn(std::thread::id caller) {
+  if (std::this_thread::get_id() != caller) of_pool = true;
+}
 
 // Room that each worker has, for a block of so many tiles or positions, and in how many parts of
 // the blocks a sum over all of them is taken.
@@ -60,8 +66,8 @@ void Parallel(const Team& team, int64_t count, const Task& task) {
     }
   };
   for (int64_t others = 1; others < team.workers && others < count; ++others) {
-    team.pool.Schedule([work] {
-      of_pool = true;
+    team.pool.Schedule([work, caller = std::this_thread::get_id()] {
+      MarkPoolsOwn(caller);
       work();
     });
   }
@@ -87,8 +93,8 @@ void OnPool(const Team& team, int64_t work, const Task& task) {
   };
   auto shared = std::make_shared<Shared>();
   for (int thread = 0; thread < team.workers; ++thread)  // the others will be needed, and wake up
-    team.pool.Schedule([shared, called = &task] {
-      of_pool = true;
+    team.pool.Schedule([shared, called = &task, caller = std::this_thread::get_id()] {
+      MarkPoolsOwn(caller);
       if (shared->begun.exchange(true)) return;
       (*called)();
       std::lock_guard<std::mutex> lock(shared->mutex);
