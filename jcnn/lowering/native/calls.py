@@ -106,11 +106,13 @@ def _into(
 
 
 def run(
-    kind: str, operation: str, made: list[jax.ShapeDtypeStruct], *given: jax.Array, **values: Any
-) -> list[jax.Array]:
+    kind: str, operation: str, made: list[jax.ShapeDtypeStruct], *given: jax.Array,
+    mapped: str = "sequential", **values: Any,
+) -> list[jax.Array]:  # fmt: skip
     """What an operation of the library makes of arrays and values.
 
-    An argument beyond the second is the first result as well, written in place.
+    An argument beyond the second is the first result as well, written in place. What ``vmap`` maps
+    is one call after another, or with "broadcast_all" one of arrays that have a further first axis.
 
     Inside ``shard_map`` it varies over the axes of the mesh that the arrays vary over, which JAX
     doesn't see of a call.
@@ -118,7 +120,7 @@ def run(
     called = jax.ffi.ffi_call(
         library.target(kind, operation),
         made,
-        vmap_method="sequential",
+        vmap_method=mapped,
         input_output_aliases={2: 0} if given[2:] else None,
     )
     varying = tuple(jax.typeof(given[0]).manual_axis_type.varying)

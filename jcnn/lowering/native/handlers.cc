@@ -1,4 +1,7 @@
 // What XLA calls: arrays in, arrays out, and room that XLA lends.
+#include <functional>
+#include <numeric>
+
 #include "depthwise.h"
 #include "few.h"
 #include "patches.h"
@@ -22,7 +25,11 @@ struct Places {
   }
 
   Correlation Between(Integers in, Integers out, int64_t groups) const {
-    const auto images = [](Integers d) { return Images{d[0], d[1], d[2], d[3]}; };
+    const auto images = [](Integers d) {  // examples, if any, and batch; a plane and its channels
+      const auto* plane = d.end() - 3;
+      const int64_t count = std::accumulate(d.begin(), plane, int64_t{1}, std::multiplies<>());
+      return Images{count, plane[0], plane[1], plane[2]};
+    };
     const auto pair = [](Integers values) { return Pair{values[0], values[1]}; };
     return {images(in),   images(out),    pair(window), pair(strides),
             pair(dilation), pair(before), groups};
@@ -152,7 +159,7 @@ ffi::Error Maxima(ffi::ThreadPool pool, Array x, Result y, ffi::Result<ffi::Buff
                    Integers window, Integers strides, Integers dilation, Integers before,
                    int64_t workers, float floor) {
   const Places places = {window, strides, dilation, before};
-  const Correlation s = places.Between(x.dimensions(), y->dimensions(), x.dimensions()[3]);
+  const Correlation s = places.Between(x.dimensions(), y->dimensions(), x.dimensions().back());
   const Team team = {pool, static_cast<int>(workers)};
   OnPool(team, s.work(), [&] {
     MaxPool<ffi::NativeType<WINNER>>::Run(team, s, x.typed_data(), floor, y->typed_data(),

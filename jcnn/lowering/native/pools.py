@@ -25,5 +25,5 @@ def max_pool(
     least = np.float32(nan if floor is None else x.dtype.type(floor))
     values = {**places(g), "workers": np.int64(workers()), "floor": least}
     lines = widened(x if g.rank == 2 else x[:, None])
-    y, winner = run("max_pool", winners.name, made, lines, **values)
+    y, winner = run("max_pool", winners.name, made, lines, mapped="broadcast_all", **values)
     return y.reshape(shape).astype(x.dtype), winner.reshape(shape)
