@@ -77,15 +77,12 @@ def native_depthwise(p: Problem, machine: Machine) -> Work:
     """A loop over outputs and taps."""
     q, calls = _forward(p)
     whole = -(-q.channels // machine.vector) * machine.vector
-    swept = q.positions * q.geometry.taps * whole * _idle(p, machine)
+    swept = q.positions * q.geometry.taps * whole
+    if p.operation == "kernel_gradient":  # of whole lines
+        lines = q.positions // q.geometry.output[-1]
+        swept *= machine.cores / min(machine.cores, lines)
     done = {"swept": swept, "woken": calls}
     return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
-
-
-def _idle(p: Problem, machine: Machine) -> float:
-    """How many times as long it takes where there are fewer lines of outputs than cores."""
-    lines = p.batch * prod((1, *p.geometry.output)[-2:-1])
-    return machine.cores / min(machine.cores, max(1, lines))
 
 
 def _forward(p: Problem) -> tuple[Problem, int]:
@@ -102,7 +99,7 @@ def max_pool(p: Problem, machine: Machine) -> Work:
     """A loop over outputs and elements, each as long as four of a sum; x, written out before it."""
     whole = -(-p.channels // machine.vector) * machine.vector
     outputs = p.batch * prod(p.geometry.output)
-    done = {"swept": 4 * outputs * p.geometry.taps * whole * _idle(p, machine), "woken": 1}
+    done = {"swept": 4 * outputs * p.geometry.taps * whole, "woken": 1}
     return add(done, memory(machine, p.bytes, 2 * p.inputs, p.outputs))
 
 

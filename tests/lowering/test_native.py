@@ -217,6 +217,24 @@ def test_calls_from_more_threads_than_there_are_cores_all_end(built, name):
             np.testing.assert_array_equal(future.result(timeout=60), expected)
 
 
+@pytest.mark.parametrize("strides", [1, 3])
+def test_cores_share_a_line_where_there_are_fewer_lines_than_cores(built, strides):
+    g = Geometry((1003,), (5,), (strides,), ((2, 1),), (1,), groups=20)
+    for operation in CORRELATIONS:
+        given = arrays(operation, g, images=1, channels=20, features=20)
+        expected = by("xla", operation, g, *given)
+        for cores in (1, 7):
+            with on_machine(replace(named("avx512"), cores=cores)):
+                assert_near(by("native_depthwise", operation, g, *given), expected)
+    pool = Geometry((700,), (60,), (2,), ((7, 0),), (1,))
+    x = arrays("correlate", pool, images=1)[0]
+    with allow_native(False):
+        expected = pools.max_pool(pool, x)
+    with on_machine(replace(named("avx512"), cores=7)), forced(max_pool="native"):
+        for got, wanted in zip(pools.max_pool(pool, x), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
 def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):
     given = arrays("correlate", LAYER, images=16)
     results = []

@@ -6,6 +6,7 @@
 #include "images.h"
 #include "parallel.h"
 #include "product.h"
+#include "seen.h"
 
 namespace jcnn {
 
@@ -15,8 +16,8 @@ struct Depthwise {
   static constexpr int kAbreast = 8, kTaps = 5;
   // Elements of a line of the cache, and outputs from one to that whose line is brought in.
   static constexpr int kLine = 16, kAhead = 16;
-  // Shares of the lines for each core, so that none waits long for the last, and lines of a share.
-  static constexpr int64_t kShares = 8, kTogether = 16;
+  // Lines of a share, at most, and outputs, at least.
+  static constexpr int64_t kTogether = 16, kLeast = 64;
 
   // The outputs of a row whose tap k is inside the image.
   struct Range {
@@ -36,20 +37,25 @@ struct Depthwise {
   // which reads the rows that they share once.
   static void Correlate(const Team& team, const Correlation& s, const Room&, const float* x,
                         const float* w, float*, float* y) {
-    const int64_t lines = s.out.count * s.out.height, shares = kShares * team.workers;
-    const int64_t each = std::clamp<int64_t>(lines / shares, 1, kTogether);
-    Parallel(team, (lines + each - 1) / each, [&](int, int64_t number) {
-      for (int64_t line = number * each; line < std::min(lines, (number + 1) * each); ++line)
-        Line(s, line, x + line / s.out.height * s.in.whole(), w, y + s.begin(line));
+    const int64_t most = std::max(kLeast, kTogether * s.out.width);
+    const Blocks blocks(s, std::clamp(Shared(s.positions(), team), kLeast, most));
+    Parallel(team, blocks.count(), [&](int, int64_t number) {
+      const Lines block = blocks[number];
+      for (int64_t line = block.first; line < block.last; ++line)
+        Line(s, line, {block.left, block.right}, x + line / s.out.height * s.in.whole(), w,
+             y + s.begin(line));
     });
   }
 
   // All channels of some outputs beside each other before the next: memory is read as it lies. The
   // last of those whose taps are all within their rows overlap the ones before, computed twice.
-  static void Line(const Correlation& s, int64_t line, const float* image, const float* w, float* to) {
-    const Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
+  static void Line(const Correlation& s, int64_t line, const Range& part, const float* image,
+                   const float* w, float* to) {
+    Range whole = {Inside(0, s).first, Inside(s.window.right - 1, s).last};
+    whole.first = std::clamp(whole.first, part.first, part.last);
+    whole.last = std::clamp(whole.last, whole.first, part.last);
     const int64_t top = s.top(line), fast = whole.last - whole.first;
-    for (int64_t m = 0; m < whole.first; ++m) Output(s, image, w, top, m, 0, to);
+    for (int64_t m = part.first; m < whole.first; ++m) Output(s, image, w, top, m, 0, to);
     int64_t m = whole.first;
     if (fast >= kAbreast)
       for (; m < whole.last; m += kAbreast)
@@ -57,7 +63,7 @@ struct Depthwise {
     else if (fast >= kAbreast / 2)
       for (; m < whole.last; m += kAbreast / 2)
         Outputs<kAbreast / 2>(s, image, w, top, std::min(m, whole.last - kAbreast / 2), to);
-    for (m = std::min(m, whole.last); m < s.out.width; ++m) Output(s, image, w, top, m, 0, to);
+    for (m = std::min(m, whole.last); m < part.last; ++m) Output(s, image, w, top, m, 0, to);
   }
 
   // Outputs beside each other, all of whose taps are within their rows.

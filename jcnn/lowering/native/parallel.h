@@ -26,6 +26,9 @@ inline Team Needed(int64_t elements, const Team& team) {
   return {team.pool, elements < kFew ? 1 : team.workers};
 }
 
+// What is to be a share of so much work: several per core, so that none waits long for the last.
+inline int64_t Shared(int64_t work, const Team& team) { return work / (8 * team.workers); }
+
 // Whether this thread is known to be one of the pool's: it has done some of its work.
 inline thread_local bool of_pool = false;
 

@@ -11,6 +11,7 @@
 #include "images.h"
 #include "parallel.h"
 #include "product.h"
+#include "seen.h"
 
 namespace jcnn {
 
@@ -36,11 +37,13 @@ struct MaxPool {
   static void Run(const Team& team, const Correlation& s, const float* x, float floor,
                   float* y, Winner* winner) {
     const int64_t channels = s.in.channels;
-    Parallel(team, s.out.count * s.out.height, [&](int, int64_t line) {
-      const int64_t top = s.top(line);
+    const Blocks blocks(s, std::clamp<int64_t>(Shared(s.positions(), team), 1, s.out.width));
+    Parallel(team, blocks.count(), [&](int, int64_t number) {
+      const Lines block = blocks[number];  // a line, or a part of it
+      const int64_t line = block.first, top = s.top(line);
       const Within rows(top, s.window.down, s.dilation.down, s.in.height);
       const float* image = x + line / s.out.height * s.in.whole() + top * s.in.row();
-      for (int64_t m = 0; m < s.out.width; ++m) {
+      for (int64_t m = block.left; m < block.right; ++m) {
         const int64_t left = m * s.strides.right - s.before.right;
         const Within columns(left, s.window.right, s.dilation.right, s.in.width);
         const int64_t to = (line * s.out.width + m) * channels;
