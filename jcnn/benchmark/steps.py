@@ -65,6 +65,8 @@ def bench_step(
             rows += bench.scanned(scan_steps)
         version = peer.version if peer else None
     notes = ["Random inputs; without augmentation and average of the parameters."]
+    if peer and peer.left_out:
+        notes.append(f"PyTorch's step is without {', '.join(peer.left_out)}.")
     return Benchmark(experiment.name, tuple(rows), (*notes, *([reason] if reason else [])), version)
 
 
@@ -100,7 +102,7 @@ class _StepBench:
         timings, failed = measure_beside(subjects, peers, self.effort)
         peak = _matrix_flops() / min(timings.pop("matrix product").samples)
         layout = fastest_layout(timings)
-        note = f"PyTorch: {layout or failed}" if peers else ""
+        note = self.peer.note(layout or failed) if self.peer else ""
         return [
             timed_row("training step", timings, note),
             self._images(timings),
