@@ -86,7 +86,7 @@ def _alone(name: str, case: Case, passes: str, effort: Effort, peer: TorchPeer |
     if mapped:
         notes.append(f"jcnn on the batch: {timings.pop(_BATCH).median * MILLISECONDS:.2f} ms")
     elif peer:
-        notes.append(f"PyTorch: {layout or refused or failed}")
+        notes.append(f"PyTorch: {refused}" if refused else peer.note(layout or failed))
     return timed_row(f"{name} {case.title}", timings, "; ".join(notes))
 
 

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from jcnn import lowering, ops
+from jcnn.benchmark.learning import places
 from jcnn.benchmark.rows import MILLISECONDS
 from jcnn.benchmark.shapes import CONVOLUTIONS, POOLS, TRANSPOSED
 from jcnn.config import Experiment
 from jcnn.console import wide
 from jcnn.geometry import place, place_pool
-from jcnn.layers import Context, Layer, Residual, Sequence, Shape
+from jcnn.layers import Context, Layer, Shape
 from jcnn.lowering import Choice, Geometry, Policy, Problem, candidates, decide
 from jcnn.lowering.algorithms import GROUPED, is_native
 from jcnn.proof.recording import Call, Recorder
@@ -62,7 +63,8 @@ def plan(experiment: Experiment, platform: str | None = None) -> list[dict[str, 
         Rows of ``layer``, ``operation`` (the call, with its shapes), ``pass``, ``lowering``,
         ``why`` and ``candidates``: of each lowering that may serve on a CPU, the one chosen first,
         its ``lowering`` and the milliseconds ``predicted`` and ``measured`` (None before ``jcnn
-        tune CONFIG``). The first layer's input gradient is never computed, and has no row.
+        tune CONFIG``). What a step does not compute has no row: an input gradient from
+        which nothing learns, as the first layer's, and a frozen layer's kernel gradient.
     """
     platform = platform or jax.default_backend()
     rows = []
@@ -97,18 +99,17 @@ def _single_groups(problems: list[Problem]) -> list[Problem]:
 
 
 def _passes(experiment: Experiment) -> Iterator[tuple[str, Call, str, Problem]]:
-    """Yield layer, call and pass, and its problem."""
-    seen = False
-    batch = (experiment.training.batch_size, *experiment.input_shape)
-    dtype = jnp.dtype(experiment.training.precision)
-    for name, call, output in _calls(experiment.model, jax.ShapeDtypeStruct(batch, dtype)):
-        for passes, operation in _PASSES.get(call.op, {}).items():
-            if passes != "input gradient" or seen:
-                yield name, call, passes, _problem(call, operation, output)
-        for passes, operation in _POOLS.get(call.op, {}).items():
-            if passes != "input gradient" or seen:
-                yield name, call, passes, _pool(call, operation)
-        seen = True
+    """Yield layer, call and pass of all that a step computes, and its problem."""
+    size, dtype = experiment.training.batch_size, jnp.dtype(experiment.training.precision)
+    for at in places(experiment):
+        x = jax.ShapeDtypeStruct((size, *at.input_shape), dtype)
+        for call in recorded(at.layer, x):
+            for passes, operation in _PASSES.get(call.op, {}).items():
+                if at.computes(passes):
+                    yield at.path, call, passes, _problem(call, operation, at.output_shape)
+            for passes, operation in _POOLS.get(call.op, {}).items():
+                if at.computes(passes):
+                    yield at.path, call, passes, _pool(call, operation)
 
 
 def _row(layer: str, call: Call, passes: str, chosen: str, why: str) -> dict[str, Any]:
@@ -120,20 +121,6 @@ def _row(layer: str, call: Call, passes: str, chosen: str, why: str) -> dict[str
         "why": why,
         "candidates": [],
     }
-
-
-def _calls(
-    sequence: Sequence, x: jax.ShapeDtypeStruct, path: str = ""
-) -> Iterator[tuple[str, Call, Shape]]:
-    """Yield each layer's path, an operation that it calls in training, and its output's shape."""
-    for name, layer, _, output in sequence.walk(x.shape[1:]):
-        if isinstance(layer, Residual):
-            for branch, inner in layer.branches().items():
-                yield from _calls(inner, x, f"{path}{name}.{branch}.")
-        else:
-            for call in recorded(layer, x):
-                yield f"{path}{name}", call, output
-        x = jax.ShapeDtypeStruct((x.shape[0], *output), x.dtype)
 
 
 def recorded(layer: Layer, x: jax.ShapeDtypeStruct) -> list[Call]:

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array, lax
 
 from jcnn import ops, reference
+from jcnn.benchmark.learning import places
 from jcnn.benchmark.programs import Program, compile_program, no_compilation_cache
 from jcnn.benchmark.rows import (
     OURS,
@@ -64,6 +65,8 @@ def bench_step(
             rows += bench.scanned(scan_steps)
         version = peer.version if peer else None
     notes = ["Random inputs; without augmentation and average of the parameters."]
+    if peer and peer.left_out:
+        notes.append(f"PyTorch's step is without {', '.join(peer.left_out)}.")
     return Benchmark(experiment.name, tuple(rows), (*notes, *([reason] if reason else [])), version)
 
 
@@ -99,7 +102,7 @@ class _StepBench:
         timings, failed = measure_beside(subjects, peers, self.effort)
         peak = _matrix_flops() / min(timings.pop("matrix product").samples)
         layout = fastest_layout(timings)
-        note = f"PyTorch: {layout or failed}" if peers else ""
+        note = self.peer.note(layout or failed) if self.peer else ""
         return [
             timed_row("training step", timings, note),
             self._images(timings),
@@ -214,11 +217,13 @@ def memory_row(what: str, programs: dict[str, Program], note: str = "") -> Row:
 def training_flops(experiment: Experiment) -> int:
     """Arithmetic of a step per example: forward, and both gradients of every weighted sum.
 
-    The first layer's input gradient is not computed, and not counted.
+    Neither a frozen layer's kernel gradient is computed nor an input gradient from which nothing
+    learns, as the first layer's, and neither is counted.
     """
-    model, shape = experiment.model, experiment.input_shape
-    costs = [layer.cost(before).flops for _, layer, before, _ in model.walk(shape)]
-    return 3 * sum(costs) - next((flops for flops in costs if flops), 0)
+    return sum(
+        at.layer.cost(at.input_shape).flops * (1 + at.kernel_gradient + at.input_gradient)
+        for at in places(experiment)
+    )
 
 
 def _matrix_flops() -> int:

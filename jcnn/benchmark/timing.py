@@ -16,6 +16,8 @@ import jax
 # pages are taken away while others have their turn. A step of 0.3 s took 0.6 s straight after two
 # seconds of rest; a max pool of 0.75 ms took 1.6, and ten runs to be as fast again.
 _SHORT_SECONDS = 2.0
+# A first run of so many times all its time is not followed by another.
+_PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Effort:
     Attributes:
         repeats: Samples of each subject, at most.
         seconds: Time for each subject; a slow one gets fewer samples, though not fewer than 3,
-            and a single one where the first run already took longer than all of this.
+            and a single one where a run takes longer than all of this: its second run, or its
+            first where that took at least 5 times as long as this.
         sample_seconds: A sample holds as many runs as fill this time.
     """
 
@@ -122,11 +125,15 @@ class _Turns:
         self.samples: list[float] = []
         self.wanted, self.runs, self.warm = 0, 1, False
         first = subject.run(1) if subject.first is None else subject.first
-        if first > effort.seconds:
+        if first >= _PATIENCE * effort.seconds:
             self.samples.append(first / subject.units)
             return
         # The first run also touches its memory for the first time: 2.8 s for a step of 1.2 s.
-        seconds = min(first, subject.run(1))
+        second = subject.run(1)
+        seconds = min(first, second)
+        if seconds > effort.seconds:
+            self.samples.append(second / subject.units)
+            return
         self.warm = seconds < _SHORT_SECONDS
         self._fill(seconds)
         cost = seconds * self.runs * (1 + self.warm)

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from jcnn.benchmark import plan, winograd_allowed
 from jcnn.cli import main
 from jcnn.config import load_experiment
@@ -21,6 +23,46 @@ def test_plan_names_a_lowering_for_every_pass_but_the_first_input_gradient():
     assert passes["residual_1.layers.conv_1"] == ["forward", "input gradient", "kernel gradient"]
     assert passes["residual_2.shortcut.conv_1"] == ["forward", "input gradient", "kernel gradient"]
     assert passes["relu_max_pool_1"] == ["forward", "input gradient"]
+
+
+def passes_of(text: str) -> dict[str, list[str]]:
+    Path("changed.toml").write_text(text)
+    found: dict[str, list[str]] = {}
+    for row in plan(load_experiment("changed.toml"), "gpu"):
+        found.setdefault(row["layer"], []).append(row["pass"])
+    return found
+
+
+def test_plan_leaves_out_what_a_frozen_layer_does_not_compute(config):
+    text = Path(config).read_text()
+    rate = "learning_rate = 0.1\nrates = {conv_2 = 0.0}"
+    text = text.replace("learning_rate = 0.1", rate)
+    second = '[[layers]]\ntype = "conv"\nname = "conv_2"\nfeatures = 2\nwindow = 3\n'
+    behind = text.replace('[[layers]]\ntype = "relu_max', f'{second}[[layers]]\ntype = "relu_max')
+    assert passes_of(behind) == {
+        "conv_1": ["forward", "kernel gradient"],
+        "conv_2": ["forward", "input gradient"],
+        "relu_max_pool_1": ["forward", "input gradient"],
+    }
+    first = text.replace('type = "conv"', 'type = "conv"\nname = "conv_2"')
+    assert passes_of(first) == {"conv_2": ["forward"], "relu_max_pool_1": ["forward"]}
+
+
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_plan_of_a_layer_behind_nothing_that_learns_has_no_input_gradient(config, bias):
+    before = f"""[[layers]]
+type = "pad"
+padding = 1
+mode = "reflect"
+[[layers]]
+type = "patch_whitening"
+bias = {bias}
+"""
+    text = Path(config).read_text()
+    found = passes_of(text.replace("[[layers]]", f"{before}[[layers]]", 1))
+    assert found["patch_whitening_1"] == ["forward"]  # its bias may learn, its kernel does not
+    gradients = ["input gradient"] if bias == "true" else []
+    assert found["conv_1"] == ["forward", *gradients, "kernel gradient"]
 
 
 def test_plan_follows_platform_and_switch():

@@ -51,6 +51,23 @@ def test_a_subject_slower_than_all_its_time_runs_once():
     assert timings["slow"].samples == (3.0,)
 
 
+def test_where_a_run_takes_longer_than_all_the_time_the_second_is_the_sample():
+    clock = Clock(20.0, 8.0)
+    timings = measure([Subject("slow", clock, units=2)], Effort(seconds=5.0))
+    assert clock.counts == [1, 1]
+    assert timings["slow"].samples == (4.0,)
+    known = Clock(8.0)
+    timings = measure([Subject("slow", known, first=20.0)], Effort(seconds=5.0))
+    assert known.counts == [1]
+    assert timings["slow"].samples == (8.0,)
+
+
+def test_a_slow_first_run_alone_leaves_the_later_samples():
+    clock = Clock(6.0, 3.0)
+    timings = measure([Subject("cold", clock)], Effort(seconds=5.0))
+    assert timings["cold"].samples == (3.0, 3.0, 3.0)
+
+
 def test_short_runs_share_a_sample_after_one_as_long_that_is_not_timed():
     clock = Clock(0.004)
     timings = measure([Subject("short", clock, units=4)], Effort(repeats=3, sample_seconds=0.02))

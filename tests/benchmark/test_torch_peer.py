@@ -17,8 +17,9 @@ from jcnn.config import load_experiment
 from tests.optional import optional
 
 HERE = "jcnn.benchmark.torch"
-torch, functions, network, operations, pytestmark = optional(
-    "torch", f"{HERE}.functions", f"{HERE}.network", f"{HERE}.operations"
+PARTS = ("functions", "network", "operations", "optimizer", "worker")
+torch, functions, network, operations, optimizer, worker, pytestmark = optional(
+    "torch", *(f"{HERE}.{part}" for part in PARTS)
 )
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -28,6 +29,7 @@ name = "digits"
 [optimizer]
 name = "{optimizer}"
 learning_rate = 0.1
+{arguments}
 [training]
 batch_size = 3
 [[layers]]
@@ -66,10 +68,12 @@ LAYERS = {
 }
 
 
-def written(tmp_path: Path, layer: str = "", optimizer: str = "sgd", **training: str):
+def written(
+    tmp_path: Path, layer: str = "", optimizer: str = "sgd", arguments: str = "", **training: object
+):
     path = tmp_path / "tiny.toml"
     table = f"[[layers]]\n{layer}" if layer else ""
-    path.write_text(TEMPLATE.format(layer=table, optimizer=optimizer))
+    path.write_text(TEMPLATE.format(layer=table, optimizer=optimizer, arguments=arguments))
     return load_experiment(path, {f"training.{key}": value for key, value in training.items()})
 
 
@@ -98,11 +102,146 @@ def test_products_of_bfloat16_are_those_of_its_autocast(tmp_path):
     assert abs(float(losses[0] - losses[2])) < 0.05
 
 
+@pytest.fixture
+def tf32():
+    """The two switches, as they are when asked; as before afterwards."""
+    switches = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [switch.allow_tf32 for switch in switches]
+    yield lambda: [switch.allow_tf32 for switch in switches]
+    for switch, value in zip(switches, before, strict=True):
+        switch.allow_tf32 = value
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_products_on_a_gpu_are_those_that_the_experiment_asks_for(
+    tmp_path, monkeypatch, tf32, allowed
+):
+    monkeypatch.setattr(network, "network", lambda *_: torch.nn.Sequential())  # no GPU is needed
+    monkeypatch.setattr(torch, "randn", lambda *_, device: 1 / 0)
+    for asked, expected in (
+        ({}, allowed),
+        ({"matmul_precision": "float32"}, False),
+        ({"matmul_precision": "tensorfloat32"}, True),
+    ):
+        network.allow_tf32(allowed)
+        with pytest.raises(ZeroDivisionError):
+            network.build_step(written(tmp_path, **asked), "contiguous", "cuda")
+        assert tf32() == [expected, expected]
+
+
 @pytest.mark.parametrize(("precision", "device"), [("tensorfloat32", "cpu"), ("bfloat16", "cuda")])
 def test_products_that_it_does_not_have_are_not_measured(tmp_path, precision, device):
     asked = written(tmp_path, matmul_precision=precision)
     with pytest.raises(ValueError, match=f"not measured in {precision} there"):
         network.build_step(asked, "contiguous", device)
+
+
+FROZEN = """
+type = "residual"
+name = "{name}"
+layers = [
+    {{type = "conv", features = 4, window = 3, padding = "SAME"}},
+    {{type = "batch_norm"}},
+    {{type = "dropout"}},
+]
+"""
+
+
+def test_frozen_layers_are_evaluated_and_do_not_learn(tmp_path):
+    layers = FROZEN.format(name="still") + "[[layers]]" + FROZEN.format(name="learning")
+    rates = "rates = {still = 0.0, conv_1 = 0.0, dense_1 = 0.5}"
+    experiment = written(tmp_path, layers, arguments=rates)
+    _, still, learning, _, dense = net = network.network(
+        experiment.model, experiment.input_shape, experiment.frozen
+    )
+    assert not any(module.training for module in still.modules())
+    assert all(module.training for module in learning.modules())
+    learned = {*learning.parameters(), *dense.parameters()}
+    assert {p for p in net.parameters() if p.requires_grad} == learned
+    groups = optimizer.build_optimizer(experiment, net).param_groups
+    assert {p for group in groups for p in group["params"]} == learned
+    assert groups[1]["lr"] == groups[0]["lr"] / 2
+
+
+def test_step_takes_frozen_layers_so(tmp_path):
+    kept = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _: kept.append(module)
+    )
+    layers = FROZEN.format(name="still")
+    experiment = written(tmp_path, layers, arguments="rates = {still = 0.0}")
+    step = network.build_step(experiment, "contiguous", "cpu")
+    try:
+        step()
+    finally:
+        hook.remove()
+    (norm,) = (module for module in kept if isinstance(module, torch.nn.BatchNorm2d))
+    assert not norm.training
+    assert norm.weight.grad is None
+    assert int(norm.num_batches_tracked) == 0
+
+
+def test_a_network_of_which_nothing_learns_has_no_peer(tmp_path):
+    experiment = written(tmp_path, arguments='rates = {"*" = 0.0}')
+    with pytest.raises(ValueError, match="of which nothing learns"):
+        network.build_step(experiment, "contiguous", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decaying"),
+    [("", 4), ('weight_decay = 0.1\nmask = "kernels"', 2), ("weight_decay = 0.0", 0)],
+)
+def test_weights_decay_as_ours_do(tmp_path, arguments, decaying):
+    experiment = written(tmp_path, "", "adamw", arguments)
+    net = network.network(experiment.model, experiment.input_shape)
+    groups = optimizer.build_optimizer(experiment, net).param_groups
+    assert sum(len(group["params"]) for group in groups) == 4
+    assert sum(len(group["params"]) for group in groups if group["weight_decay"]) == decaying
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "lacking"),
+    [
+        ("sgd", "momentum = 0.9\nnesterov = true", []),
+        ("adam", "b1 = 0.8\nnesterov = true", ["optimizer.nesterov"]),
+        ("sgd", 'before = [{name = "clip", max_delta = 1.0}]', ["clip in optimizer.before"]),
+        ("adamw", 'after = [{name = "fixed_norms"}]', ["fixed_norms in optimizer.after"]),
+    ],
+)
+def test_what_the_peers_optimizer_lacks_is_named(tmp_path, name, arguments, lacking):
+    assert optimizer.left_out(written(tmp_path, "", name, arguments)) == lacking
+
+
+def test_what_the_peers_step_lacks_besides_is_named(tmp_path):
+    more = {"accumulate_batches": 2, "on_nonfinite": "skip"}
+    experiment = written(tmp_path, **more)
+    weighted = experiment.loss.model_copy(update={"class_weights": (1.0,) * 10})
+    experiment = experiment.model_copy(update={"loss": weighted})
+    assert optimizer.left_out(experiment) == [
+        "loss.class_weights",
+        "training.accumulate_batches",
+        "training.on_nonfinite",
+    ]
+
+
+def test_what_is_compiled_runs_once_when_it_is_built(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        worker.network, "build_step", lambda _, layout, __: lambda: ran.append(layout)
+    )
+    own = worker.Worker()
+    for layout in ("contiguous", "compiled"):
+        own.build_step(key=layout, layout=layout, experiment=written(tmp_path).to_toml())
+    assert ran == ["compiled"]
+
+
+def test_what_does_not_run_is_not_built(monkeypatch):
+    monkeypatch.setattr(worker.operations, "build", lambda *_: lambda: 1 / 0)
+    own = worker.Worker()
+    with pytest.raises(ZeroDivisionError):
+        own.build_operation(key="compiled", layout="compiled", operation={})
+    with pytest.raises(KeyError):
+        own.run(key="compiled", count=1)
 
 
 def test_parameters_are_as_many_as_ours():

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from jcnn import scaling
+from jcnn import load_experiment, scaling
+from jcnn.benchmark.steps import training_flops
 from jcnn.cli import main
 from jcnn.errors import UserError
-from jcnn.scaling import hlo
+from jcnn.scaling import chip_of, compile_step, devices_for, hlo
+from tests.scaling.counted import products
 from tests.small import CONFIG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +46,59 @@ def test_figures_are_those_of_the_program_that_runs_on_1_2_4_and_8_devices(confi
         assert row["exchanged"] == row["exchanged expected"]
         assert row["kinds"] == (["all-reduce"] if count != "1" else [])
         assert row["loss"] == pytest.approx(rows["1"]["loss"], rel=1e-5)
+
+
+FROZEN = """
+[data]
+name = "digits"
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+{rates}
+[training]
+batch_size = 4
+[[layers]]
+type = "pad"
+padding = 1
+mode = "reflect"
+{first}
+[[layers]]
+type = "conv"
+features = 2
+window = 3
+padding = "SAME"
+[[layers]]
+type = "residual"
+layers = [
+    {{type = "conv", features = 2, window = 3, padding = "SAME"}},
+    {{type = "conv", features = 2, window = 3, padding = "SAME"}},
+]
+[[layers]]
+type = "conv"
+features = 2
+window = 3
+padding = "SAME"
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+WHITENING = '[[layers]]\ntype = "patch_whitening"\nwindow = 2\n'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["", WHITENING, f"{WHITENING}bias = false"])
+@pytest.mark.parametrize(
+    "rates",
+    ["", "conv_1 = 0", "residual_1 = 0", "dense_1 = 0", 'dense_1 = 1, "*_1" = 0'],
+)
+def test_arithmetic_of_a_step_is_that_of_the_layers_that_learn(tmp_path, rates, first):
+    path = tmp_path / "frozen.toml"
+    path.write_text(FROZEN.format(rates=f"rates = {{{rates}}}", first=first))
+    experiment = load_experiment(path)
+    program, _ = compile_step(experiment, devices_for(chip_of("h100"), 1)[0], platform="gpu")
+    assert products(program.text) == training_flops(experiment) * 4
 
 
 def predicted(config, *options):

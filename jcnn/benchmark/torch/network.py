@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from jcnn.benchmark.plan import recorded
 from jcnn.benchmark.torch.functions import FUNCTIONS, memory_format, padded, shape_of
+from jcnn.benchmark.torch.optimizer import build_optimizer
 from jcnn.config import Experiment
 from jcnn.fields import Shape
 from jcnn.layers import Sequence
@@ -27,13 +28,13 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
         raise ValueError("it is measured in float32 alone")
     products = _products(experiment.training.matmul_precision, device)
     torch.manual_seed(0)
-    net: Any = network(experiment.model, experiment.input_shape).to(device).train()
+    net: Any = network(experiment.model, experiment.input_shape, experiment.frozen).to(device)
     size, (*space, channels) = experiment.training.batch_size, experiment.input_shape
     x = torch.randn(size, channels, *space, device=device)
     y = torch.randint(experiment.class_count, (size,), device=device)
     if layout != "contiguous" and memory_format(x.ndim):
         net, x = (a.to(memory_format=memory_format(x.ndim)) for a in (net, x))
-    criterion, optimizer = _loss(experiment), _optimizer(experiment, net)
+    criterion, optimizer = _loss(experiment), build_optimizer(experiment, net)
     if layout == "compiled":
         net = torch.compile(net)
 
@@ -50,17 +51,34 @@ def build_step(experiment: Experiment, layout: str, device: str) -> Callable[[],
 
 
 def _products(precision: str | None, device: str) -> AbstractContextManager[object]:
-    """PyTorch's way to round the factors of products, and there their results too."""
+    """Let PyTorch round the factors of products as asked; in bfloat16 it rounds results too."""
     if precision == "bfloat16" and device == "cpu":
         return torch.autocast("cpu", torch.bfloat16)
-    if precision not in (None, "float32"):
+    if device == "cuda" and precision in ("float32", "tensorfloat32"):
+        allow_tf32(precision == "tensorfloat32")
+    elif precision not in (None, "float32"):
         raise ValueError(f"its products are not measured in {precision} there")
     return nullcontext()
 
 
-def network(sequence: Sequence, input_shape: Shape) -> nn.Sequential:
-    """Return the network of jcnn's layers, with parameters of its own."""
-    return nn.Sequential(*(_module(layer, s) for _, layer, s, _ in sequence.walk(input_shape)))
+def allow_tf32(allowed: bool) -> None:
+    """Let products on a GPU round their factors to TF32 from now on, or not."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def network(sequence: Sequence, input_shape: Shape, frozen: Collection[str] = ()) -> nn.Sequential:
+    """Return the network of jcnn's layers, with parameters of its own.
+
+    Args:
+        sequence: The layers.
+        input_shape: Shape of one example's input, channels last.
+        frozen: Names of those that do not learn, and are applied as in evaluation.
+    """
+    walk = sequence.walk(input_shape)
+    modules = {name: _module(layer, shape) for name, layer, shape, _ in walk}
+    for name in frozen:
+        modules[name].eval().requires_grad_(False)
+    return nn.Sequential(*modules.values())
 
 
 class Function(nn.Module):
@@ -96,6 +114,8 @@ def _module(layer: Any, shape: Shape) -> nn.Module:
         case "batch_norm":
             kinds = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
             return kinds[len(shape)](shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case "dropout" if layer.drop_rate:
+            return nn.Dropout(layer.drop_rate)
         case "flatten":
             return nn.Flatten()
         case "reshape":
@@ -159,20 +179,3 @@ def _loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:
             return lambda out, y: functional.binary_cross_entropy_with_logits(
                 out, (y[:, None] if out.shape[1] == 1 else functional.one_hot(y, classes)).float()
             )
-
-
-def _optimizer(experiment: Experiment, net: nn.Module) -> torch.optim.Optimizer:
-    chosen, parameters = experiment.optimizer, list(net.parameters())
-    given = chosen.arguments
-    # The rate changes no timing; a small one keeps the numbers finite.
-    match chosen.name:
-        case "sgd" | "momentum":
-            momentum, nesterov = given.get("momentum") or 0.0, bool(given.get("nesterov"))
-            return torch.optim.SGD(parameters, lr=1e-3, momentum=momentum, nesterov=nesterov)
-        case "adam":
-            return torch.optim.Adam(parameters, lr=1e-3)
-        case "adamw":
-            return torch.optim.AdamW(parameters, lr=1e-3)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=1e-3)
-    raise ValueError(f"it has no counterpart of the optimizer '{chosen.name}'")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jcnn.config import Experiment
 from jcnn.remains import register
 
 _PATIENCE = 10.0  # seconds until a process that was told to end is killed
+_WIDTH = 160  # of a reason that is one of several; torch.compile's fill pages
 _WORKER = "jcnn.benchmark.torch.worker"
 _NOT_INSTALLED = "PyTorch is not installed (the extra 'bench' brings it): no peer."
 
@@ -34,6 +36,10 @@ class TorchPeer:
 
     Requests and answers are JSON, one object per line: ``build`` something in one memory layout
     under a key, ``run`` it so many times, ``forget`` everything.
+
+    Attributes:
+        version: PyTorch's.
+        left_out: What of the experiment's step PyTorch's lacks, by the keys that ask for it.
     """
 
     def __init__(self) -> None:
@@ -59,27 +65,50 @@ class TorchPeer:
             self.close()
             raise
         self.version: str = answer["version"]
+        self.left_out: list[str] = []
         self._layouts: list[str] = answer["layouts"]
+        self._refused: dict[str, str] = {}
 
     def build_step(self, experiment: Experiment) -> None:
-        """Build the experiment's network, in every memory layout.
+        """Build the experiment's network, in every memory layout that PyTorch does not refuse.
 
         Raises:
-            PeerError: A layer, the loss or the optimizer has no counterpart.
+            PeerError: It refuses all: a layer, the loss or the optimizer has no counterpart.
         """
-        for layout in self._layouts:
-            self._ask(do="build_step", key=layout, layout=layout, experiment=experiment.to_toml())
+        answer = self._build(do="build_step", experiment=experiment.to_toml())
+        self.left_out = answer["left_out"]
 
     def step_subjects(self) -> list[Subject]:
         """Return the subjects of what was built, one per memory layout."""
-        return [Subject(f"{PEER} {layout}", self._runner(layout)) for layout in self._layouts]
+        built = [layout for layout in self._layouts if layout not in self._refused]
+        return [Subject(f"{PEER} {layout}", self._runner(layout)) for layout in built]
 
     def operation_subjects(self, operation: dict[str, Any]) -> list[Subject]:
         """Build a single operation in place of what was there; see ``operations.build``."""
-        self._ask(do="forget")
-        for layout in self._layouts:
-            self._ask(do="build_operation", key=layout, layout=layout, operation=operation)
+        self._build(do="build_operation", operation=operation)
         return self.step_subjects()
+
+    def note(self, outcome: str) -> str:
+        """Say what came of it: the fastest layout, or why there is none; and what was refused."""
+        reasons = {layout: shorten(reason, _WIDTH) for layout, reason in self._refused.items()}
+        refused = [f"not {layout}: {reason}" for layout, reason in reasons.items()]
+        return "; ".join([f"PyTorch: {outcome}", *refused])
+
+    def _build(self, **request: Any) -> dict[str, Any]:
+        """Build in every layout; one that fails is left out, unless all do."""
+        self._ask(do="forget")
+        answer, refused = None, {}
+        for layout in self._layouts:
+            try:
+                answer = self._ask(key=layout, layout=layout, **request)
+            except PeerError as error:
+                if self._process.poll() is not None:
+                    raise
+                refused[layout] = str(error)
+        if answer is None:
+            raise PeerError(next(iter(refused.values())))
+        self._refused = refused
+        return answer
 
     def close(self) -> None:
         """End the process, which may have ended by itself."""

@@ -13,6 +13,7 @@ import torch
 
 from jcnn import processor
 from jcnn.benchmark.torch import network, operations
+from jcnn.benchmark.torch.optimizer import left_out
 from jcnn.config import Experiment
 
 Runnable = Callable[[], object]
@@ -32,20 +33,20 @@ class Worker:
             self._device = "cuda"
             layouts.append("compiled")
             torch.backends.cudnn.benchmark = True
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+            network.allow_tf32(tf32)
         else:
             torch.set_num_threads(processor.cores())
         return {"version": torch.__version__, "layouts": layouts}
 
     def build_step(self, *, key: str, layout: str, experiment: str) -> dict[str, Any]:
-        """Build an experiment's training step."""
+        """Build an experiment's training step, and say what of jcnn's it lacks."""
         loaded = Experiment.model_validate(tomllib.loads(experiment))
-        self._built[key] = network.build_step(loaded, layout, self._device)
-        return {}
+        self._keep(key, layout, network.build_step(loaded, layout, self._device))
+        return {"left_out": left_out(loaded)}
 
     def build_operation(self, *, key: str, layout: str, operation: dict) -> dict[str, Any]:
         """Build a single operation."""
-        self._built[key] = operations.build(operation, layout, self._device)
+        self._keep(key, layout, operations.build(operation, layout, self._device))
         return {}
 
     def forget(self) -> dict[str, Any]:
@@ -62,6 +63,13 @@ class Worker:
             runnable()
         self._wait()
         return {"seconds": time.perf_counter() - start}
+
+    def _keep(self, key: str, layout: str, runnable: Runnable) -> None:
+        """Keep what was built, if it runs: its first run may compile it or choose algorithms."""
+        if self._device == "cuda" or layout == "compiled":
+            runnable()
+            self._wait()
+        self._built[key] = runnable
 
     def _wait(self) -> None:
         if self._device == "cuda":
