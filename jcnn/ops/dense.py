@@ -14,7 +14,7 @@ from jcnn.axes import known
 from jcnn.ops.arguments import naming, weighted
 from jcnn.ops.bias import add_bias, check_bias
 from jcnn.ops.mesh import axis, on_mesh
-from jcnn.ops.rule import arguments, rule
+from jcnn.ops.rule import Wanted, arguments, rule
 from jcnn.ops.vmapped import Call, Which
 
 # jaxlib 0.10's CPU backend reduces a product of 3, 6 or 7 terms wrong where it fuses the two and
@@ -60,7 +60,7 @@ def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> jax.Array:
     return add_bias(on_mesh(_multiply, x, w, spec=spec), b)
 
 
-@rule(keeps=arguments)
+@rule(keeps=arguments, asks=True)
 def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     y = x @ w
     if _miscounted(*w.shape):
@@ -92,9 +92,10 @@ _multiply.folding(_in_front)
 
 
 @_multiply.pullback
-def _(x: jax.Array, w: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _(x: jax.Array, w: jax.Array, dy: jax.Array, wanted: Wanted) -> tuple[jax.Array, jax.Array]:
     rows = math.prod(x.shape[:-1])
     dx = _multiply(dy, w.T)
-    x = lowering.on_cpu_after(dx, x, w)  # so that w may be updated in place
+    if wanted.gradients[0]:
+        x = lowering.on_cpu_after(dx, x, w)  # so that w may be updated in place
     dw = _multiply(x.reshape(rows, x.shape[-1]).T, dy.reshape(rows, dy.shape[-1]))
     return dx, dw

@@ -28,10 +28,13 @@ Both are ``jax.custom_vjp`` underneath: reverse mode only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Generic, TypeVar
 
 import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from jcnn.ops.mesh import Placement, placement
 from jcnn.ops.vmapped import Fold, Splits, Vmapped
@@ -60,13 +63,24 @@ def all_but_first(y: Any, *arrays: Any) -> Kept:
     return arrays[1:]
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Wanted:
+    """Of each argument whether its gradient goes anywhere; images of a batch have none.
+
+    Most rules need not know: what nobody uses XLA leaves out, but for what something waits for.
+    """
+
+    gradients: tuple[bool, ...] = ()
+
+
 class Rule(Generic[R]):
     """A function with its gradient; made by :func:`rule`."""
 
     def __init__(
-        self, function: Callable[..., R], keeps: Callable[..., Kept], statics: int
+        self, function: Callable[..., R], keeps: Callable[..., Kept], statics: int, asks: bool
     ) -> None:
-        self._keeps, self._statics = keeps, statics
+        self._keeps, self._statics, self._asks = keeps, statics, asks
         self._vmapped: Vmapped | None = None
         self._function = jax.custom_vjp(function, nondiff_argnums=tuple(range(statics)))
         update_wrapper(self, function)
@@ -93,24 +107,37 @@ class Rule(Generic[R]):
         return self
 
     def pullback(self, function: Callable[..., Any]) -> Rule[R]:
-        """State ``function(*statics, *kept, dy)``: the gradient of each argument, or of the one."""
+        """State ``function(*statics, *kept, dy)``: the gradient of each argument, or of the one.
 
-        def forward(*args: Any) -> tuple[R, tuple[Kept, Placement]]:
-            y, arrays = self(*args), args[self._statics :]
-            return y, (self._keeps(y, *arrays), placement(*arrays))
+        Of a rule that ``asks``, ``function(*statics, *kept, dy, wanted)``: see :class:`Wanted`.
+        """
+
+        def forward(*args: Any) -> tuple[R, tuple[Kept, Placement, Wanted]]:
+            statics, arrays, wanted = args[: self._statics], args[self._statics :], Wanted()
+            if self._asks:
+                wanted = Wanted(tuple(a.perturbed for a in arrays))
+                arrays = tuple(a.value for a in arrays)
+            y = self(*statics, *arrays)
+            return y, (self._keeps(y, *arrays), placement(*arrays), wanted)
 
         def backward(*args: Any) -> tuple[Any, ...]:
-            *statics, (kept, placed), dy = args
-            gradients = function(*statics, *kept, dy)
+            *statics, (kept, placed, wanted), dy = args
+            dy = jnp.zeros(dy.shape, dy.dtype) if isinstance(dy, SymbolicZero) else dy
+            gradients = function(*statics, *kept, dy, *((wanted,) if self._asks else ()))
             return placed.of(gradients if isinstance(gradients, tuple) else (gradients,))
 
-        self._function.defvjp(forward, backward)
+        self._function.defvjp(forward, backward, symbolic_zeros=self._asks)
         return self
 
 
-def rule(*, keeps: Callable[..., Kept], statics: int = 0) -> Callable[[Callable[..., R]], Rule[R]]:
-    """Give a function a gradient of its own; its first ``statics`` arguments are hashable."""
-    return lambda function: Rule(function, keeps, statics)
+def rule(
+    *, keeps: Callable[..., Kept], statics: int = 0, asks: bool = False
+) -> Callable[[Callable[..., R]], Rule[R]]:
+    """Give a function a gradient of its own; its first ``statics`` arguments are hashable.
+
+    A rule that ``asks`` is told which gradients are wanted.
+    """
+    return lambda function: Rule(function, keeps, statics, asks)
 
 
 class Linear(Rule[jax.Array]):
@@ -122,7 +149,7 @@ class Linear(Rule[jax.Array]):
         The gradient of :math:`A x` is :math:`A^T \delta`, whose own gradient is A again. ``fixed``
         is kept between the passes, and has no gradient.
         """
-        other = Linear(function, all_but_first, self._statics)
+        other = Linear(function, all_but_first, self._statics, asks=False)
         for one, its_adjoint in ((self, other), (other, self)):
             one.pullback(_transposing(its_adjoint))
         return other
@@ -138,4 +165,4 @@ def _transposing(adjoint: Linear) -> Callable[..., tuple[Any, ...]]:
 
 def linear(function: Callable[..., jax.Array]) -> Linear:
     """Begin a pair of a linear map and its adjoint; the first argument is static."""
-    return Linear(function, all_but_first, 1)
+    return Linear(function, all_but_first, 1, asks=False)

@@ -91,9 +91,16 @@ class Vmapped:
         return result
 
     def _derivative(self, primals: Any, tangents: Any, *, statics: Statics, policy: Policy) -> Any:
+        varied = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
+
+        def call(*given: Any) -> Any:  # of the others the rule is told that they have no gradient
+            arrays = list(primals)
+            for i, a in zip(varied, given, strict=True):
+                arrays[i] = a
+            return self._call(*statics, *arrays)
+
         with policy.applied():
-            call = partial(self._call, *statics)
-            return jax.jvp(call, primals, tuple(map(ad.instantiate_zeros, tangents)))
+            return jax.jvp(call, *(tuple(each[i] for i in varied) for each in (primals, tangents)))
 
     def _batch(
         self, arrays: Any, axes: Any, *, statics: Statics, policy: Policy

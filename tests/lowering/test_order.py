@@ -45,6 +45,21 @@ def test_a_dense_layers_weights_are_updated_in_place():
     assert w.size not in copies(step, (w, v), x, donated=0)
 
 
+@pytest.mark.parametrize(
+    "around", [jax.jit, jax.checkpoint, lambda f: f], ids=["jit", "remat", "plain"]
+)
+def test_of_a_first_layer_no_input_gradient_is_computed(around):
+    """Nor does its kernel gradient wait for one."""
+    x, w = jnp.ones((4, 96)), jnp.ones((96, 64))
+
+    def products(multiply, arguments):
+        loss = around(lambda w, x: (multiply(x, w) ** 2).sum())
+        return jax.jit(jax.grad(loss, arguments)).lower(w, x).compile().as_text().count(" dot(")
+
+    assert products(ops.dense, 0) == products(jnp.matmul, 0)
+    assert products(ops.dense, (0, 1)) == products(ops.dense, 0) + 1
+
+
 @pytest.mark.parametrize("batch", [6, 7])
 def test_blocks_are_put_together(batch):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(batch, 3, 4)), jnp.float32)
