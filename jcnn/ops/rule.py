@@ -122,7 +122,8 @@ class Rule(Generic[R]):
 
         def backward(*args: Any) -> tuple[Any, ...]:
             *statics, (kept, placed, wanted), dy = args
-            dy = jnp.zeros(dy.shape, dy.dtype) if isinstance(dy, SymbolicZero) else dy
+            if isinstance(dy, SymbolicZero):
+                dy = jnp.zeros(dy.shape, dy.dtype)  # pyright: ignore[reportArgumentType]
             gradients = function(*statics, *kept, dy, *((wanted,) if self._asks else ()))
             return placed.of(gradients if isinstance(gradients, tuple) else (gradients,))
 

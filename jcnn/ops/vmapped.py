@@ -100,7 +100,8 @@ class Vmapped:
             return self._call(*statics, *arrays)
 
         with policy.applied():
-            return jax.jvp(call, *(tuple(each[i] for i in varied) for each in (primals, tangents)))
+            at, along = (tuple(each[i] for i in varied) for each in (primals, tangents))
+            return jax.jvp(call, at, along)
 
     def _batch(
         self, arrays: Any, axes: Any, *, statics: Statics, policy: Policy

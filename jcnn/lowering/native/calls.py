@@ -48,7 +48,7 @@ def call(
     seen = (result[0], 1, *result[1:]) if lines and operation == "correlate" else result
     made = [jax.ShapeDtypeStruct(seen, a.dtype)]
     made += [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (kept, (workers(), room))]
-    counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
+    counts: dict[str, Any] = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
     return run(kind, operation, made, a, b, **places(g), **counts)[0].reshape(result)
 
 
@@ -95,7 +95,7 @@ def _into(
         given = (dy[:, None], w[None], *(a[:, None] for a in before))
         result = (shape[0], 1, *shape[1:])
     made = [jax.ShapeDtypeStruct(s, given[0].dtype) for s in (result, kept, (workers(), room))]
-    counts = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
+    counts: dict[str, Any] = {"tiles": np.int64(block), "parts": np.int64(kept[0])}
     placed = {
         "output": _pair(g.output),
         "first": _pair(residue.first, place=True),
