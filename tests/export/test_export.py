@@ -118,13 +118,13 @@ MODELS = {
 }
 
 
-def experiment(name: str, **training: object) -> Experiment:
+def experiment(name: str, loss: object = None, **training: object) -> Experiment:
     return Experiment.model_validate(
         {
             "name": name,
             "data": SIGNAL if name == "signal" else {"name": "digits"},
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
-            "loss": {"name": "mean_squared_error"},
+            "loss": loss or {"name": "mean_squared_error"},
             "training": training,
             "layers": [{k: v for k, v in each.items() if v is not None} for each in MODELS[name]],
         }
@@ -276,6 +276,21 @@ def test_decisions_take_the_place_of_the_nonlinearity():
     assert hard_outputs(experiment("block"), output).tolist() == [[1, 1, -1]]
     with pytest.raises(UserError, match="softmax, sigmoid or tanh"):
         hard_outputs(experiment("flat"), output)
+
+
+@pytest.mark.usefixtures("mathematics")
+def test_a_hidden_sigmoid_is_not_the_outputs(monkeypatch):
+    hidden = [layer("flatten"), layer("dense", features=4), layer("sigmoid")]
+    monkeypatch.setitem(MODELS, "logits", [*hidden, layer("dense", features=10)])
+    logits = experiment("logits", loss={"name": "binary_cross_entropy"})
+    assert hard_outputs(logits, np.array([[0.2, 0.7, -0.1]], np.float32)).tolist() == [[1, 1, 0]]
+
+
+@pytest.mark.usefixtures("mathematics")
+def test_the_shape_of_the_outputs_leaves_their_nonlinearity_what_it_is(monkeypatch):
+    shaped = [layer("flatten"), layer("dense", features=10), layer("sigmoid")]
+    monkeypatch.setitem(MODELS, "shaped", [*shaped, layer("flatten"), layer("flatten")])
+    assert hard_outputs(experiment("shaped"), np.array([[0.2]], np.float32)).tolist() == [[0]]
 
 
 @needs_onnx
