@@ -20,7 +20,7 @@ from optax.contrib import MuonDimensionNumbers
 
 from jcnn.errors import nearest, unknown
 from jcnn.fields import LARGEST_REAL
-from jcnn.optimizers.catalogue import full_name, schedules
+from jcnn.optimizers.catalogue import full_name, refusal, schedules
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
 _MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
@@ -44,7 +44,7 @@ def find(path: tuple[str, ...], name: Any, known: Mapping[str, Any]) -> Callable
     if not isinstance(name, str):
         raise ArgumentError(path, f"expected a name, found {_shown(name)}")
     if name not in known:
-        raise ArgumentError(path, unknown(name, known))
+        raise ArgumentError(path, refusal(name) or unknown(name, known))
     return known[name]
 
 

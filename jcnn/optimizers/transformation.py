@@ -1,7 +1,7 @@
 """Any optimizer, schedule and transformation of Optax, by name and arguments.
 
 Optax's own signatures say what may be given, so all of its optimizers are available, but for those
-that need the loss itself::
+that need what a training step does not have (:func:`jcnn.optimizers.catalogue.refusal`)::
 
     [optimizer]
     name = "adamw"
@@ -56,7 +56,8 @@ _MISPLACED = {
         "reduce_on_plateau scales the optimizer's updates: expected it in optimizer.after"
     ),
 }
-
+# Without a learning rate Optax leaves its minus sign out, too.
+_CLIMBS_WITHOUT = {"adadelta"}
 
 # A parameter of every kind: what is for some of them alone is tried, too.
 _EVERY_KIND = {
@@ -177,6 +178,12 @@ class Optimizer(Transformation):
     before: tuple[Preparation, ...] = ()
     after: tuple[Preparation, ...] = ()
     rates: dict[str, NonNegativeReal] = Field(default={})
+
+    @model_validator(mode="after")
+    def _check_rate(self) -> Optimizer:
+        if self.name in _CLIMBS_WITHOUT and "learning_rate" not in self.arguments:
+            raise ArgumentError(("learning_rate",), f"optax.{self.name} needs this argument")
+        return self
 
     @model_validator(mode="after")
     def _check_places(self) -> Optimizer:

@@ -227,6 +227,51 @@ def test_common_optimizers_run_under_strict_promotion_with_a_schedule(name):
     assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("schedule_free_sgd", "expected training.average_decay, .* beside 'sgd'"),
+        ("schedule_free_adamw", "expected training.average_decay, .* beside 'adamw'"),
+        ("sophia", "expected 'diagonal_levenberg_marquardt'"),
+        ("dpsgd", "needs each example's own gradient"),
+        ("polyak_sgd", "expected 'momo'"),
+    ],
+)
+def test_optimizers_that_training_cannot_serve_are_refused_with_the_reason(name, reason):
+    assert name not in optimizers()
+    with pytest.raises(UserError, match=f"Optimizer: name: {name} .*{reason}"):
+        Optimizer(name=name, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("lookahead", "made of other transformations"),
+        ("stateless", "takes a function"),
+        ("scale_by_zoom_linesearch", "along a line"),
+        ("differentially_private_aggregate", "each example's own gradient"),
+    ],
+)
+def test_transformations_that_no_file_can_write_are_refused_with_the_reason(name, reason):
+    assert name not in transformations()
+    with pytest.raises(UserError, match=f"before.0.name: {name} .*{reason}"):
+        Optimizer(name="sgd", learning_rate=0.1, before=[{"name": name}])
+
+
+@pytest.mark.filterwarnings("ignore")  # Optax warns of some of its own
+def test_every_optimizer_that_is_offered_can_be_made_and_descends():
+    for name in optimizers():
+        built = Optimizer(name=name, learning_rate=0.1).build(10)
+        updates, _ = built.update(
+            PARAMS,
+            built.init(PARAMS),
+            PARAMS,
+            value=jnp.float32(1.0),
+            curvature=lambda: PARAMS,
+        )
+        assert float(sum(u.sum() for u in jax.tree.leaves(updates))) <= 0, name
+
+
 def test_optax_offers_what_is_expected():
     assert {"sgd", "adam", "adamw", "lars", "muon"} <= set(optimizers())
     assert {"add_decayed_weights", "clip_by_global_norm", "centralize"} <= set(transformations())
@@ -239,7 +284,9 @@ def test_optax_offers_what_is_expected():
     ("arguments", "path", "message"),
     [
         ({"name": "sdg"}, "name", "did you mean 'sgd'"),
-        ({"name": "lbfgs"}, "name", "unknown 'lbfgs'"),
+        ({"name": "lbfgs"}, "name", "lbfgs needs the loss along a line"),
+        ({"name": "scale_by_rprop"}, "name", "did you mean 'rprop'"),
+        ({"name": "adadelta"}, "learning_rate", "optax.adadelta needs this argument"),
         ({"name": "sgd"}, "learning_rate", "optax.sgd needs this argument"),
         ({"momentm": 1.0}, "momentm", "did you mean 'momentum'"),
         ({"momentum": "high"}, "momentum", "expected a number, found 'high'"),
