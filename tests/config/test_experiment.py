@@ -256,6 +256,28 @@ def test_a_folder_of_data_that_no_system_has_is_named_by_its_key(config, name):
         load_experiment(config, {"data": data})
 
 
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ({"training.initial_weights.ignore": ["classifier.*"]}, "file"),
+        ({"training.initial_weights.replace": {"^a": "b"}}, "file"),
+        ({"training.initial_weights.file": "w.safetensors"}, "here"),
+        ({"training.initial_weights": {"file": "w.safetensors"}}, "here"),
+        ({"training": {"initial_weights": "w.safetensors"}}, "here"),
+    ],
+)
+def test_a_path_is_seen_from_where_it_was_written(config, tmp_path, monkeypatch, overrides, found):
+    table = '[training]\ninitial_weights = {file = "w.safetensors"}\n'
+    config.write_text(SMALL.replace("[training]\n", table))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    places = {"file": config.parent / "w.safetensors", "here": tmp_path / "here" / "w.safetensors"}
+    for place in places.values():
+        place.touch()
+    experiment = load_experiment(config, overrides)
+    assert experiment.training.initial_weights.file == str(places[found])
+
+
 def test_overrides_do_not_share_the_callers_values(config):
     table = {"name": "sgd", "learning_rate": 0.1}
     load_experiment(config, {"optimizer": table, "optimizer.momentum": 0.5})
