@@ -17,7 +17,7 @@ import numpy as np
 import jcnn
 from jcnn.axes import ZEROS
 from jcnn.errors import UserError
-from jcnn.export.onnx_nodes import MODES, Graph, ends_first
+from jcnn.export.onnx_nodes import MODES, Graph, accepting, ends_first, imported
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
 from jcnn.geometry import place_pool, place_transposed
@@ -69,7 +69,7 @@ def onnx_model(network: Network, *, hard: bool = False) -> Any:
     Raises:
         UserError: A layer has no counterpart, or ONNX is not installed.
     """
-    onnx = _import_onnx()
+    onnx = imported()
     experiment = network.experiment
     graph = _Graph(onnx, experiment.input_shape)
     seen = experiment.training.views
@@ -88,18 +88,9 @@ def onnx_model(network: Network, *, hard: bool = False) -> Any:
         "output": hardening(experiment) if hard else "outputs of the last layer",
     }
     onnx.helper.set_model_props(model, facts)
-    onnx.checker.check_model(model, full_check=True)
+    with accepting("ONNX"):
+        onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        raise UserError(
-            "the format onnx needs a package that is not installed: pip install 'jcnn[onnx]'"
-        ) from None
-    return onnx
 
 
 class _Graph(Graph):
@@ -165,9 +156,7 @@ class _Graph(Graph):
             case BatchNorm():
                 self._batch_norm(name, layer, params, state)
             case LocalResponseNorm():
-                self._channels_first()
-                self._add("LRN", name=name, size=layer.size, alpha=layer.scale * layer.size,
-                          beta=layer.power, bias=layer.offset)  # fmt: skip
+                self._local_response_norm(name, layer)
             case Pad():
                 self._pad(name, layer)
             case Decimate():

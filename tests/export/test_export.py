@@ -114,6 +114,20 @@ MODELS = {
         layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
         *HEAD,
     ],
+    "activities": [
+        conv(6, 3),
+        layer("local_response_norm", size=4, scale=0.3),
+        layer("local_response_norm", size=3, scale=0.0),
+        layer("reshape", shape=[18, 12]),
+        layer("local_response_norm", size=5, scale=0.3),
+        conv(4, 3),
+        *HEAD,
+    ],
+    "mirrored often": [
+        layer("pad", padding=[[9, 0], [2, 30]], mode="reflect"),
+        conv(3, 3, padding="REFLECT", dilation=50),
+        *HEAD,
+    ],
     "flat": HEAD,
 }
 
@@ -179,6 +193,18 @@ def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
     monkeypatch.setitem(MODELS, "refused", [first, *HEAD])
     with pytest.raises(UserError, match="has no counterpart in ONNX"):
         onnx_model(drawn(experiment("refused"))[0])
+
+
+@needs_onnx
+@pytest.mark.parametrize("refused", ["the file", "the input"])
+def test_what_the_runtime_refuses_is_one_sentence(monkeypatch, capfd, refused):
+    beyond = layer("conv_transpose", features=2, window=2, strides=2, dilation=5, output_padding=4)
+    monkeypatch.setitem(MODELS, "refused", [beyond, *HEAD])
+    taken, x = drawn(experiment("refused"))
+    data = b"no graph" if refused == "the file" else jcnn.export.run._build(taken, "onnx", False)
+    with pytest.raises(UserError, match=r"ONNX Runtime refuses the exported network: .*written$"):
+        jcnn.export.run._runner(taken, "onnx", data)(x)
+    assert not capfd.readouterr().err
 
 
 @needs_onnx
