@@ -132,6 +132,9 @@ MODELS = {
 }
 
 
+QUICK = {"planes", "block", "activities", "mirrored often"}
+
+
 def experiment(name: str, loss: object = None, **training: object) -> Experiment:
     return Experiment.model_validate(
         {
@@ -170,7 +173,7 @@ def run_onnx(model, x: np.ndarray) -> np.ndarray:
 
 @needs_onnx
 @pytest.mark.usefixtures("mathematics")
-@pytest.mark.parametrize("name", slow_unless({"planes", "block"}.__contains__, MODELS))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, MODELS))
 def test_onnx_computes_what_the_layers_compute(name):
     taken, x = drawn(experiment(name))
     expected = np.asarray(jax.jit(taken.function())(x))
