@@ -22,7 +22,7 @@ from jcnn.config.tracking import Tracking
 from jcnn.config.training import Training
 from jcnn.data import AnyData
 from jcnn.errors import UserError, nearest
-from jcnn.fields import Shape, Table, check_images
+from jcnn.fields import Shape, Table, check_images, plain
 from jcnn.layers import AnyLayer, Layer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
@@ -169,7 +169,7 @@ def load_experiment(
     written = set(document)
     document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
-        _override(document, key, deepcopy(value))
+        _override(document, key, deepcopy(plain(value)))
     anchor(document, path.parent, overrides or {})
     try:
         return Experiment.model_validate(document)

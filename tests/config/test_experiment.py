@@ -2,6 +2,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jcnn.config import load_experiment, parse_override
@@ -276,6 +277,15 @@ def test_a_path_is_seen_from_where_it_was_written(config, tmp_path, monkeypatch,
         place.touch()
     experiment = load_experiment(config, overrides)
     assert experiment.training.initial_weights.file == str(places[found])
+
+
+def test_overrides_may_hold_numbers_of_numpy(config):
+    rate = {"schedule": "constant_schedule", "value": np.float32(0.5)}
+    overrides = {"training.epochs": np.int64(3), "optimizer.learning_rate": rate}
+    experiment = load_experiment(config, {**overrides, "layers.0.window": np.array([2, 2])})
+    assert experiment.training.epochs == 3
+    assert experiment.layers[0].window == (2, 2)
+    assert experiment.optimizer.arguments["learning_rate"]["value"] == 0.5
 
 
 def test_overrides_do_not_share_the_callers_values(config):
