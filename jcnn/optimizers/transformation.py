@@ -93,7 +93,8 @@ class Transformation(Table):
 
     @model_validator(mode="after")
     def _check(self) -> Transformation:
-        check_call(find(("name",), self.name, self._known()), self.arguments, ())
+        beside = [key for key in type(self).model_fields if key != "name"]
+        check_call(find(("name",), self.name, self._known()), self.arguments, (), beside)
         try:  # without computing, so that what Optax refuses is refused when the file is read
             built = self.build(steps_per_epoch=1000)
             jax.eval_shape(lambda params: _tried(built, params), _EVERY_KIND)
@@ -170,9 +171,10 @@ class Optimizer(Transformation):
     Attributes:
         before: Transformations of the gradients, in their order.
         after: Transformations of the updates, in their order.
-        rates: What the updates of a layer are multiplied by, by its name or a pattern with ``*``;
-            the first that fits. A layer of rate 0 is frozen: its parameters and running statistics
-            keep their bits, its gradients are zero, and it is applied as in evaluation.
+        rates: What the optimizer's updates of a layer are multiplied by, before what stands
+            ``after``, by its name or a pattern with ``*``; the first that fits. A layer of rate 0
+            is frozen: its parameters and running statistics keep their bits, its gradients are
+            zero, and it is applied as in evaluation.
     """
 
     before: tuple[Preparation, ...] = ()
@@ -203,19 +205,20 @@ class Optimizer(Transformation):
 
     @property
     def names_layers(self) -> bool:
-        """Whether some of it is for layers that it names."""
+        """Whether some of it is for layers, or for parameters of layers, that it names."""
         parts = (*self.before, *self.after)
-        return bool(self.rates) or any(part.layers is not None for part in parts)
+        return bool(self.rates) or any(part.layers or part.only for part in parts)
 
     def check_layers(self, params: Mapping[str, Any]) -> None:
-        """Refuse a pattern that fits none of the layers that have parameters."""
+        """Refuse what is for none of the layers that have parameters, or for none of those."""
         for pattern in self.rates:
             _check_pattern("rates", pattern, params)
         for key, entries in (("before", self.before), ("after", self.after)):
             for position, entry in enumerate(entries):
                 for pattern in entry.layers or ():
                     _check_pattern(f"{key}.{position}.layers", pattern, params)
-                if entry.layers and not any(jax.tree.leaves(entry.mask(params))):
+                chosen = entry.layers or entry.only
+                if chosen and not any(jax.tree.leaves(entry.mask(params))):
                     raise UserError(
                         f"optimizer.{key}.{position}.only: none of the layers that it is for has "
                         f"one of {', '.join(entry.only or ())}"
@@ -224,9 +227,9 @@ class Optimizer(Transformation):
     def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         chain = [t._assemble(steps_per_epoch) for t in self.before]
         chain.append(super()._assemble(steps_per_epoch))
-        chain += (t._assemble(steps_per_epoch) for t in self.after)
         if self.rates:
             chain.append(optax.stateless(self._scaled))
+        chain += (t._assemble(steps_per_epoch) for t in self.after)
         return optax.chain(*chain) if len(chain) > 1 else chain[0]
 
     def _scaled(self, updates: Any, _: Any) -> Any:
