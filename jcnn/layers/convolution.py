@@ -14,7 +14,7 @@ from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
 from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
-from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
+from jcnn.layers.initializers import AnyInitializer, Dirac, Fan, HeNormal
 from jcnn.layers.window import Naturals, Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
@@ -43,6 +43,15 @@ class Convolution(Layer):
         for what, count in (("input channels", channels), ("features", self.features)):
             if count % self.groups:
                 raise UserError(f"groups = {self.groups} does not divide its {count} {what}")
+
+    def _check_middle(self, input_shape: Shape) -> None:
+        """Refuse a window without a middle, which is what ``dirac`` copies."""
+        window = per_axis("window", self.window, spatial(input_shape))
+        if isinstance(self.initializer, Dirac) and not all(k % 2 for k in window):
+            raise UserError(
+                f'initializer = "dirac" copies the middle of a window: expected odd sizes, found '
+                f"window = {list(window)}"
+            )
 
     def _kernel_shape(self, input_shape: Shape) -> Shape:
         window = per_axis("window", self.window, spatial(input_shape))
@@ -110,6 +119,7 @@ class Conv(Convolution):
         """See :meth:`Layer.output_shape`."""
         output = self._geometry(input_shape).output
         self._check_groups(input_shape[-1])
+        self._check_middle(input_shape)
         self._check_connections(input_shape[-1])
         return (*output, self.features)
 
@@ -138,6 +148,11 @@ class Conv(Convolution):
                 raise UserError(
                     f"connections gives plane {plane} the inputs {list(inputs)}; expected distinct "
                     f"numbers from 0 to {channels - 1}, since its input has {channels} channels"
+                )
+            if isinstance(self.initializer, Dirac) and plane < channels and plane not in inputs:
+                raise UserError(
+                    f'initializer = "dirac" copies input {plane} into plane {plane}: expected '
+                    f"connections that give it this input, found {list(inputs)}"
                 )
 
     def _mask(self, channels: int) -> np.ndarray | None:
@@ -222,6 +237,7 @@ class ConvTranspose(Convolution):
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
         self._check_groups(input_shape[-1])
+        self._check_middle(input_shape)
         return (*self._output_size(spatial(input_shape)), self.features)
 
     def _output_size(self, size: Shape) -> Shape:
