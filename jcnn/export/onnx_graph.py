@@ -20,7 +20,7 @@ from jcnn.errors import UserError
 from jcnn.export.onnx_nodes import MODES, Graph, accepting, ends_first, imported
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
-from jcnn.geometry import place_pool, place_transposed
+from jcnn.geometry import place_pool
 from jcnn.layers import (
     AveragePool,
     BatchNorm,
@@ -53,7 +53,7 @@ from jcnn.layers import (
     Tanh,
     UnitStep,
 )
-from jcnn.layers.window import explicit_padding, per_axis, place
+from jcnn.layers.window import explicit_padding, per_axis
 from jcnn.weights.torch_layout import layout_of
 
 _ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, UnitStep, Signum, Dropout)
@@ -169,14 +169,8 @@ class _Graph(Graph):
                 raise UserError(f"layer '{name}' ({layer.type}) has no counterpart in ONNX")
 
     def _conv(self, name: str, layer: Conv, params: Any) -> None:
-        g = place(self._shape, window=layer.window, strides=layer.strides, padding=layer.padding,
-                  dilation=layer.dilation, groups=layer.groups)  # fmt: skip
-        w = np.asarray(params["w"], np.float32)
-        if layer.connections is not None:
-            mask = np.zeros(w.shape[-2:], np.float32)
-            for plane, inputs in enumerate(layer.connections):
-                mask[list(inputs), plane] = 1
-            w = w * mask
+        g = layer.geometry(self._shape)
+        w = np.asarray(layer.connected(params["w"]), np.float32)
         w = layout_of(layer, "w", w.shape, ()).to_torch(w)
         self._channels_first()
         g = self._bordered(g)
@@ -184,9 +178,7 @@ class _Graph(Graph):
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
 
     def _conv_transpose(self, name: str, layer: ConvTranspose, params: Any) -> None:
-        inner = self._shape[:-1]
-        g = place_transposed(inner, layer.window, layer.strides, layer.padding, layer.dilation,
-                             layer.groups, layer.output_padding)  # fmt: skip
+        g = layer.geometry(self._shape)
         if g.fill != ZEROS or any(lo < 0 for lo, _ in g.padding):
             raise UserError(
                 f"layer '{name}': its padding {layer.padding} has no counterpart in ONNX"
@@ -198,7 +190,7 @@ class _Graph(Graph):
         beyond = [
             size - (s * (n - 1) + span - lo - hi)
             for size, n, s, span, (lo, hi) in zip(
-                g.size, inner, g.strides, g.span, cut, strict=True
+                g.size, self._shape[:-1], g.strides, g.span, cut, strict=True
             )
         ]
         self._channels_first()

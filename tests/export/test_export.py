@@ -283,18 +283,25 @@ def test_the_card_has_what_the_hub_reads(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_card_says_in_what_precision_a_network_was_trained(tmp_path):
+@pytest.mark.parametrize("products", ["bfloat16", "tensorfloat32"])
+def test_the_card_says_in_what_precision_a_network_was_trained(tmp_path, products):
     (tmp_path / "small.toml").write_text(CONFIG)
-    keys = {"training.precision": "bfloat16", "training.matmul_precision": "bfloat16"}
+    keys = {"training.precision": "bfloat16", "training.matmul_precision": products}
     train(load_experiment(tmp_path / "small.toml", keys), tmp_path / "run")
     export_run(tmp_path / "run", "safetensors", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    for words in ("another precision than float32", "products of bfloat16", *map(_said, keys)):
+    written = (f'{key.removeprefix("training.")} = "{value}"' for key, value in keys.items())
+    for words in ("another precision than float32", f"products of {products}", *written):
         assert words in card
 
 
-def _said(key):
-    return f'{key.removeprefix("training.")} = "bfloat16"'
+def test_the_card_names_the_file_that_it_is_of(trained, tmp_path):
+    for format, said in (
+        ("safetensors", "This card is of `model.safetensors`.\n"),
+        ("stablehlo", "of `model.stablehlo` alone; beside it lies `model.safetensors`.\n"),
+    ):
+        export_run(trained, format, tmp_path)
+        assert said in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("mathematics")
