@@ -125,7 +125,7 @@ class Dirac(Initializer):
     def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
         """See :meth:`Initializer.draw`."""
         *window, channels, features = shape
-        groups = prod(window) * features // fan_out  # an input is read by a group's units
+        groups = max(1, prod(window) * features // fan_out)  # an input is read by a group's units
         each = features // groups
         channel = np.tile(np.arange(min(channels, each)), groups)
         feature = channel + np.repeat(np.arange(groups), min(channels, each)) * each
