@@ -7,6 +7,7 @@ object's fields, and the object does the work that the table asks for.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class Table(BaseModel):
         Raises:
             UserError: A key is unknown or missing, or has a wrong value; the message names it.
         """
-        keys = {key: _plain(value) for key, value in keys.items()}
+        keys = {key: plain(value) for key, value in keys.items()}
         try:
             super().__init__(**keys)
         except ValidationError as error:
@@ -88,11 +89,13 @@ class Table(BaseModel):
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with Python's numbers and lists in place of NumPy's."""
+def plain(value: Any) -> Any:
+    """Return a value with Python's numbers and lists in place of NumPy's, within tables too."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
 
 
 def check_images(what: str, input_shape: Shape) -> None:

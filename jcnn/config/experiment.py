@@ -22,8 +22,8 @@ from jcnn.config.tracking import Tracking
 from jcnn.config.training import Training
 from jcnn.data import AnyData
 from jcnn.errors import UserError, nearest
-from jcnn.fields import Shape, Table, check_images
-from jcnn.layers import AnyLayer, Model
+from jcnn.fields import Shape, Table, check_images, plain
+from jcnn.layers import AnyLayer, Layer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
 from jcnn.validation import explain
@@ -116,14 +116,19 @@ class Experiment(Table):
 
     def _check_last_layer(self) -> None:
         """Refuse the layer that the loss holds itself: it would be applied twice."""
-        names = zip(self.model.names, self.layers, strict=True)
-        shaping = ("flatten", "reshape")
-        name, last = next(((n, r) for n, r in reversed([*names]) if r.type not in shaping), ("", 0))
-        if last and last.type == self.loss.includes:
+        name, last = self.output_layer
+        if last.type == self.loss.includes:
             raise UserError(
                 f"layer '{name}' ({last.type}) stands before the loss '{self.loss.name}', which "
                 f"computes the {last.type} itself: expected the model to end without it"
             )
+
+    @property
+    def output_layer(self) -> tuple[str, Layer]:
+        """Name and layer that the outputs come from: the last that does more than to shape them."""
+        named = [*zip(self.model.names, self.layers, strict=True)]
+        shaping = ("flatten", "reshape")
+        return next((pair for pair in reversed(named) if pair[1].type not in shaping), named[-1])
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -164,7 +169,7 @@ def load_experiment(
     written = set(document)
     document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
-        _override(document, key, deepcopy(value))
+        _override(document, key, deepcopy(plain(value)))
     anchor(document, path.parent, overrides or {})
     try:
         return Experiment.model_validate(document)

@@ -50,10 +50,10 @@ def anchor(document: dict[str, Any], folder: Path, overrides: Mapping[str, objec
         if table == "data" and isinstance(holder, dict) and holder.get("name") not in OWN_FOLDERS:
             continue
         if isinstance(holder, dict) and isinstance(holder.get(key), dict):
-            holder, key = holder[key], "file"
+            holder, key, place = holder[key], "file", f"{place}.file"
         if not isinstance(holder, dict) or not isinstance(holder.get(key), str):
             continue
-        given_here = any(place.startswith(name) or name.startswith(place) for name in overrides)
+        given_here = any(f"{place}.".startswith(f"{name}.") for name in overrides)
         holder[key] = _completed(holder[key], Path() if given_here else folder)
 
 

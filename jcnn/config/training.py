@@ -43,7 +43,8 @@ class InitialWeights(Table):
     Attributes:
         file: A ``.safetensors`` file under PyTorch's names.
         ignore: Patterns (``"classifier.6.*"``) of tensors, under the model's names: what fits keeps
-            its random values, and is passed over in the file.
+            its random values, or those that the training images give, and is passed over in the
+            file.
         replace: Regular expressions and what takes their place in the file's names, in their order:
             ``{"^module[.]" = ""}``.
     """

@@ -104,12 +104,20 @@ def _about(network: Network, exported: Exported) -> list[str]:
         f"{experiment.class_count} classes.",
         "",
         f"Layers: {types}.",
+        "",
+        _file(Path(exported.path)),
     ]
     if exported.hard:
         about += ["", f"This file gives decisions: its output is the {hardening(experiment)}."]
     if len(experiment.training.views) > 1:
         about += ["", f"Its output is the mean of those for {_views(experiment.training)}."]
     return about
+
+
+def _file(path: Path) -> str:
+    others = sorted(f"`{other.name}`" for other in path.parent.glob("model.*") if other != path)
+    said = f"This card is of `{path.name}`"
+    return f"{said} alone; beside it lies {', '.join(others)}." if others else f"{said}."
 
 
 def _views(training: Training) -> str:
@@ -165,6 +173,6 @@ def _limits(experiment: Experiment) -> list[str]:
         limits.append("- That split is a part of the training set, taken out for choices.")
     if experiment.training.precision != "float32":
         limits.append("- Trained in another precision than float32, in which it is exported.")
-    if experiment.training.matmul_precision == "bfloat16":
-        limits.append("- Trained with products of bfloat16, and exported with those of float32.")
+    if (products := experiment.training.matmul_precision) not in (None, "float32"):
+        limits.append(f"- Trained with products of {products}, and exported with those of float32.")
     return limits

@@ -17,10 +17,10 @@ import numpy as np
 import jcnn
 from jcnn.axes import ZEROS
 from jcnn.errors import UserError
-from jcnn.export.onnx_nodes import MODES, Graph, ends_first
+from jcnn.export.onnx_nodes import MODES, Graph, accepting, ends_first, imported
 from jcnn.export.output import Network, hardening, threshold
 from jcnn.export.preprocessing import preprocessing
-from jcnn.geometry import place_pool, place_transposed
+from jcnn.geometry import place_pool
 from jcnn.layers import (
     AveragePool,
     BatchNorm,
@@ -53,7 +53,7 @@ from jcnn.layers import (
     Tanh,
     UnitStep,
 )
-from jcnn.layers.window import explicit_padding, per_axis, place
+from jcnn.layers.window import explicit_padding, per_axis
 from jcnn.weights.torch_layout import layout_of
 
 _ELEMENTWISE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, UnitStep, Signum, Dropout)
@@ -69,7 +69,7 @@ def onnx_model(network: Network, *, hard: bool = False) -> Any:
     Raises:
         UserError: A layer has no counterpart, or ONNX is not installed.
     """
-    onnx = _import_onnx()
+    onnx = imported()
     experiment = network.experiment
     graph = _Graph(onnx, experiment.input_shape)
     seen = experiment.training.views
@@ -88,18 +88,9 @@ def onnx_model(network: Network, *, hard: bool = False) -> Any:
         "output": hardening(experiment) if hard else "outputs of the last layer",
     }
     onnx.helper.set_model_props(model, facts)
-    onnx.checker.check_model(model, full_check=True)
+    with accepting("ONNX"):
+        onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        raise UserError(
-            "the format onnx needs a package that is not installed: pip install 'jcnn[onnx]'"
-        ) from None
-    return onnx
 
 
 class _Graph(Graph):
@@ -165,9 +156,7 @@ class _Graph(Graph):
             case BatchNorm():
                 self._batch_norm(name, layer, params, state)
             case LocalResponseNorm():
-                self._channels_first()
-                self._add("LRN", name=name, size=layer.size, alpha=layer.scale * layer.size,
-                          beta=layer.power, bias=layer.offset)  # fmt: skip
+                self._local_response_norm(name, layer)
             case Pad():
                 self._pad(name, layer)
             case Decimate():
@@ -180,14 +169,8 @@ class _Graph(Graph):
                 raise UserError(f"layer '{name}' ({layer.type}) has no counterpart in ONNX")
 
     def _conv(self, name: str, layer: Conv, params: Any) -> None:
-        g = place(self._shape, window=layer.window, strides=layer.strides, padding=layer.padding,
-                  dilation=layer.dilation, groups=layer.groups)  # fmt: skip
-        w = np.asarray(params["w"], np.float32)
-        if layer.connections is not None:
-            mask = np.zeros(w.shape[-2:], np.float32)
-            for plane, inputs in enumerate(layer.connections):
-                mask[list(inputs), plane] = 1
-            w = w * mask
+        g = layer.geometry(self._shape)
+        w = np.asarray(layer.connected(params["w"]), np.float32)
         w = layout_of(layer, "w", w.shape, ()).to_torch(w)
         self._channels_first()
         g = self._bordered(g)
@@ -195,9 +178,7 @@ class _Graph(Graph):
                      dilations=g.dilation, group=layer.groups, kernel_shape=g.window)  # fmt: skip
 
     def _conv_transpose(self, name: str, layer: ConvTranspose, params: Any) -> None:
-        inner = self._shape[:-1]
-        g = place_transposed(inner, layer.window, layer.strides, layer.padding, layer.dilation,
-                             layer.groups, layer.output_padding)  # fmt: skip
+        g = layer.geometry(self._shape)
         if g.fill != ZEROS or any(lo < 0 for lo, _ in g.padding):
             raise UserError(
                 f"layer '{name}': its padding {layer.padding} has no counterpart in ONNX"
@@ -209,7 +190,7 @@ class _Graph(Graph):
         beyond = [
             size - (s * (n - 1) + span - lo - hi)
             for size, n, s, span, (lo, hi) in zip(
-                g.size, inner, g.strides, g.span, cut, strict=True
+                g.size, self._shape[:-1], g.strides, g.span, cut, strict=True
             )
         ]
         self._channels_first()

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 import jcnn
+from jcnn.errors import UserError
 from jcnn.fields import Shape
 from jcnn.geometry import Geometry
+from jcnn.layers import LocalResponseNorm
 from jcnn.views import View
 
 OPSET, IR_VERSION = 19, 9
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
 MODES = {"ZEROS": "constant", "CONSTANT": "constant", "CIRCULAR": "wrap", "REFLECT": "reflect",
          "REPLICATE": "edge"}  # fmt: skip
+
+
+def imported() -> Any:
+    """Return ONNX's package, or say how to get it."""
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise UserError(
+            "the format onnx needs a package that is not installed: pip install 'jcnn[onnx]'"
+        ) from None
+    return onnx
+
+
+@contextmanager
+def accepting(who: str) -> Iterator[None]:
+    """Turn what ONNX or a runtime of it refuses, each in exceptions of its own, into a sentence."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UserError(
+            f"{who} refuses the exported network: {reason}; nothing was written"
+        ) from error
 
 
 class Graph:
@@ -78,12 +105,22 @@ class Graph:
         return g.bordered()
 
     def _surround(self, name: str, pairs: Any, mode: str, value: float = 0.0) -> None:
+        sizes = self._shape[:-1]
+        if mode == "reflect" and any(max(p) >= n for p, n in zip(pairs, sizes, strict=True)):
+            return self._reflected(name, pairs)
         pairs = [(0, 0), *pairs] if self._first else [*pairs, (0, 0)]
         pads = np.array(ends_first([(0, 0), *pairs]), np.int64)
         inputs = [self._constant(f"{name}.pads.{len(self._nodes)}", pads)]
         if mode == "constant":
             inputs.append(self._constant(f"{name}.value.{len(self._nodes)}", np.float32(value)))
         self._add("Pad", *inputs, name=name, mode=mode)
+
+    def _reflected(self, name: str, pairs: Any) -> None:
+        """Take element by element what is mirrored more than once, which Pad refuses."""
+        for axis, (n, pair) in enumerate(zip(self._shape[:-1], pairs, strict=True)):
+            taken = np.pad(np.arange(n), pair, mode="reflect")
+            place = self._constant(f"{name}.{axis}.{len(self._nodes)}", taken)
+            self._add("Gather", place, name=name, axis=axis + (2 if self._first else 1))
 
     def _gelu(self, name: str) -> None:
         """By its parts: ONNX has a node of its own only from opset 20 on."""
@@ -93,6 +130,24 @@ class Graph:
         self._add("Add", self._constant("one", np.float32(1)))
         self._add("Mul", self._constant("half", np.float32(0.5)))
         self._add("Mul", x)
+
+    def _local_response_norm(self, name: str, layer: LocalResponseNorm) -> None:
+        if layer.size % 2 and layer.scale and len(self._shape) == 3:  # as the runtimes have it
+            self._channels_first()
+            self._add("LRN", name=name, size=layer.size, alpha=layer.scale * layer.size,
+                      beta=layer.power, bias=layer.offset)  # fmt: skip
+            return
+        self._channels_last()
+        own = np.arange(self._shape[-1])
+        ahead = own[:, None] - own  # of channel c (rows), seen from channel d
+        near = (-((layer.size - 1) // 2) <= ahead) & (ahead <= layer.size // 2)
+        x = self._value
+        self._add("Mul", x)
+        self._add("MatMul", self._constant(f"{name}.near", near * np.float32(layer.scale)))
+        self._add("Add", self._constant(f"{name}.offset", np.float32(layer.offset)))
+        self._add("Pow", self._constant(f"{name}.power", np.float32(layer.power)))
+        divisor, self._value = self._value, x
+        self._add("Div", divisor, name=name)
 
     def _unit_step(self, name: str, limit: float) -> None:
         self._add("Greater", self._constant(f"{name}.limit", np.float32(limit)), name=name)

@@ -59,8 +59,7 @@ def hardening(experiment: Experiment) -> Hard:
     Raises:
         UserError: The output has none of these.
     """
-    last = experiment.layers[-1].type
-    last = experiment.layers[-2].type if last == "flatten" and len(experiment.layers) > 1 else last
+    last = experiment.output_layer[1].type
     if last in ("tanh", "scaled_tanh"):
         return "signum"
     if last == "sigmoid" or experiment.loss.name == "binary_cross_entropy":
@@ -75,8 +74,7 @@ def hardening(experiment: Experiment) -> Hard:
 
 def threshold(experiment: Experiment) -> float:
     """Return the output above which the unit step is 1: 1/2 of a sigmoid, 0 of a logit."""
-    ends = [layer.type for layer in experiment.layers[-2:]]
-    return 0.5 if "sigmoid" in ends else 0.0
+    return 0.5 if experiment.output_layer[1].type == "sigmoid" else 0.0
 
 
 def hard_outputs(experiment: Experiment, output: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError, unknown
 from jcnn.export.model_card import CARD, is_card, model_card
 from jcnn.export.onnx_graph import onnx_model
+from jcnn.export.onnx_nodes import accepting
 from jcnn.export.output import Network, hard_outputs, hardening, network, threshold
 from jcnn.export.stablehlo import stablehlo
 from jcnn.remains import temporary_folder
@@ -137,8 +138,16 @@ def _runner(taken: Network, format: str, data: bytes) -> Runner:
                 "the format onnx is verified by a package that is not installed: "
                 "pip install 'jcnn[onnx]'"
             ) from None
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        return lambda x: np.asarray(session.run(None, {"input": x})[0])
+        quiet = onnxruntime.SessionOptions()
+        quiet.log_severity_level = 4  # what it refuses is said once, by us
+        with accepting("ONNX Runtime"):
+            session = onnxruntime.InferenceSession(data, quiet, ["CPUExecutionProvider"])
+
+        def run(x: np.ndarray) -> np.ndarray:
+            with accepting("ONNX Runtime"):
+                return np.asarray(session.run(None, {"input": x})[0])
+
+        return run
     if format == "stablehlo":
         call = jax.jit(jax.export.deserialize(bytearray(data)).call)
         return lambda x: np.asarray(call(x))

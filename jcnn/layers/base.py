@@ -169,7 +169,9 @@ class Layer(Table):
         """
         raise NotImplementedError
 
-    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
+    def calibrate(
+        self, params: Params, state: State, x: Array, context: Context, known: State | None = None
+    ) -> State:
         """Set the state from a sample of inputs; called where ``needs_sample`` is true.
 
         Args:
@@ -177,6 +179,7 @@ class Layer(Table):
             state: Likewise.
             x: Inputs of shape ``(N, *input_shape)``.
             context: See :meth:`apply`; not in training.
+            known: What of the state comes from elsewhere, and stays as it is.
         """
         return state
 

@@ -14,7 +14,7 @@ from jcnn.errors import UserError
 from jcnn.fields import Count, Flag, Real, Shape
 from jcnn.geometry import Geometry, place_transposed
 from jcnn.layers.base import Context, Cost, Layer, Params, State
-from jcnn.layers.initializers import AnyInitializer, Fan, HeNormal
+from jcnn.layers.initializers import AnyInitializer, Dirac, Fan, HeNormal
 from jcnn.layers.window import Naturals, Padding, PerAxis, per_axis, place, placing, spatial
 
 Connections = tuple[
@@ -43,6 +43,15 @@ class Convolution(Layer):
         for what, count in (("input channels", channels), ("features", self.features)):
             if count % self.groups:
                 raise UserError(f"groups = {self.groups} does not divide its {count} {what}")
+
+    def _check_middle(self, input_shape: Shape) -> None:
+        """Refuse a window without a middle, which is what ``dirac`` copies."""
+        window = per_axis("window", self.window, spatial(input_shape))
+        if isinstance(self.initializer, Dirac) and not all(k % 2 for k in window):
+            raise UserError(
+                f'initializer = "dirac" copies the middle of a window: expected odd sizes, found '
+                f"window = {list(window)}"
+            )
 
     def _kernel_shape(self, input_shape: Shape) -> Shape:
         window = per_axis("window", self.window, spatial(input_shape))
@@ -108,12 +117,14 @@ class Conv(Convolution):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
-        output = self._geometry(input_shape).output
+        output = self.geometry(input_shape).output
         self._check_groups(input_shape[-1])
+        self._check_middle(input_shape)
         self._check_connections(input_shape[-1])
         return (*output, self.features)
 
-    def _geometry(self, input_shape: Shape) -> Geometry:
+    def geometry(self, input_shape: Shape) -> Geometry:
+        """Where its windows stand."""
         return place(
             input_shape,
             window=self.window,
@@ -139,15 +150,20 @@ class Conv(Convolution):
                     f"connections gives plane {plane} the inputs {list(inputs)}; expected distinct "
                     f"numbers from 0 to {channels - 1}, since its input has {channels} channels"
                 )
+            if isinstance(self.initializer, Dirac) and plane < channels and plane not in inputs:
+                raise UserError(
+                    f'initializer = "dirac" copies input {plane} into plane {plane}: expected '
+                    f"connections that give it this input, found {list(inputs)}"
+                )
 
-    def _mask(self, channels: int) -> np.ndarray | None:
-        """Ones of shape (channels, features) where a plane reads an input, zeros elsewhere."""
+    def connected(self, w: Array) -> Array:
+        """Return a kernel without the weights that ``connections`` leave out."""
         if self.connections is None:
-            return None
-        mask = np.zeros((channels, self.features), np.float32)
+            return w
+        mask = np.zeros(w.shape[-2:], np.float32)
         for plane, inputs in enumerate(self.connections):
             mask[list(inputs), plane] = 1
-        return mask
+        return w * lax.broadcast_to_rank(jnp.asarray(mask, w.dtype), w.ndim)
 
     def _fan_in(self, kernel: Shape) -> Fan:
         if self.connections is None:
@@ -157,23 +173,17 @@ class Conv(Convolution):
     def init(self, key: Array, input_shape: Shape) -> tuple[Params, State]:
         """See :meth:`Layer.init`."""
         params, state = super().init(key, input_shape)
-        mask = self._mask(input_shape[-1])
-        if mask is not None:
-            params["w"] = params["w"] * _over_window(mask, params["w"])
+        params["w"] = self.connected(params["w"])
         return params, state
 
     def apply(
         self, params: Params, state: State, x: Array, context: Context
     ) -> tuple[Array, State]:
         """See :meth:`Layer.apply`."""
-        w = params["w"].astype(x.dtype)
-        mask = self._mask(x.shape[-1])
-        if mask is not None:
-            w = w * _over_window(mask, w)
         operation = context.ops.correlate if self.correlate else context.ops.convolve
         y = operation(
             x,
-            w,
+            self.connected(params["w"].astype(x.dtype)),
             None if self.bias == "none" else params["b"].astype(x.dtype),
             strides=self.strides,
             padding=self.padding,
@@ -222,12 +232,14 @@ class ConvTranspose(Convolution):
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
         self._check_groups(input_shape[-1])
-        return (*self._output_size(spatial(input_shape)), self.features)
+        self._check_middle(input_shape)
+        return (*self.geometry(input_shape).size, self.features)
 
-    def _output_size(self, size: Shape) -> Shape:
+    def geometry(self, input_shape: Shape) -> Geometry:
+        """Where the windows of the correlation stand whose adjoint it is."""
         with placing():
-            placed = place_transposed(
-                size,
+            return place_transposed(
+                spatial(input_shape),
                 self.window,
                 self.strides,
                 self.padding,
@@ -235,7 +247,6 @@ class ConvTranspose(Convolution):
                 self.groups,
                 self.output_padding,
             )
-        return placed.size
 
     def apply(
         self, params: Params, state: State, x: Array, context: Context
@@ -261,7 +272,3 @@ class ConvTranspose(Convolution):
         sums = weights * prod(input_shape[:-1])
         biased = prod(output) if self.bias != "none" else 0
         return Cost(weights + self._biases(input_shape), sums + biased, prod(output), 2 * sums)
-
-
-def _over_window(mask: np.ndarray, w: Array) -> Array:
-    return lax.broadcast_to_rank(jnp.asarray(mask, w.dtype), w.ndim)

@@ -11,6 +11,7 @@ units that read an input. With a connection table, ``fan_in`` is the unit's own.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, Literal
 
 import jax
@@ -115,7 +116,8 @@ class Dirac(Initializer):
     """The n-th feature copies the n-th channel, as far as both go; the others are uniform.
 
     Their bounds are ± 1 / √fan_in. What a network reads passes through it from the first step
-    (Zagoruyko and Komodakis, 2017). For odd windows and one group.
+    (Zagoruyko and Komodakis, 2017). Of groups, each copies its own channels. Windows must be odd,
+    and where there are connections, the n-th feature must read the n-th channel.
     """
 
     name: Literal["dirac"] = "dirac"
@@ -123,9 +125,12 @@ class Dirac(Initializer):
     def draw(self, key: Array, shape: Shape, fan_in: Fan, fan_out: int) -> Array:
         """See :meth:`Initializer.draw`."""
         *window, channels, features = shape
-        both = np.arange(min(channels, features))
-        weights = _uniform(key, shape, np.sqrt(1.0 / fan_in)).at[..., both].set(0)
-        return weights.at[(*(k // 2 for k in window), both, both)].set(1)
+        groups = max(1, prod(window) * features // fan_out)  # an input is read by a group's units
+        each = features // groups
+        channel = np.tile(np.arange(min(channels, each)), groups)
+        feature = channel + np.repeat(np.arange(groups), min(channels, each)) * each
+        weights = _uniform(key, shape, np.sqrt(1.0 / fan_in)).at[..., feature].set(0)
+        return weights.at[(*(k // 2 for k in window), channel, feature)].set(1)
 
 
 def _table(value: Any) -> Any:

@@ -86,12 +86,14 @@ class Residual(Layer):
         """Whether a layer of its paths is."""
         return any(path.needs_sample for path in self.branches().values())
 
-    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
+    def calibrate(
+        self, params: Params, state: State, x: Array, context: Context, known: State | None = None
+    ) -> State:
         """See :meth:`Layer.calibrate`."""
-        calibrated = {
-            name: path.calibrate(params.get(name, {}), state.get(name, {}), x, context)
-            for name, path in self.branches().items()
-        }
+        known, calibrated = known or {}, {}
+        for name, path in self.branches().items():
+            own = params.get(name, {}), state.get(name, {})
+            calibrated[name] = path.calibrate(*own, x, context, known.get(name))
         return {name: own for name, own in calibrated.items() if own}
 
     def cost(self, input_shape: Shape) -> Cost:

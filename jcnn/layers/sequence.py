@@ -139,13 +139,27 @@ class Sequence:
         """Whether a layer's state is set from a sample of inputs before training."""
         return any(layer.needs_sample for layer in self.layers)
 
-    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
-        """Set the state from a sample of the first layer's inputs, from layer to layer."""
-        state = dict(state)
-        for name, layer in zip(self.names, self.layers, strict=True):
+    def calibrate(
+        self, params: Params, state: State, x: Array, context: Context, known: State | None = None
+    ) -> State:
+        """Set the state from a sample of the first layer's inputs, from layer to layer.
+
+        Args:
+            params: See :meth:`Layer.calibrate`.
+            state: Likewise.
+            x: Likewise.
+            context: Likewise.
+            known: Likewise, by the layers' names.
+        """
+        state, known = dict(state), known or {}
+        asking = [position for position, layer in enumerate(self.layers) if layer.needs_sample]
+        last = asking[-1] if asking else -1
+        for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             own = params.get(name, {}), state.get(name, {})
             if layer.needs_sample:
-                state[name] = layer.calibrate(*own, x, context)
+                state[name] = layer.calibrate(*own, x, context, known.get(name))
+            if position >= last:  # what follows asks for nothing
+                break
             x, _ = layer.apply(own[0], state.get(name, {}), x, context)
         return state
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import product
 from math import prod
 from typing import Literal
@@ -15,6 +17,8 @@ from jcnn.fields import Flag, PositiveReal, Shape
 from jcnn.layers.base import Context, Cost, Layer, Params, State
 from jcnn.layers.convolution import Conv
 from jcnn.layers.window import PerAxis, per_axis, spatial
+
+_PATCHES = 2**20  # that lie in memory at a time
 
 
 class PatchWhitening(Layer):
@@ -60,17 +64,18 @@ class PatchWhitening(Layer):
         params = {"b": jnp.zeros(2 * values, jnp.float32)} if self.bias else {}
         return params, {"w": _both_signs(np.eye(values), (*window, input_shape[-1]))}
 
-    def calibrate(self, params: Params, state: State, x: Array, context: Context) -> State:
+    def calibrate(
+        self, params: Params, state: State, x: Array, context: Context, known: State | None = None
+    ) -> State:
         """See :meth:`Layer.calibrate`."""
+        if known:
+            return known
         *window, channels, _ = state["w"].shape
         size = [n - k + 1 for n, k in zip(x.shape[1:-1], window, strict=True)]
-        views = [
-            x[(slice(None), *(slice(i, i + n) for i, n in zip(start, size, strict=True)))]
-            for start in product(*map(range, window))
-        ]
-        columns = [np.asarray(view, np.float64).reshape(-1, channels) for view in views]
-        patches = np.concatenate(columns, axis=1)
-        variances, axes = np.linalg.eigh(patches.T @ patches / len(patches))
+        images = max(1, _PATCHES // prod(size))
+        parts = (_patches(x[at : at + images], window, size) for at in range(0, len(x), images))
+        moments = reduce(np.add, (part.T @ part for part in parts))
+        variances, axes = np.linalg.eigh(moments / (len(x) * prod(size)))
         # An eigenvector's sign is free: the same on every machine.
         axes = axes * np.sign(axes[np.abs(axes).argmax(0), range(len(axes))])
         scaled = axes / np.sqrt(np.maximum(variances, 0) + self.epsilon)
@@ -87,6 +92,16 @@ class PatchWhitening(Layer):
         """See :meth:`Layer.cost`."""
         layer = self.convolution(input_shape)
         return replace(layer.cost(input_shape), parameters=layer.features * self.bias)
+
+
+def _patches(x: Array, window: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """(N, *size, C) to (N patches, values of one), float64."""
+    views = [
+        x[(slice(None), *(slice(i, i + n) for i, n in zip(start, size, strict=True)))]
+        for start in product(*map(range, window))
+    ]
+    columns = [np.asarray(view, np.float64).reshape(-1, x.shape[-1]) for view in views]
+    return np.concatenate(columns, axis=1)
 
 
 def _both_signs(axes: np.ndarray, patch: Shape) -> Array:

@@ -20,14 +20,16 @@ from optax.contrib import MuonDimensionNumbers
 
 from jcnn.errors import nearest, unknown
 from jcnn.fields import LARGEST_REAL
-from jcnn.optimizers.catalogue import full_name, schedules
+from jcnn.optimizers.catalogue import full_name, refusal, schedules
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
 _MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
 _LEAST_AXES = {"kernels": 2, "convolutions": 3}
 _WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
+SCALES = "boundaries_and_scales"
 _LARGEST = 2**31  # of JAX's integers; seeds have a bit more
+_DIGITS = len(str(_LARGEST))
 
 
 class ArgumentError(ValueError):
@@ -44,21 +46,33 @@ def find(path: tuple[str, ...], name: Any, known: Mapping[str, Any]) -> Callable
     if not isinstance(name, str):
         raise ArgumentError(path, f"expected a name, found {_shown(name)}")
     if name not in known:
-        raise ArgumentError(path, unknown(name, known))
+        raise ArgumentError(path, refusal(name) or unknown(name, known))
     return known[name]
 
 
 def check_call(
-    function: Callable[..., Any], arguments: Mapping[str, Any], path: tuple[str, ...]
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    path: tuple[str, ...],
+    beside: Collection[str] = (),
 ) -> None:
-    """Compare arguments with the function's signature; look into schedules."""
-    parameters = inspect.signature(function).parameters
+    """Compare arguments with the function's signature; look into schedules.
+
+    Args:
+        function: What is called.
+        arguments: By their keys.
+        path: Leads to the table that holds them.
+        beside: Keys of that table that are no arguments, for the message.
+    """
+    parameters = _signature(function).parameters
     for key, value in arguments.items():
         if key not in parameters:
+            hint = nearest(key, (*parameters, *beside))
             raise ArgumentError(
                 (*path, key),
-                f"unknown argument of {full_name(function)}{nearest(key, parameters)}; it takes "
-                f"{', '.join(parameters) or 'none'}",
+                f"unknown argument of {full_name(function)}{hint}; it takes "
+                f"{', '.join(parameters) or 'none'}"
+                + (f", and beside it there may be {', '.join(beside)}" if beside else ""),
             )
         if isinstance(value, str) and (words := _words(parameters[key].annotation)) is not None:
             _check_choice((*path, key), value, words)
@@ -71,6 +85,14 @@ def check_call(
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
             raise ArgumentError((*path, key), f"{full_name(function)} needs this argument")
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return a signature whose annotations are types, also where they were written as strings."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:  # some may name what is imported for type checkers alone
+        return inspect.signature(function)
 
 
 def _default(parameter: inspect.Parameter) -> Any:
@@ -97,6 +119,8 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
     if isinstance(value, Mapping):
         _check_is_schedule(path, value, default)
         _check_table(path, value)
+    elif key == SCALES:
+        raise ArgumentError(path, f"expected a table of steps and scales, found {_shown(value)}")
     elif isinstance(value, list | tuple):
         if _is_number(default):
             raise ArgumentError(path, f"expected a number, found {_shown(value)}")
@@ -157,16 +181,32 @@ def _check_rate(path: tuple[str, ...], value: Any) -> None:
 
 
 def _check_table(path: tuple[str, ...], table: Mapping[str, Any]) -> None:
+    if path[-1] == SCALES:
+        return _check_scales(path, table)
+    if wrong := [key for key in table if not isinstance(key, str)]:
+        raise ArgumentError((*path, str(wrong[0])), "expected a name as the key, found a number")
     if "schedule" not in table:
         for key, value in table.items():
-            if "boundaries" not in path[-1]:
-                _check_value((*path, key), value, None)
-            elif not (key.isdecimal() or _EPOCHS.fullmatch(key)):
-                raise ArgumentError((*path, key), 'expected a step or "N epochs" as the key')
+            _check_value((*path, key), value, None)
         return
     name = table["schedule"]
     schedule = find((*path, "schedule"), name, schedules())
     check_call(schedule, {k: v for k, v in table.items() if k != "schedule"}, path)
+
+
+def _check_scales(path: tuple[str, ...], table: Mapping[Any, Any]) -> None:
+    """Refuse keys that are no steps, and values that are no factors of a learning rate."""
+    for step, scale in table.items():
+        key = str(step)
+        is_step = key.isdecimal() and not isinstance(step, bool)
+        if not (is_step or _EPOCHS.fullmatch(key)):
+            raise ArgumentError((*path, key), 'expected a step or "N epochs" as the key')
+        if is_step and (len(key) > _DIGITS or int(key) >= _LARGEST):
+            raise ArgumentError((*path, _shown(key)), f"expected a step of less than {_LARGEST}")
+        if isinstance(scale, Mapping):
+            raise ArgumentError((*path, key), "expected a number, found a table")
+        _check_value((*path, key), scale, 1.0)
+        _check_rate((*path, key), scale)
 
 
 def _check_word(path: tuple[str, ...], word: str) -> None:
@@ -191,7 +231,7 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
         resolved = {k: resolve(k, v, steps_per_epoch) for k, v in value.items() if k != "schedule"}
         if "schedule" in value:
             return schedules()[value["schedule"]](**resolved)
-        return _by_step(resolved, steps_per_epoch) if "boundaries" in key else resolved
+        return _by_step(resolved, steps_per_epoch) if key == SCALES else resolved
     if isinstance(value, list | tuple):
         return [resolve(key, entry, steps_per_epoch) for entry in value]
     if isinstance(value, str) and "mask" in key:
@@ -203,7 +243,7 @@ def resolve(key: str, value: Any, steps_per_epoch: float) -> Any:
     return value
 
 
-def _by_step(scales: Mapping[str, float], steps_per_epoch: float) -> dict[int, float]:
+def _by_step(scales: Mapping[Any, float], steps_per_epoch: float) -> dict[int, float]:
     """Read the boundaries of scales; where two are the same step, both scales are in force.
 
     >>> _by_step({"30": 0.5, "2 epochs": 0.1, "1 epochs": 0.5}, 30)
@@ -211,7 +251,7 @@ def _by_step(scales: Mapping[str, float], steps_per_epoch: float) -> dict[int, f
     """
     found: dict[int, float] = {}
     for boundary, scale in scales.items():
-        step = _steps(boundary, steps_per_epoch)
+        step = _steps(str(boundary), steps_per_epoch)
         found[step] = found.get(step, 1.0) * scale
     return found
 

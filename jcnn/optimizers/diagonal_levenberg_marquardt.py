@@ -47,6 +47,10 @@ def scale_by_diagonal_curvature(
         estimate_every_steps: Steps from one estimate to the next; each costs about one more step.
         decay: Decay per estimate of the running mean, corrected for its start as in Adam.
 
+    Raises:
+        ValueError: ``damping`` is not above 0, ``estimate_every_steps`` no integer of at least 1,
+            or ``decay`` not in [0, 1).
+
     >>> scale = scale_by_diagonal_curvature(damping=1.0)
     >>> gradient = {"w": jnp.array([1.0, 1.0])}
     >>> estimate = lambda: {"w": jnp.array([0.0, 3.0])}
@@ -54,6 +58,7 @@ def scale_by_diagonal_curvature(
     >>> [round(rate, 4) for rate in update["w"].tolist()]
     [1.0, 0.25]
     """
+    _check_numbers(damping, estimate_every_steps, decay)
 
     def init(params: Any) -> DiagonalCurvatureState:
         return DiagonalCurvatureState(
@@ -113,6 +118,23 @@ def curvatures(opt_state: Any) -> list[Any]:
     """
     parts = jax.tree.leaves(opt_state, is_leaf=lambda s: isinstance(s, DiagonalCurvatureState))
     return [part.curvature for part in parts if isinstance(part, DiagonalCurvatureState)]
+
+
+def _check_numbers(damping: Any, estimate_every_steps: Any, decay: Any) -> None:
+    """Refuse numbers that lead to a division by zero; of those that JAX traces nothing is known."""
+    _check("damping", damping, lambda n: n > 0, "a number above 0")
+    _check("decay", decay, lambda n: 0 <= n < 1, "a number of at least 0 and less than 1")
+    _check(
+        "estimate_every_steps",
+        estimate_every_steps,
+        lambda n: isinstance(n, int) and n > 0,
+        "an integer above 0",
+    )
+
+
+def _check(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
+    if isinstance(value, int | float) and not fits(value):
+        raise ValueError(f"scale_by_diagonal_curvature: {name}: expected {expected}, found {value}")
 
 
 def _mean(decay: float) -> Callable[[Array, Array], Array]:

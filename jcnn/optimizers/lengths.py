@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jcnn.optimizers.arguments import resolve
+from jcnn.optimizers.arguments import SCALES, resolve
 from jcnn.optimizers.transformation import Optimizer
 
 # The keys whose sum says when a schedule has reached its last value.
@@ -42,5 +42,5 @@ def _ends(key: str, table: Mapping[str, Any], per_epoch: float) -> Iterator[tupl
         yield key, int(sum(steps)), not rises
     elif name == "join_schedules":
         yield key, int(max(resolve("boundaries", table["boundaries"], per_epoch))), False
-    elif table.get("boundaries_and_scales"):
-        yield key, int(max(resolve("boundaries", table["boundaries_and_scales"], per_epoch))), False
+    elif table.get(SCALES):
+        yield key, int(max(resolve(SCALES, table[SCALES], per_epoch))), False

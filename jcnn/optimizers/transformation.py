@@ -1,7 +1,7 @@
 """Any optimizer, schedule and transformation of Optax, by name and arguments.
 
 Optax's own signatures say what may be given, so all of its optimizers are available, but for those
-that need the loss itself::
+that need what a training step does not have (:func:`jcnn.optimizers.catalogue.refusal`)::
 
     [optimizer]
     name = "adamw"
@@ -56,7 +56,8 @@ _MISPLACED = {
         "reduce_on_plateau scales the optimizer's updates: expected it in optimizer.after"
     ),
 }
-
+# Without a learning rate Optax leaves its minus sign out, too.
+_CLIMBS_WITHOUT = {"adadelta"}
 
 # A parameter of every kind: what is for some of them alone is tried, too.
 _EVERY_KIND = {
@@ -92,7 +93,8 @@ class Transformation(Table):
 
     @model_validator(mode="after")
     def _check(self) -> Transformation:
-        check_call(find(("name",), self.name, self._known()), self.arguments, ())
+        beside = [key for key in type(self).model_fields if key != "name"]
+        check_call(find(("name",), self.name, self._known()), self.arguments, (), beside)
         try:  # without computing, so that what Optax refuses is refused when the file is read
             built = self.build(steps_per_epoch=1000)
             jax.eval_shape(lambda params: _tried(built, params), _EVERY_KIND)
@@ -169,14 +171,21 @@ class Optimizer(Transformation):
     Attributes:
         before: Transformations of the gradients, in their order.
         after: Transformations of the updates, in their order.
-        rates: What the updates of a layer are multiplied by, by its name or a pattern with ``*``;
-            the first that fits. A layer of rate 0 is frozen: its parameters and running statistics
-            keep their bits, its gradients are zero, and it is applied as in evaluation.
+        rates: What the optimizer's updates of a layer are multiplied by, before what stands
+            ``after``, by its name or a pattern with ``*``; the first that fits. A layer of rate 0
+            is frozen: its parameters and running statistics keep their bits, its gradients are
+            zero, and it is applied as in evaluation.
     """
 
     before: tuple[Preparation, ...] = ()
     after: tuple[Preparation, ...] = ()
     rates: dict[str, NonNegativeReal] = Field(default={})
+
+    @model_validator(mode="after")
+    def _check_rate(self) -> Optimizer:
+        if self.name in _CLIMBS_WITHOUT and "learning_rate" not in self.arguments:
+            raise ArgumentError(("learning_rate",), f"optax.{self.name} needs this argument")
+        return self
 
     @model_validator(mode="after")
     def _check_places(self) -> Optimizer:
@@ -196,19 +205,20 @@ class Optimizer(Transformation):
 
     @property
     def names_layers(self) -> bool:
-        """Whether some of it is for layers that it names."""
+        """Whether some of it is for layers, or for parameters of layers, that it names."""
         parts = (*self.before, *self.after)
-        return bool(self.rates) or any(part.layers is not None for part in parts)
+        return bool(self.rates) or any(part.layers or part.only for part in parts)
 
     def check_layers(self, params: Mapping[str, Any]) -> None:
-        """Refuse a pattern that fits none of the layers that have parameters."""
+        """Refuse what is for none of the layers that have parameters, or for none of those."""
         for pattern in self.rates:
             _check_pattern("rates", pattern, params)
         for key, entries in (("before", self.before), ("after", self.after)):
             for position, entry in enumerate(entries):
                 for pattern in entry.layers or ():
                     _check_pattern(f"{key}.{position}.layers", pattern, params)
-                if entry.layers and not any(jax.tree.leaves(entry.mask(params))):
+                chosen = entry.layers or entry.only
+                if chosen and not any(jax.tree.leaves(entry.mask(params))):
                     raise UserError(
                         f"optimizer.{key}.{position}.only: none of the layers that it is for has "
                         f"one of {', '.join(entry.only or ())}"
@@ -217,9 +227,9 @@ class Optimizer(Transformation):
     def _assemble(self, steps_per_epoch: float) -> optax.GradientTransformation:
         chain = [t._assemble(steps_per_epoch) for t in self.before]
         chain.append(super()._assemble(steps_per_epoch))
-        chain += (t._assemble(steps_per_epoch) for t in self.after)
         if self.rates:
             chain.append(optax.stateless(self._scaled))
+        chain += (t._assemble(steps_per_epoch) for t in self.after)
         return optax.chain(*chain) if len(chain) > 1 else chain[0]
 
     def _scaled(self, updates: Any, _: Any) -> Any:

@@ -123,7 +123,7 @@ class Trainer:
 
     def _first(self, weights: Weights | None) -> Stand:
         weights = weights or initial_weights(self._experiment)
-        weights = weights or calibrated(self._experiment, self._feed)
+        weights = calibrated(self._experiment, self._feed, weights)
         weights = weights or drawn_weights(self._experiment, self._shared)
         layout, init = self._feed.step.layout, self._feed.step.init
         placed = layout.results(checkpointed(self._feed.step)["state"])

@@ -89,11 +89,11 @@ def read_weights(
         ours = {"params": drawn[0], "state": drawn[1]}
         for tensor in tensors:
             _put(tree, tensor.path, np.asarray(_at(ours, tensor.path)))
-    wanted = [tensor for tensor in tensors if not _fits(tensor.name, ignore)]
+    wanted = [tensor for tensor in tensors if not fits(tensor.name, ignore)]
     try:
         with safe_open(path, framework="numpy") as file:
             theirs = renamed(path, list(file.keys()), replace or {})
-            slices = {n: file.get_slice(t) for n, t in theirs.items() if not _fits(n, ignore)}
+            slices = {n: file.get_slice(t) for n, t in theirs.items() if not fits(n, ignore)}
             _check_names(path, wanted, slices)
             for tensor in wanted:
                 _check_tensor(path, tensor, slices[tensor.name])
@@ -109,7 +109,8 @@ def read_weights(
     return tree["params"], tree["state"]
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a tensor's name fits one of the patterns of ``ignore``."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -2,6 +2,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jcnn.config import load_experiment, parse_override
@@ -254,6 +255,37 @@ def test_a_folder_of_data_that_no_system_has_is_named_by_its_key(config, name):
     data = {"name": name, "folder": "f" * 300} | ({"classes": 10} if "image" in name else {})
     with pytest.raises(UserError, match=r"--set data\.folder: expected a path whose"):
         load_experiment(config, {"data": data})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ({"training.initial_weights.ignore": ["classifier.*"]}, "file"),
+        ({"training.initial_weights.replace": {"^a": "b"}}, "file"),
+        ({"training.initial_weights.file": "w.safetensors"}, "here"),
+        ({"training.initial_weights": {"file": "w.safetensors"}}, "here"),
+        ({"training": {"initial_weights": "w.safetensors"}}, "here"),
+    ],
+)
+def test_a_path_is_seen_from_where_it_was_written(config, tmp_path, monkeypatch, overrides, found):
+    table = '[training]\ninitial_weights = {file = "w.safetensors"}\n'
+    config.write_text(SMALL.replace("[training]\n", table))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    places = {"file": config.parent / "w.safetensors", "here": tmp_path / "here" / "w.safetensors"}
+    for place in places.values():
+        place.touch()
+    experiment = load_experiment(config, overrides)
+    assert experiment.training.initial_weights.file == str(places[found])
+
+
+def test_overrides_may_hold_numbers_of_numpy(config):
+    rate = {"schedule": "constant_schedule", "value": np.float32(0.5)}
+    overrides = {"training.epochs": np.int64(3), "optimizer.learning_rate": rate}
+    experiment = load_experiment(config, {**overrides, "layers.0.window": np.array([2, 2])})
+    assert experiment.training.epochs == 3
+    assert experiment.layers[0].window == (2, 2)
+    assert experiment.optimizer.arguments["learning_rate"]["value"] == 0.5
 
 
 def test_overrides_do_not_share_the_callers_values(config):

@@ -114,17 +114,34 @@ MODELS = {
         layer("conv_transpose", features=3, window=3, strides=2, padding=1, output_padding=1),
         *HEAD,
     ],
+    "activities": [
+        conv(6, 3),
+        layer("local_response_norm", size=4, scale=0.3),
+        layer("local_response_norm", size=3, scale=0.0),
+        layer("reshape", shape=[18, 12]),
+        layer("local_response_norm", size=5, scale=0.3),
+        conv(4, 3),
+        *HEAD,
+    ],
+    "mirrored often": [
+        layer("pad", padding=[[9, 0], [2, 30]], mode="reflect"),
+        conv(3, 3, padding="REFLECT", dilation=50),
+        *HEAD,
+    ],
     "flat": HEAD,
 }
 
 
-def experiment(name: str, **training: object) -> Experiment:
+QUICK = {"planes", "block", "activities", "mirrored often"}
+
+
+def experiment(name: str, loss: object = None, **training: object) -> Experiment:
     return Experiment.model_validate(
         {
             "name": name,
             "data": SIGNAL if name == "signal" else {"name": "digits"},
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
-            "loss": {"name": "mean_squared_error"},
+            "loss": loss or {"name": "mean_squared_error"},
             "training": training,
             "layers": [{k: v for k, v in each.items() if v is not None} for each in MODELS[name]],
         }
@@ -156,7 +173,7 @@ def run_onnx(model, x: np.ndarray) -> np.ndarray:
 
 @needs_onnx
 @pytest.mark.usefixtures("mathematics")
-@pytest.mark.parametrize("name", slow_unless({"planes", "block"}.__contains__, MODELS))
+@pytest.mark.parametrize("name", slow_unless(QUICK.__contains__, MODELS))
 def test_onnx_computes_what_the_layers_compute(name):
     taken, x = drawn(experiment(name))
     expected = np.asarray(jax.jit(taken.function())(x))
@@ -179,6 +196,18 @@ def test_borders_that_onnx_does_not_have_are_refused(first, monkeypatch):
     monkeypatch.setitem(MODELS, "refused", [first, *HEAD])
     with pytest.raises(UserError, match="has no counterpart in ONNX"):
         onnx_model(drawn(experiment("refused"))[0])
+
+
+@needs_onnx
+@pytest.mark.parametrize("refused", ["the file", "the input"])
+def test_what_the_runtime_refuses_is_one_sentence(monkeypatch, capfd, refused):
+    beyond = layer("conv_transpose", features=2, window=2, strides=2, dilation=5, output_padding=4)
+    monkeypatch.setitem(MODELS, "refused", [beyond, *HEAD])
+    taken, x = drawn(experiment("refused"))
+    data = b"no graph" if refused == "the file" else jcnn.export.run._build(taken, "onnx", False)
+    with pytest.raises(UserError, match=r"ONNX Runtime refuses the exported network: .*written$"):
+        jcnn.export.run._runner(taken, "onnx", data)(x)
+    assert not capfd.readouterr().err
 
 
 @needs_onnx
@@ -254,18 +283,25 @@ def test_the_card_has_what_the_hub_reads(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_card_says_in_what_precision_a_network_was_trained(tmp_path):
+@pytest.mark.parametrize("products", ["bfloat16", "tensorfloat32"])
+def test_the_card_says_in_what_precision_a_network_was_trained(tmp_path, products):
     (tmp_path / "small.toml").write_text(CONFIG)
-    keys = {"training.precision": "bfloat16", "training.matmul_precision": "bfloat16"}
+    keys = {"training.precision": "bfloat16", "training.matmul_precision": products}
     train(load_experiment(tmp_path / "small.toml", keys), tmp_path / "run")
     export_run(tmp_path / "run", "safetensors", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    for words in ("another precision than float32", "products of bfloat16", *map(_said, keys)):
+    written = (f'{key.removeprefix("training.")} = "{value}"' for key, value in keys.items())
+    for words in ("another precision than float32", f"products of {products}", *written):
         assert words in card
 
 
-def _said(key):
-    return f'{key.removeprefix("training.")} = "bfloat16"'
+def test_the_card_names_the_file_that_it_is_of(trained, tmp_path):
+    for format, said in (
+        ("safetensors", "This card is of `model.safetensors`.\n"),
+        ("stablehlo", "of `model.stablehlo` alone; beside it lies `model.safetensors`.\n"),
+    ):
+        export_run(trained, format, tmp_path)
+        assert said in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("mathematics")
@@ -276,6 +312,21 @@ def test_decisions_take_the_place_of_the_nonlinearity():
     assert hard_outputs(experiment("block"), output).tolist() == [[1, 1, -1]]
     with pytest.raises(UserError, match="softmax, sigmoid or tanh"):
         hard_outputs(experiment("flat"), output)
+
+
+@pytest.mark.usefixtures("mathematics")
+def test_a_hidden_sigmoid_is_not_the_outputs(monkeypatch):
+    hidden = [layer("flatten"), layer("dense", features=4), layer("sigmoid")]
+    monkeypatch.setitem(MODELS, "logits", [*hidden, layer("dense", features=10)])
+    logits = experiment("logits", loss={"name": "binary_cross_entropy"})
+    assert hard_outputs(logits, np.array([[0.2, 0.7, -0.1]], np.float32)).tolist() == [[1, 1, 0]]
+
+
+@pytest.mark.usefixtures("mathematics")
+def test_the_shape_of_the_outputs_leaves_their_nonlinearity_what_it_is(monkeypatch):
+    shaped = [layer("flatten"), layer("dense", features=10), layer("sigmoid")]
+    monkeypatch.setitem(MODELS, "shaped", [*shaped, layer("flatten"), layer("flatten")])
+    assert hard_outputs(experiment("shaped"), np.array([[0.2]], np.float32)).tolist() == [[0]]
 
 
 @needs_onnx

@@ -5,6 +5,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from jcnn import ops
+from jcnn.errors import UserError
+from jcnn.layers import Context, Conv, ConvTranspose
 from jcnn.layers.initializers import AnyInitializer
 
 FAN_IN, FAN_OUT = 50, 200
@@ -50,6 +52,34 @@ def test_dirac_copies_as_many_channels_as_there_are(channels, features):
     np.testing.assert_allclose(y[..., :4], x[..., :4], rtol=1e-5, atol=1e-6)
     assert abs(w[..., 4:]).max(initial=0) <= 1 / np.sqrt(9 * channels)
     assert (w[..., 4:] != 0).all()
+
+
+@pytest.mark.parametrize(("channels", "features"), [(4, 6), (6, 4), (6, 6)])
+@pytest.mark.parametrize("kind", [Conv, ConvTranspose])
+def test_dirac_copies_the_channels_of_each_group(kind, channels, features):
+    layer = kind(features=features, window=3, padding="SAME", groups=2, initializer="dirac")
+    x = jax.random.normal(jax.random.key(1), (2, 5, 5, channels))
+    params, _ = layer.init(jax.random.key(0), x.shape[1:])
+    y, _ = layer.apply(params, {}, x, Context(ops))
+    both = min(channels, features) // 2
+    for group in range(2):
+        read, made = group * channels // 2, group * features // 2
+        copied, read_from = y[..., made : made + both], x[..., read : read + both]
+        np.testing.assert_allclose(copied, read_from, rtol=1e-5, atol=1e-6)
+        assert params["w"][..., made + both : made + features // 2].all()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"window": [3, 2]}, r"dirac.* expected odd sizes, found window = \[3, 2\]"),
+        ({"connections": [[0], [0]]}, r"dirac.* input 1 into plane 1: .* found \[0\]"),
+    ],
+)
+def test_dirac_is_refused_where_it_could_not_copy(keys, message):
+    layer = Conv(**{"features": 2, "window": 3, "initializer": "dirac", **keys})
+    with pytest.raises(UserError, match=message):
+        layer.output_shape((8, 8, 2))
 
 
 def test_same_key_same_weights():

@@ -8,7 +8,11 @@ import pytest
 
 from jcnn.errors import UserError
 from jcnn.optimizers import Optimizer, fixed_norms, optimizers, schedules, transformations
+from jcnn.optimizers.arguments import resolve
 
+SECOND_ORDER = "diagonal_levenberg_marquardt"
+STAIRS = {"schedule": "piecewise_constant_schedule", "init_value": 1.0}
+SCALES = "learning_rate.boundaries_and_scales"
 PARAMS = {"dense_1": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
 GRADIENT = jax.tree.map(lambda a: 0.5 * a, PARAMS)
 
@@ -114,6 +118,46 @@ def test_scales_whose_boundaries_are_the_same_step_are_both_in_force():
     falls["boundaries_and_scales"] = {"4": 0.5, "2 epochs": 0.1, "1.9 epochs": 0.5}
     built = Optimizer(name="sgd", learning_rate=falls).build(steps_per_epoch=2)
     assert _equal(_updates(built, 6), _updates(optax.sgd(0.025)))
+
+
+def test_boundaries_may_be_integers_of_python():
+    rates = [
+        Optimizer(
+            name="sgd", learning_rate={**STAIRS, "boundaries_and_scales": {key: np.float32(0.5)}}
+        )
+        for key in (30, "30", np.int64(30))
+    ]
+    for optimizer in rates:
+        assert resolve("learning_rate", optimizer.arguments["learning_rate"], 10)(31) == 0.5
+        assert optimizer.model_dump(mode="json") == rates[0].model_dump(mode="json")
+
+
+def test_integers_are_known_where_annotations_are_strings():
+    with pytest.raises(UserError, match=r"estimate_every_steps: expected a value of at least 0"):
+        Optimizer(name=SECOND_ORDER, learning_rate=0.1, estimate_every_steps=-1)
+
+
+def test_numbers_of_numpy_within_tables_are_pythons():
+    entry = {"name": "clip", "max_delta": np.float32(0.5), "only": np.array(["w"])}
+    optimizer = Optimizer(
+        name="sgd",
+        learning_rate={"schedule": "constant_schedule", "value": np.float64(0.5)},
+        before=[entry],
+        rates={"dense_*": np.float32(0.5)},
+    )
+    assert type(optimizer.arguments["learning_rate"]["value"]) is float
+    assert optimizer.before[0].arguments == {"max_delta": 0.5}
+    assert optimizer.rates == {"dense_*": 0.5}
+
+
+def test_a_layers_rate_leaves_a_fixed_norm_as_it_is():
+    sgd = {"name": "sgd", "learning_rate": 0.1, "after": [{"name": "fixed_norms"}]}
+    built = Optimizer(**sgd, rates={"dense_*": 0.5}).build(10)
+    updates = _updates(built)
+    turned = PARAMS["dense_1"]["w"] + updates["dense_1"]["w"]
+    assert np.linalg.norm(turned) == pytest.approx(2**0.5)
+    half = _updates(Optimizer(**{**sgd, "learning_rate": 0.05}).build(10))
+    assert _equal(updates, half)
 
 
 def test_transformations_before_come_first_and_masks_spare_biases():
@@ -227,6 +271,51 @@ def test_common_optimizers_run_under_strict_promotion_with_a_schedule(name):
     assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("schedule_free_sgd", "expected training.average_decay, .* beside 'sgd'"),
+        ("schedule_free_adamw", "expected training.average_decay, .* beside 'adamw'"),
+        ("sophia", "expected 'diagonal_levenberg_marquardt'"),
+        ("dpsgd", "needs each example's own gradient"),
+        ("polyak_sgd", "expected 'momo'"),
+    ],
+)
+def test_optimizers_that_training_cannot_serve_are_refused_with_the_reason(name, reason):
+    assert name not in optimizers()
+    with pytest.raises(UserError, match=f"Optimizer: name: {name} .*{reason}"):
+        Optimizer(name=name, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("lookahead", "made of other transformations"),
+        ("stateless", "takes a function"),
+        ("scale_by_zoom_linesearch", "along a line"),
+        ("differentially_private_aggregate", "each example's own gradient"),
+    ],
+)
+def test_transformations_that_no_file_can_write_are_refused_with_the_reason(name, reason):
+    assert name not in transformations()
+    with pytest.raises(UserError, match=f"before.0.name: {name} .*{reason}"):
+        Optimizer(name="sgd", learning_rate=0.1, before=[{"name": name}])
+
+
+@pytest.mark.filterwarnings("ignore")  # Optax warns of some of its own
+def test_every_optimizer_that_is_offered_can_be_made_and_descends():
+    for name in optimizers():
+        built = Optimizer(name=name, learning_rate=0.1).build(10)
+        updates, _ = built.update(
+            PARAMS,
+            built.init(PARAMS),
+            PARAMS,
+            value=jnp.float32(1.0),
+            curvature=lambda: PARAMS,
+        )
+        assert float(sum(u.sum() for u in jax.tree.leaves(updates))) <= 0, name
+
+
 def test_optax_offers_what_is_expected():
     assert {"sgd", "adam", "adamw", "lars", "muon"} <= set(optimizers())
     assert {"add_decayed_weights", "clip_by_global_norm", "centralize"} <= set(transformations())
@@ -239,9 +328,15 @@ def test_optax_offers_what_is_expected():
     ("arguments", "path", "message"),
     [
         ({"name": "sdg"}, "name", "did you mean 'sgd'"),
-        ({"name": "lbfgs"}, "name", "unknown 'lbfgs'"),
+        ({"name": "lbfgs"}, "name", "lbfgs needs the loss along a line"),
+        ({"name": "scale_by_rprop"}, "name", "did you mean 'rprop'"),
+        ({"name": "adadelta"}, "learning_rate", "optax.adadelta needs this argument"),
         ({"name": "sgd"}, "learning_rate", "optax.sgd needs this argument"),
         ({"momentm": 1.0}, "momentm", "did you mean 'momentum'"),
+        ({"befor": []}, "befor", "did you mean 'before'"),
+        ({"rate": {}}, "rate", "did you mean 'rates'"),
+        ({"zzz": 1}, "zzz", "and beside it there may be before, after, rates"),
+        ({"before": [{"name": "centralize", "layer": ["a"]}]}, "layer", "did you mean 'layers'"),
         ({"momentum": "high"}, "momentum", "expected a number, found 'high'"),
         ({"momentum": "3 epochs"}, "momentum", "expected a number, found '3 epochs'"),
         ({"momentum": True}, "momentum", "expected a number, found true"),
@@ -301,6 +396,25 @@ def test_optax_offers_what_is_expected():
             {"learning_rate": {"schedule": "constant_schedule", "value": {}}},
             "learning_rate.value",
             "expected a number or a schedule, found a table without the key 'schedule'",
+        ),
+        *(
+            ({"learning_rate": {**STAIRS, "boundaries_and_scales": scales}}, key, message)
+            for scales, key, message in (
+                ({"30": "half"}, f"{SCALES}.30", "expected a number, found 'half'"),
+                ({"2 epochs": True}, f"{SCALES}.2 epochs", "expected a number, found true"),
+                ({"30": {}}, f"{SCALES}.30", "expected a number, found a table"),
+                ({"30": -1.0}, f"{SCALES}.30", "expected a value of at least 0, found -1.0"),
+                ({"x": 0.5}, f"{SCALES}.x", 'expected a step or "N epochs" as the key'),
+                ({30.5: 0.5}, f"{SCALES}.30.5", 'expected a step or "N epochs" as the key'),
+                ({"9" * 20: 0.5}, f"{SCALES}.{'9' * 20}", "a step of less than 2147483648"),
+                ([30, 0.5], SCALES, "expected a table of steps and scales, found [30, 0.5]"),
+            )
+        ),
+        ({"learning_rate": {30: 0.1}}, "learning_rate", "without the key 'schedule'"),
+        (
+            {"learning_rate": {"schedule": "constant_schedule", "value": 1, 3: 4}},
+            "learning_rate.3",
+            "expected a name as the key",
         ),
         ({"learning_rate": 10**400}, "learning_rate", "expected less than 2147483648, found 1000"),
         ({"momentum": 1e39}, "momentum", "expected at most 3.4e+38 (float32), found 1e+39"),

@@ -54,6 +54,21 @@ def test_estimates_are_averaged_and_taken_only_every_few_steps():
     np.testing.assert_allclose(rates, [[1, 1 / 4], [1, 1 / 4], [1 / 3, 1 / 4]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("damping", 0, "a number above 0, found 0"),
+        ("damping", float("nan"), "a number above 0, found nan"),
+        ("decay", 1.0, "a number of at least 0 and less than 1, found 1.0"),
+        ("estimate_every_steps", 0, "an integer above 0, found 0"),
+        ("estimate_every_steps", 2.5, "an integer above 0, found 2.5"),
+    ],
+)
+def test_numbers_that_would_divide_by_zero_are_refused(key, value, expected):
+    with pytest.raises(ValueError, match=f"^scale_by_diagonal_curvature: {key}: .* {expected}$"):
+        scale_by_diagonal_curvature(**{key: value})
+
+
 def test_the_estimate_is_not_optional():
     scale = scale_by_diagonal_curvature()
     with pytest.raises(ValueError, match="needs curvature="):
@@ -75,7 +90,7 @@ name = "digits"
 [optimizer]
 name = "diagonal_levenberg_marquardt"
 learning_rate = 1.0
-damping = 0.0
+damping = 0.02
 estimate_every_steps = 1
 decay = 0.999
 before = [{name = "add_decayed_weights", weight_decay = 0.0}]

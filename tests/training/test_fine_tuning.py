@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from jcnn import ops
 from jcnn.errors import UserError
-from jcnn.training import Step, save_weights, train
+from jcnn.layers import Context
+from jcnn.training import Step, load_trained, load_weights, save_weights, train
 from jcnn.training.weight_files import initial_weights
 from jcnn.weights.names import check_file
 
@@ -85,6 +87,42 @@ def test_a_network_is_fine_tuned_in_one_go(tiny, written, tmp_path):
     for name in ("features.0.weight", "features.0.bias", "classifier.0.weight"):
         np.testing.assert_array_equal(after[name], before[name])
     assert after["classifier.1.weight"].shape == (10, 6)
+
+
+WHITENED = [
+    {"type": "patch_whitening"},
+    {"type": "global_average_pool"},
+    {"type": "dense", "features": 10},
+]
+
+
+def whitened(tiny, tmp_path, ignore):
+    """An experiment that begins with a run's weights, but for what is ignored, and those."""
+    first = {"layers": WHITENED, "training.epochs": 1, "data.train_count": 40}
+    train(tiny(first), tmp_path / "first")
+    save_weights(tmp_path / "first", tmp_path / "w.safetensors")
+    named = {"file": str(tmp_path / "w.safetensors"), "ignore": ignore}
+    keys = {**first, "data.train_count": 300, "training.initial_weights": named}
+    return tiny(keys), load_trained(tmp_path / "first").state.state
+
+
+@pytest.mark.parametrize("ignore", ["features.0.*", "classifier.*"])
+def test_whitening_that_is_ignored_is_set_from_the_training_images(tiny, tmp_path, ignore):
+    chosen, before = whitened(tiny, tmp_path, [ignore])
+    train(chosen, tmp_path / "run")
+    layer, x = chosen.layers[0], chosen.data.load().train.x
+    drawn = layer.init(jax.random.key(0), x.shape[1:])
+    set_anew = {"patch_whitening_1": layer.calibrate(*drawn, x, Context(ops))}
+    expected = set_anew if ignore == "features.0.*" else before
+    after = load_trained(tmp_path / "run").state.state
+    jax.tree.map(np.testing.assert_array_equal, after, expected)
+
+
+def test_whitening_that_is_ignored_where_no_images_are_read_is_refused(tiny, tmp_path):
+    chosen, _ = whitened(tiny, tmp_path, ["features.*"])
+    with pytest.raises(UserError, match=r"'features.0.weight' of layer 'patch_whitening_1' is set"):
+        load_weights(chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("decay", [[], [{"name": "add_decayed_weights", "weight_decay": 0.1}]])

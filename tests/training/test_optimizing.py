@@ -199,7 +199,8 @@ def test_a_transformation_for_no_layer_is_refused(key, tiny):
         tiny({f"optimizer.{key}": [scale]})
 
 
-def test_a_transformation_for_no_parameter_is_refused(tiny):
-    scale = {"name": "scale", "step_size": 0.1, "layers": ["dense_*"], "only": ["slope", "scale"]}
+@pytest.mark.parametrize("layers", [{"layers": ["dense_*"]}, {}], ids=["some", "all"])
+def test_a_transformation_for_no_parameter_is_refused(tiny, layers):
+    scale = {"name": "scale", "step_size": 0.1, **layers, "only": ["slope", "scale"]}
     with pytest.raises(UserError, match=r"before\.0\.only: none of the layers .* slope, scale"):
         tiny({"optimizer.before": [scale]})
