@@ -139,6 +139,11 @@ def run_sweep(
         if key in ("seed", "name"):
             raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
     first = load_experiment(config, base)
+    if method != "grid" and not choices:
+        raise UserError(
+            f"a sweep by {method} varies keys: expected --over, or over in the file's [sweep], "
+            "found neither"
+        )
     choices = typed(choices, first.model_dump(mode="json"))
     folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)

@@ -349,6 +349,8 @@ def test_the_best_is_that_of_the_smallest_error():
         (["--over", "training.epochs=0,1"], "--over training.epochs: "),
         (["--over", "seed=1,2"], "--seeds"),
         (["--random", "2", "--search", "2"], "exclude"),
+        (["--random", "2"], "a sweep by random varies keys: expected --over"),
+        (["--search", "2"], "a sweep by search varies keys: expected --over"),
         (["--seeds", "99999999"], "expected 10,000 seeds of a sweep at most, found 99,999,999"),
         (["--over", "training.epochs=1..2", "--random", "99999999"], "10,000 combinations"),
     ],
