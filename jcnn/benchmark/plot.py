@@ -57,7 +57,7 @@ def save_plot(benchmark: Benchmark, path: Path) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.margins(x=0.15)
     axes.set_xlabel("ratio, larger is better for jcnn")
-    axes.set_title(benchmark.name)
+    axes.set_title(benchmark.name, parse_math=False)
     if columns:
         axes.legend(loc="lower right")
     write_figure(path, figure)

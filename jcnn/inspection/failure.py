@@ -12,7 +12,7 @@ import numpy as np
 
 from jcnn import ops
 from jcnn.config import Experiment
-from jcnn.console import wide
+from jcnn.console import styled, wide
 from jcnn.layers import Context, Model
 from jcnn.training import Failure, Step, keys
 from jcnn.training.compilation import multiplying
@@ -226,7 +226,7 @@ def print_dissection(dissection: Dissection) -> None:
         table.add_column(column, justify="right")
     for row in dissection.passages:
         table.add_row(
-            f"[red]{row.example}[/red]" if row.wrong else "ok",
+            styled(row.example, "red") if row.wrong else "ok",
             row.what,
             row.layer,
             row.name,
@@ -239,6 +239,5 @@ def print_dissection(dissection: Dissection) -> None:
     console.print(table)
     console.print(
         f"step {record['step']} (epoch {record['epoch']}): {record['tensor']} was "
-        f"{record['value']}; {dissection.verdict}",
-        markup=False,
+        f"{record['value']}; {dissection.verdict}"
     )

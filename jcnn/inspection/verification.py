@@ -264,7 +264,7 @@ def print_verification(verification: Verification) -> None:
         table.add_row(
             kill.signal, after, kill.phase, str(kill.exit_code), f"step {kill.step}", lost
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     v = verification
     where = described(v.hardware, v.versions)

@@ -73,7 +73,7 @@ def _verdict(difference: Difference) -> str:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print runs, differing keys and verdicts as tables."""
-    console = wide(100, highlight=False, markup=False)  # a path may have brackets
+    console = wide(100, highlight=False)
     console.print(_figures(comparison))
     if comparison.keys:
         console.print(_differences(comparison))

@@ -23,7 +23,7 @@ from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
 from jcnn.sweep.plan import combinations, typed
-from jcnn.sweep.tables import print_sweep
+from jcnn.sweep.tables import print_sweep, save_figure
 from jcnn.training import load_trained, train
 from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
@@ -331,6 +331,18 @@ def test_the_table_shows_the_validation_error_that_it_chooses_by(capsys):
     assert (without.split()[-1], with_it.split()[-1]) == ("–", "4.25")
     print_sweep(Sweep("c", [rows[0], rows[0]]))
     assert "validation" not in capsys.readouterr().out
+
+
+def test_values_are_shown_as_they_are_whatever_they_hold(capsys, tmp_path):
+    """Brackets are no markup, colons no emoji, and dollars no formula."""
+    values = ["photos [raw]", "a[/b]/x", "x:smile:y", "$a_{$ b"]
+    figures = {"test error %": spread([3.0]), "test loss": spread([0.1]), "seconds": spread([2.0])}
+    rows = [Combination({"data.[folder]": value}, [], figures) for value in values]
+    print_sweep(Sweep("c", rows))
+    said = capsys.readouterr().out
+    assert all(value in said for value in (*values, "data.[folder]"))
+    save_figure(Sweep("c", rows), tmp_path / "sweep.svg")
+    assert (tmp_path / "sweep.svg").stat().st_size
 
 
 def test_the_best_is_that_of_the_smallest_error():
