@@ -43,8 +43,8 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether every element is right."""
-        return self.wrong is None
+        """Whether every element is right; a certificate without any has shown nothing."""
+        return self.elements > 0 and self.wrong is None
 
     @property
     def wrong(self) -> ExactRow | None:
@@ -174,6 +174,9 @@ def _lines(c: Certificate) -> list[Any]:
             f"not sums, products or selections, so not compared here: {', '.join(c.left_out)}; "
             "`jcnn check` without --exact holds them against jax.grad in float64"
         )
+    if not c.elements:
+        nothing = "nothing was compared, so nothing is shown: expected an operation that is exact"
+        return [*lines, styled(f"{nothing}, such as a convolution, found none", "red")]
     if c.wrong is None:
         return [
             *lines,
