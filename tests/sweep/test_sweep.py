@@ -288,6 +288,69 @@ def test_a_search_draws_near_to_the_best_and_goes_on_where_it_stood(config, untr
     assert again == done
 
 
+@pytest.fixture
+def together(config, monkeypatch, untrained):
+    """How many members were trained at a time, in turn."""
+    seen, trained = [], jcnn.sweep.run._Members._trained
+
+    def counted(self, members):
+        seen.append(len(members))
+        return trained(self, members)
+
+    monkeypatch.setattr(jcnn.sweep.run._Members, "_trained", counted)
+    return seen
+
+
+@needs_optuna
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"at_once": 3}, [3, 3, 1]),
+        ({"at_once": 5, "seeds": 2}, [4, 4, 4, 2]),
+        ({"at_once": 1}, [1] * 7),
+        ({}, [1] * 7),
+    ],
+)
+def test_a_search_proposes_as_many_as_are_trained_at_once(config, together, how, expected):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    done = run_sweep(config, choices, out="out", method="search", count=7, **how)
+    assert together == expected
+    assert len(done.combinations) == 7
+
+
+@needs_optuna
+def test_a_search_that_goes_on_proposes_as_it_began(config, untrained):
+    choices, said = {"optimizer.learning_rate": Range(0.01, 1.0)}, []
+    how = {"out": "out", "method": "search"}
+    run_sweep(config, choices, at_once=3, count=12, **how)
+    shutil.move("out", "whole")
+    run_sweep(config, choices, at_once=3, count=6, **how)
+    run_sweep(config, choices, at_once=2, count=12, say=said.append, **how)
+    members = [sorted(path.name for path in Path(o).iterdir()) for o in ("whole", "out")]
+    assert members[0] == members[1]
+    assert "the search in out goes on with 3 proposals at a time, as it began" in said
+
+
+@needs_optuna
+def test_a_search_of_before_goes_on_one_by_one(config, untrained, together):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    how = {"out": "out", "method": "search"}
+    run_sweep(config, choices, count=2, **how)
+    (Path("out") / "search.json").unlink()
+    run_sweep(config, choices, at_once=4, count=4, **how)
+    assert together == [1] * 6
+
+
+@needs_optuna
+def test_a_damaged_record_of_a_search_is_named(config, untrained):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    Path("out").mkdir()
+    for text in ("{", "[]", '{"proposals_at_once": 0}'):
+        (Path("out") / "search.json").write_text(text)
+        with pytest.raises(UserError, match=r"search\.json': expected proposals_at_once"):
+            run_sweep(config, choices, out="out", method="search", count=2)
+
+
 def test_without_the_extra_a_search_says_what_to_install(config, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     arguments = ["--over", "optimizer.learning_rate=0.1..1", "--search", "2"]
