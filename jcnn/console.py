@@ -13,13 +13,21 @@ def wide(least: int, **options: Any) -> Any:
     """Return a Rich console that cuts no figure.
 
     On a terminal it is ``least`` columns wide or more, so that a narrow one breaks lines; a pipe or
-    a file has no width to which lines had to be fitted.
+    a file has no width to which lines had to be fitted. What is printed is text: names and values
+    may have brackets and colons, of which markup would lose some, or fail; see :func:`styled`.
     """
     from rich.console import Console
 
-    console = Console(**options)
+    console = Console(markup=False, emoji=False, **options)
     console.width = max(console.width, least) if console.file.isatty() else _UNBOUNDED
     return console
+
+
+def styled(text: str, style: str) -> Any:
+    """Return a text in one of Rich's styles, for a cell or a line."""
+    from rich.text import Text
+
+    return Text(text, style=style)
 
 
 def shown(items: Iterable[T], count: int) -> Iterable[T]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jcnn.benchmark.rows import PEER, THEIRS, Benchmark
 from jcnn.errors import UserError
-from jcnn.runs.files import write_figure
+from jcnn.runs.files import check_place, write_figure, writing
 
 _COLOURS = {THEIRS: "#4c72b0", PEER: "#dd8452"}
 _BAR_INCHES = 0.28
@@ -24,6 +24,8 @@ def check_plot(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise UserError(f"--plot {path}: expected an existing folder, and {path.parent} is none")
+    with writing(f"--plot {path}"):
+        check_place(path)
 
 
 def save_plot(benchmark: Benchmark, path: Path) -> None:
@@ -55,7 +57,7 @@ def save_plot(benchmark: Benchmark, path: Path) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.margins(x=0.15)
     axes.set_xlabel("ratio, larger is better for jcnn")
-    axes.set_title(benchmark.name)
+    axes.set_title(benchmark.name, parse_math=False)
     if columns:
         axes.legend(loc="lower right")
     write_figure(path, figure)

@@ -9,11 +9,21 @@ from typing import Annotated
 
 import typer
 
+from jcnn.cli.combinations import With, Without, check_options
 from jcnn.cli.options import Json, Overrides, load, print_json, say
 from jcnn.errors import UserError
 
+_SHOWN = ("--repeats", "--seconds", "--scan-steps", "--torch", "--plot", "--markdown")
+_RULES = (
+    Without("--ops", ("--set", "--scan-steps"), "--ops measures operations, and no experiment"),
+    With(("--only",), "--ops", "--only chooses among the operations of --ops"),
+    Without("--plan", _SHOWN, "--plan measures nothing, and prints a table or JSON"),
+    Without("--json", ("--markdown",), "--json prints one JSON object and nothing else"),
+)
+
 
 def bench(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG", help="An experiment; not with --ops.")
     ] = None,
@@ -62,6 +72,7 @@ def bench(
     """Measure speed and memory: explicit rules, jax.grad of the reference, and PyTorch."""
     if operations == (config is not None) or (operations and show_plan):
         raise UserError("bench needs either CONFIG (with --plan: its lowerings) or --ops")
+    check_options(context, *_RULES)
     if scan_steps == 1:
         raise UserError("--scan-steps 1: expected 0, or at least 2")
     if seconds is not None and not isfinite(seconds):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jcnn.cli.options import Json, print_json, say
 from jcnn.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from jcnn.data.folder_check import Finding
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set, for example mnist.")]
 
@@ -47,9 +50,10 @@ def check(
     from jcnn.data import fetch as fetching
     from jcnn.data.folder_check import check_folder
 
-    if not target.exists() and str(target) in fetching.published():
+    published = not target.exists() and str(target) in fetching.published()
+    if published and not as_json:
         return verify(str(target))
-    count, findings = check_folder(target, shown)
+    count, findings = _published(str(target)) if published else check_folder(target, shown)
     if as_json:
         rows = [f._asdict() | {"path": str(f.path)} for f in findings]
         print_json({"files": count, "findings": rows})
@@ -60,3 +64,13 @@ def check(
         say(f"{counted(count, 'file')} in {target}, {found}")
     if findings:
         raise typer.Exit(1)
+
+
+def _published(name: str) -> tuple[int, list[Finding]]:
+    """Return a data set's count of files, and those that are not as published as findings."""
+    from jcnn.data import fetch as fetching
+    from jcnn.data.folder_check import Finding
+
+    verdicts = fetching.verify(name)
+    wrong = [v for v in verdicts if not v.intact]
+    return len(verdicts), [Finding(v.file, v.verdict, f"{v.file}: {v.verdict}") for v in wrong]

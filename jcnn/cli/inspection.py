@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jcnn.cli.combinations import Without, check_options
 from jcnn.cli.options import Json, Target, TargetOverrides, load_target, print_json, say
 from jcnn.errors import UserError
 from jcnn.remains import temporary_folder
@@ -14,6 +15,23 @@ from jcnn.remains import temporary_folder
 if TYPE_CHECKING:
     from jcnn.config import Experiment
     from jcnn.data import Batch
+
+
+_CHECKS = (
+    Without("--exact", ("--rounding", "--failure"), "--exact is a check of its own"),
+    Without("--rounding", ("--failure",), "--rounding is a check of its own"),
+    Without(
+        "--exact",
+        ("--samples", "--random-batch"),
+        "--exact compares every element, of whole numbers that it draws",
+    ),
+    Without("--rounding", ("--samples",), "--rounding compares every element"),
+    Without(
+        "--failure",
+        ("--set", "--batch-size", "--samples", "--random-batch"),
+        "--failure takes the step that RUN has kept",
+    ),
+)
 
 
 def summary(target: Target, overrides: TargetOverrides = None, as_json: Json = False) -> None:
@@ -29,6 +47,7 @@ def summary(target: Target, overrides: TargetOverrides = None, as_json: Json = F
 
 
 def check(
+    context: typer.Context,
     target: Target,
     overrides: TargetOverrides = None,
     batch_size: Annotated[
@@ -72,9 +91,7 @@ def check(
     """Check every gradient: against jax.grad, finite differences and second order, in float64."""
     from jcnn import inspection, training
 
-    asked = {"--failure": failure, "--exact": exact, "--rounding": rounding}
-    if len(several := [name for name, given in asked.items() if given]) > 1:
-        raise UserError(f"{' and '.join(several)} are checks of their own: expected one of them")
+    check_options(context, *_CHECKS)
     if failure:
         return _dissect(target, as_json)
     params, state = None, None

@@ -50,8 +50,8 @@ def sweep(
             "--at-once",
             min=1,
             metavar="N",
-            help="Trainings side by side.",
-            show_default="as many as cores, at most 4; on a GPU 1",
+            help="Trainings side by side; --search then proposes as many at a time.",
+            show_default="as many as cores, at most 4; on a GPU 1; --search proposes one",
         ),
     ] = None,
     train: Annotated[

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jcnn.cli.combinations import With, Without, check_options
 from jcnn.cli.options import Json, Overrides, load, print_json, say
-from jcnn.errors import UserError
+from jcnn.errors import UserError, command
 
 if TYPE_CHECKING:
     from jcnn.benchmark import Judged
@@ -24,9 +25,21 @@ DRAWN, CHECKED = 120, 60
 # To so many correlations a pool.
 POOLED = 5
 _REPORT = partial(say, error=True)
+_RULES = (
+    With(("--set",), "CONFIG", "--set changes an experiment"),
+    Without("--like", ("--problems", "--skip"), "--like takes a table's problems"),
+    With(("--left-out",), "--check", "--left-out judges a table"),
+    Without("--left-out", ("--problems", "--skip"), "--left-out draws no problems"),
+    Without(
+        "--check",
+        ("CONFIG", "--ops", "--like", "--out"),
+        "--check judges problems of its own, and writes nothing",
+    ),
+)
 
 
 def tune(
+    context: typer.Context,
     configs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="CONFIG", help="Experiments whose operations are measured too."),
@@ -71,24 +84,26 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure this machine, for lowerings to be chosen by what they take here."""
-    if overrides and not configs:
-        raise UserError("--set changes an experiment; expected a CONFIG, found none")
-    if like and (count or skip):
-        raise UserError("--like takes a table's problems; expected neither --problems nor --skip")
-    if check and (configs or operations or like):
-        raise UserError(
-            "--check judges problems of its own; expected neither CONFIG nor --ops nor --like"
-        )
+    check_options(context, *_RULES)
     if left_out:
-        return _print_left_out(check, count or skip, as_json)
+        return _print_left_out(as_json)
     experiments = [load(config, overrides) for config in configs or ()]
     _refuse_accelerators()
     drawn = _problems_of(like) if like else _drawn(count, skip, check)
     if check:
         return _check(drawn, as_json)
-    words = ["jcnn tune", *(["--ops"] if operations else []), *map(str, configs or ())]
-    words += ["--like", like] if like else []
-    _tune(drawn, experiments, operations, out, " ".join(words), as_json)
+    options = {"--set": overrides, "--like": like, "--problems": count, "--skip": skip}
+    words = _words(operations, configs, options | {"--out": out})
+    _tune(drawn, experiments, operations, out, words, as_json)
+
+
+def _words(operations: bool, configs: Sequence[Path] | None, options: Mapping[str, Any]) -> str:
+    """Write the command again, as it gives the same table."""
+    words: list[object] = ["tune", *(["--ops"] if operations else []), *(configs or ())]
+    for option, given in options.items():
+        for value in given if isinstance(given, list) else [given] if given else []:
+            words += [option, value]
+    return command(*words)
 
 
 def _refuse_accelerators() -> None:
@@ -112,16 +127,17 @@ def _check(drawn: Sequence[Problem], as_json: bool) -> None:
 
 def _tune(
     drawn: Sequence[Problem], experiments: Sequence[Experiment], operations: bool,
-    out: Path | None, command: str, as_json: bool,
+    out: Path | None, words: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure these problems and those of experiments and operations, and write the table."""
     from jcnn import benchmark
     from jcnn.lowering.machine import table_path
-    from jcnn.runs.files import writing
+    from jcnn.runs.files import check_place, writing
 
     path = out or table_path()
     with writing(f"the machine's table {path}"):  # before minutes of measuring
         path.parent.mkdir(parents=True, exist_ok=True)
+        check_place(path)
     rows = benchmark.measured(drawn, report=_REPORT)
     others = benchmark.problems_of_cases() if operations else []
     for experiment in experiments:
@@ -129,7 +145,7 @@ def _tune(
     others = [problem for problem in dict.fromkeys(others) if problem not in rows]
     rows |= benchmark.measured(others, report=_REPORT)
     machine = benchmark.fitted(rows, benchmark.blank())
-    benchmark.write_table(path, machine, rows, command)
+    benchmark.write_table(path, machine, rows, words)
     _print_written(path, rows, machine, as_json)
 
 
@@ -153,10 +169,8 @@ def _drawn(count: int | None, skip: int, check: bool) -> list[Problem]:
     return found if check else found + benchmark.drawn_pools(len(found) // POOLED, SEED)
 
 
-def _print_left_out(check: bool, drawn: int, as_json: bool) -> None:
+def _print_left_out(as_json: bool) -> None:
     """Judge the table by its own problems; nothing is measured."""
-    if not check or drawn:
-        raise UserError("--left-out goes with --check alone: it draws no problems")
     from jcnn import benchmark
     from jcnn.lowering import Policy
 

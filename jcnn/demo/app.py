@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_WAITING = 8
+# The port that browsers leave out of Host and Origin.
+_HTTP = 80
 _SECONDS = 10
 
 
@@ -43,7 +45,10 @@ class _Answers:
 
     def __init__(self, subject: Subject, port: int) -> None:
         self._subject, self._port = subject, port
-        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        names = "127.0.0.1", "localhost"
+        self._hosts = {f"{name}:{port}" for name in names}
+        if port == _HTTP:
+            self._hosts.update(names)
         self._waiting = 0
 
     def _refusal(self, request: Request) -> str | None:

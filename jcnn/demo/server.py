@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from os import PathLike
@@ -9,8 +10,10 @@ from os import PathLike
 from jcnn.demo.network import Subject
 from jcnn.errors import UserError
 from jcnn.training import load_trained
+from jcnn.training.trained import check_finite
 
 HOST = "127.0.0.1"
+POSIX = os.name == "posix"
 
 
 def serve(
@@ -24,8 +27,8 @@ def serve(
         say: Told the page's address once it answers.
 
     Raises:
-        UserError: A package is missing, the folder holds no run of images or recordings, or
-            the port is taken.
+        UserError: A package is missing, the folder holds no run of images or recordings, its
+            weights are not numbers, or the port is taken.
     """
     try:
         import starlette  # noqa: F401
@@ -38,7 +41,8 @@ def serve(
 
     about = subject(folder)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if POSIX:  # elsewhere a second program could have the port as well
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))
         except OSError as error:
@@ -56,10 +60,12 @@ def subject(folder: str | PathLike[str]) -> Subject:
     """Load a run: to draw on where its examples are images, else to speak to.
 
     Raises:
-        UserError: The folder holds no run, or its network takes neither images nor recordings.
+        UserError: The folder holds no run, its network takes neither images nor recordings, or
+            its weights are not numbers.
     """
     from jcnn.demo.drawing import Drawer
     from jcnn.demo.recording import Listener
 
     trained = load_trained(folder)
+    check_finite(trained, folder)
     return Drawer(trained) if len(trained.experiment.input_shape) == 3 else Listener(trained)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
-from jcnn.console import wide
+from jcnn.console import styled, wide
 from jcnn.proof.exact import ExactRow, check_exact
 from jcnn.proof.oracle import OPERATIONS
 from jcnn.proof.recording import Call, Recorder
@@ -43,8 +43,8 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether every element is right."""
-        return self.wrong is None
+        """Whether every element is right; a certificate without any has shown nothing."""
+        return self.elements > 0 and self.wrong is None
 
     @property
     def wrong(self) -> ExactRow | None:
@@ -149,14 +149,14 @@ def print_certificate(certificate: Certificate) -> None:
         console.print(line)
 
 
-def _cells(rows: list[ExactRow]) -> list[str]:
+def _cells(rows: list[ExactRow]) -> list[Any]:
     def joined(values: Any) -> str:
         return ", ".join(dict.fromkeys(values))
 
     share = max(row.share for row in rows)
     bound = f"; at most {share:.1e} of the bound" if share else ""
     return [
-        "ok" if all(row.passed for row in rows) else "[red]FAIL[/red]",
+        "ok" if all(row.passed for row in rows) else styled("FAIL", "red"),
         rows[0].operation,
         joined(row.tensor for row in rows),
         joined(row.program for row in rows),
@@ -166,24 +166,31 @@ def _cells(rows: list[ExactRow]) -> list[str]:
     ]
 
 
-def _lines(c: Certificate) -> list[str]:
+def _lines(c: Certificate) -> list[Any]:
     where = described(c.hardware, c.versions)
-    lines = [f"batch {c.batch_size}; {where}; {c.seconds:.0f} s"]
+    lines: list[Any] = [f"batch {c.batch_size}; {where}; {c.seconds:.0f} s"]
     if c.left_out:
         lines.append(
             f"not sums, products or selections, so not compared here: {', '.join(c.left_out)}; "
             "`jcnn check` without --exact holds them against jax.grad in float64"
         )
+    if not c.elements:
+        nothing = "nothing was compared, so nothing is shown: expected an operation that is exact"
+        return [*lines, styled(f"{nothing}, such as a convolution, found none", "red")]
     if c.wrong is None:
         return [
             *lines,
-            f"[green]every one of {c.elements:,} elements is right[/green]; an element whose rule "
-            f"is wrong passes with a probability of {c.chance:.0e} at most",
+            styled(f"every one of {c.elements:,} elements is right", "green")
+            + "; an element whose rule is wrong passes with a probability of "
+            f"{c.chance:.0e} at most",
         ]
     row, first = c.wrong, c.wrong.first
     assert first is not None
     return [
         *lines,
-        f"[red]{row.operation}: {row.tensor} (in {row.program}) at {first.index}: "
-        f"expected {first.expected:.12g}, found {first.found:.12g}[/red]",
+        styled(
+            f"{row.operation}: {row.tensor} (in {row.program}) at {first.index}: "
+            f"expected {first.expected:.12g}, found {first.found:.12g}",
+            "red",
+        ),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jcnn.console import wide
+from typing import Any
+
+from jcnn.console import styled, wide
 from jcnn.inspection.check import ModelCheck
 from jcnn.proof.comparison import Row
 
@@ -19,11 +21,11 @@ def print_check(check: ModelCheck) -> None:
         table.add_column(column, justify="right")
     for call, report in check.operations:
         table.add_section()
-        table.add_row("", f"[bold]{call.op}[/bold]", end_section=False)
+        table.add_row("", styled(call.op, "bold"), end_section=False)
         for row in report.rows:
             table.add_row(*_cells(row))
     table.add_section()
-    table.add_row("", "[bold]the whole model[/bold]")
+    table.add_row("", styled("the whole model", "bold"))
     for row in check.model.rows:
         table.add_row(*_cells(row))
     console = wide(110)
@@ -36,9 +38,9 @@ def print_check(check: ModelCheck) -> None:
         console.print("gradients disagree, though each operation alone is right", style="red")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row) -> tuple[Any, ...]:
     return (
-        "ok" if row.passed else "[red]FAIL[/red]",
+        "ok" if row.passed else styled("FAIL", "red"),
         row.tensor,
         "x".join(map(str, row.shape)) or "scalar",
         row.against,

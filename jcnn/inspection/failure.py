@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcnn import ops
-from jcnn.console import wide
-from jcnn.layers import Context
+from jcnn.config import Experiment
+from jcnn.console import styled, wide
+from jcnn.layers import Context, Model
 from jcnn.training import Failure, Step, keys
+from jcnn.training.compilation import multiplying
 
 LOSS = "loss"
 
@@ -95,8 +97,9 @@ def dissect(failure: Failure) -> Dissection:
     key = keys.step_key(experiment.seed, state.step)
     x, model_key = step.prepared(jnp.asarray(failure.batch[0]), key, state.step)
     taken = _Taken(failure, x, model_key)
-    calls, taps = taken.calls()
-    (gradients, back), (loss, outputs) = taken.pullback(taps)
+    with multiplying(experiment):
+        calls, taps = taken.calls()
+        (gradients, back), (loss, outputs) = taken.pullback(taps)
     rows = [_passage("input", "", "input", x)]
     for layer in experiment.model.names:
         rows += _parameters("parameter", layer, state.params)
@@ -113,12 +116,12 @@ class _Taken:
 
     def __init__(self, failure: Failure, x: jax.Array, key: jax.Array) -> None:
         self._experiment, self._state = failure.experiment, failure.state
-        self._x, self._y, self._key = x, jnp.asarray(failure.batch[1]), key
+        self._batch = x, jnp.asarray(failure.batch[1]), key
 
     def calls(self) -> tuple[list[tuple[str, str]], list[Any]]:
         """Return the layer and name of each operation, and zeros to add to its outputs."""
         tapped = _Tapped(None)
-        shapes = jax.eval_shape(lambda p: self._run(p, tapped), self._state.params)[1]
+        shapes = jax.eval_shape(lambda p: self._run(p, tapped)[2], self._state.params)
         zeros = [jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape) for shape in shapes]
         return tapped.calls, zeros
 
@@ -126,19 +129,38 @@ class _Taken:
         """Return the gradients of parameters and outputs; then the loss and the outputs."""
 
         def loss(params: Any, taps: list[Any]) -> Any:
-            value, outputs = self._run(params, _Tapped(taps))
-            return value, (value, outputs)
+            scaled, loss, outputs = self._run(params, _Tapped(taps))
+            return scaled, (loss, outputs)
 
-        return jax.grad(loss, argnums=(0, 1), has_aux=True)(self._state.params, taps)
+        found, rest = jax.grad(loss, argnums=(0, 1), has_aux=True)(self._state.params, taps)
+        scale = self._state.loss_scale
+        if scale is not None:
+            found = scale.down(jax.tree.map(lambda a: a.astype(jnp.float32), found))
+        return found, rest
 
-    def _run(self, params: Any, tapped: _Tapped) -> tuple[jax.Array, list[Any]]:
-        context = Context(tapped, training=True, key=self._key)
-        x = self._x
-        for name, output, _ in self._experiment.model.steps(params, self._state.state, x, context):
-            tapped.end_layer(name)
-            x = output
-        losses = self._experiment.loss.per_example(x.astype(jnp.float32), self._y, ops)
-        return losses.mean(), tapped.outputs
+    def _run(self, params: Any, tapped: _Tapped) -> tuple[jax.Array, jax.Array, list[Any]]:
+        """Return what is differentiated, the mean loss and the outputs of the operations."""
+        step, state = _TappedStep(self._experiment, tapped), self._state
+        scaled, (_, totals) = step.scaled_loss(params, state.state, state.loss_scale, *self._batch)
+        loss = totals.loss / totals.examples.astype(totals.loss.dtype)
+        return scaled, loss, tapped.outputs
+
+
+class _TappedStep(Step):
+    """The step through tapped operations, which hear where each layer ends."""
+
+    def __init__(self, experiment: Experiment, tapped: Any) -> None:
+        super().__init__(experiment, tapped)
+        self._model = _TappedModel(experiment.layers)
+
+
+class _TappedModel(Model):
+    def steps(
+        self, params: Any, state: Any, x: jax.Array, context: Context, start: int = 0
+    ) -> Iterator[tuple[str, jax.Array, Any]]:
+        for step in super().steps(params, state, x, context, start):
+            context.ops.end_layer(step[0])
+            yield step
 
 
 class _Tapped:
@@ -204,7 +226,7 @@ def print_dissection(dissection: Dissection) -> None:
         table.add_column(column, justify="right")
     for row in dissection.passages:
         table.add_row(
-            f"[red]{row.example}[/red]" if row.wrong else "ok",
+            styled(row.example, "red") if row.wrong else "ok",
             row.what,
             row.layer,
             row.name,
@@ -217,6 +239,5 @@ def print_dissection(dissection: Dissection) -> None:
     console.print(table)
     console.print(
         f"step {record['step']} (epoch {record['epoch']}): {record['tensor']} was "
-        f"{record['value']}; {dissection.verdict}",
-        markup=False,
+        f"{record['value']}; {dissection.verdict}"
     )

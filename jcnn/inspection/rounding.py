@@ -20,7 +20,7 @@ import numpy as np
 from jcnn import ops as explicit_ops
 from jcnn import reference
 from jcnn.config import Experiment
-from jcnn.console import wide
+from jcnn.console import styled, wide
 from jcnn.inspection.batches import without_ties
 from jcnn.lowering import compiler_options
 from jcnn.runs.environment import described, hardware, versions
@@ -224,13 +224,13 @@ def print_rounding(rounding: Rounding) -> None:
         console.print(line, highlight=False)
 
 
-def _lines(r: Rounding) -> list[str]:
+def _lines(r: Rounding) -> list[Any]:
     products = f", factors of products in {r.matmul_precision}" if r.matmul_precision else ""
     where = described(r.hardware, r.versions)
     lines = [f"batch {r.batch_size}; {r.precision}{products}; {where}"]
     worst = r.worst
     if not r.finite:
-        return [*lines, f"[red]{worst.tensor}: jcnn's gradient is not finite[/red]"]
+        return [*lines, styled(f"{worst.tensor}: jcnn's gradient is not finite", "red")]
     off, derived = (0.0 if e is None else e for e in (worst.explicit, worst.derived))
     return [
         *lines,

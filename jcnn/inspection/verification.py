@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,11 @@ CLOCKS = ("seconds", "waiting")
 # In turn: the first can't be heard, the second is heard.
 SIGNALS = (getattr(signal, "SIGKILL", signal.SIGTERM), signal.SIGTERM)
 
+# The phases in which a kill shows something: before them nothing is lost, after them nothing left.
+SHOWING = ("training", "saving")
+# Kills beyond those asked for, where none of these fell into such a phase.
+_MORE = 5
+
 Report = Callable[[str], None]
 
 
@@ -56,6 +62,11 @@ class Kill:
     step: int
     lost_seconds: float
 
+    @property
+    def shows(self) -> bool:
+        """Whether it fell into the training."""
+        return self.phase in SHOWING
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -64,7 +75,7 @@ class Verification:
     Attributes:
         name: The experiment's.
         steps: How many were trained, twice.
-        kills: The second time's.
+        kills: The second time's; more than were asked for, where none of those fell into training.
         tensors: How many the state has: parameters, optimizer, running statistics, average.
         values: How many numbers those have.
         rows: How many rows of metrics were compared, but for their seconds.
@@ -87,8 +98,13 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every bit is the same."""
-        return not self.differences
+        """Whether every bit is the same; without a kill in the training that shows nothing."""
+        return not self.differences and self.shown > 0
+
+    @property
+    def shown(self) -> int:
+        """How many kills fell into the training."""
+        return sum(kill.shows for kill in self.kills)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -108,7 +124,8 @@ def verify(
     Args:
         experiment: What to train; each training is a process of its own.
         folder: An empty folder for the two runs.
-        kills: How often the second is killed, at random moments.
+        kills: How often the second is killed, at random moments; some times more where none of
+            them falls into the training.
         seed: Of the moments and of the signals.
         report: Told what is being done.
 
@@ -126,14 +143,9 @@ def verify(
     _train_to_the_end(config, folder / "undisturbed")
     takes = time.perf_counter() - before
     report(f"undisturbed: {takes:.1f} s")
-    disturbed, met = folder / "disturbed", []
+    disturbed = folder / "disturbed"
     moments = _Moments(random.Random(seed), Run(folder / "undisturbed"), takes, kills)
-    for number in range(kills):
-        met.append(_kill(config, disturbed, moments, SIGNALS[number % 2]))
-        report(
-            f"{met[-1].signal} {number + 1} of {kills}, after {met[-1].seconds:.1f} s, while "
-            f"{met[-1].phase}: resumable from step {met[-1].step}"
-        )
+    met = _killed(config, disturbed, moments, kills, report)
     _train_to_the_end(config, disturbed)
     tensors, values, differences = compare_states(folder / "undisturbed", disturbed)
     rows, differing = compare_rows(folder / "undisturbed", disturbed)
@@ -168,6 +180,22 @@ class _Moments:
             time.sleep(0.01)
             if not compiled and is_compiled():
                 compiled, latest = True, min(latest, time.monotonic() - began + after)
+
+
+def _killed(config: Path, out: Path, moments: _Moments, kills: int, report: Report) -> list[Kill]:
+    """Kill a training so often, and more often until one kill has fallen into it."""
+    met: list[Kill] = []
+    for number in range(kills + _MORE):
+        if number >= kills and any(kill.shows for kill in met):
+            break
+        if number >= kills and met[-1].phase == "ended":
+            shutil.rmtree(out)  # it has ended undisturbed, and there is nothing left to kill
+        met.append(_kill(config, out, moments, SIGNALS[number % 2]))
+        report(
+            f"{met[-1].signal} {number + 1} of {max(kills, number + 1)}, after "
+            f"{met[-1].seconds:.1f} s, while {met[-1].phase}: resumable from step {met[-1].step}"
+        )
+    return met
 
 
 def _train_to_the_end(config: Path, out: Path) -> None:
@@ -264,18 +292,26 @@ def print_verification(verification: Verification) -> None:
         table.add_row(
             kill.signal, after, kill.phase, str(kill.exit_code), f"step {kill.step}", lost
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     v = verification
     where = described(v.hardware, v.versions)
     console.print(f"{where}; {v.seconds:.0f} s", soft_wrap=True)
     console.print(
-        f"{counted(v.steps, 'step')}, undisturbed and with {counted(len(v.kills), 'kill')}: "
+        f"{counted(v.steps, 'step')}, undisturbed and with {counted(len(v.kills), 'kill')}, "
+        f"{v.shown} of them while it trained: "
         f"compared {counted(v.tensors, 'tensor')} of {v.values:,} numbers, and "
         f"{counted(v.rows, 'row')} of metrics",
         soft_wrap=True,
     )
     if v.passed:
         console.print("every bit is the same", style="green")
+    elif not v.differences:
+        console.print(
+            "no kill fell into the training, so nothing is shown: expected one that takes longer "
+            "(training.epochs), or more kills (--kills)",
+            style="red",
+            soft_wrap=True,
+        )
     else:
         console.print(f"these differ: {', '.join(v.differences)}", style="red", soft_wrap=True)

@@ -57,13 +57,14 @@ class Difference:
     Attributes:
         groups: Their letters.
         accuracy: How much higher the second one's mean accuracy is.
-        chance: Of such a difference by chance: Welch's test, Holm's correction over all pairs.
+        chance: Of such a difference by chance: Welch's test, Holm's correction over all pairs;
+            None where the runs of neither spread, so that nothing can be said.
         beyond_chance: Whether that is below 5 %.
     """
 
     groups: tuple[str, str]
     accuracy: float
-    chance: float
+    chance: float | None
     beyond_chance: bool
 
 
@@ -211,7 +212,7 @@ def _groups(runs: Sequence[Compared]) -> tuple[dict[str, Spread], list[Differenc
     chances = holm([chance(figures[a], figures[b]) for a, b in pairs])
     spreads = {letter: spread(values, within=(0.0, 1.0)) for letter, values in figures.items()}
     differences = [
-        Difference((a, b), spreads[b].mean - spreads[a].mean, p, p < BEYOND)
+        Difference((a, b), spreads[b].mean - spreads[a].mean, p, p is not None and p < BEYOND)
         for (a, b), p in zip(pairs, chances, strict=True)
     ]
     return spreads, differences

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jcnn.console import wide
 from jcnn.errors import UserError
-from jcnn.report.comparison import Comparison
+from jcnn.report.comparison import Comparison, Difference
 from jcnn.report.curves import COLOURS, Curve, draw
 from jcnn.report.template import number, percent, render
 from jcnn.runs.statistics import Spread
@@ -49,10 +49,9 @@ def sentences(comparison: Comparison) -> list[str]:
     said = []
     for difference in comparison.differences:
         a, b = difference.groups
-        verdict = "larger than chance" if difference.beyond_chance else "no larger than chance"
         said.append(
             f"{b} less {a}: {number(100 * difference.accuracy)} percentage points of accuracy, "
-            f"{verdict} (p = {number(difference.chance, 2)})"
+            f"{_verdict(difference)}"
         )
     alone = [letter for letter, group in comparison.groups.items() if group.count == 1]
     if alone and len(comparison.groups) > 1:
@@ -63,9 +62,18 @@ def sentences(comparison: Comparison) -> list[str]:
     return said
 
 
+def _verdict(difference: Difference) -> str:
+    if difference.chance is None:
+        return (
+            "no spread to compare it with: the seeds of each agree; train further (--set seed=1, …)"
+        )
+    verdict = "larger than chance" if difference.beyond_chance else "no larger than chance"
+    return f"{verdict} (p = {number(difference.chance, 2)})"
+
+
 def print_comparison(comparison: Comparison) -> None:
     """Print runs, differing keys and verdicts as tables."""
-    console = wide(100, highlight=False, markup=False)  # a path may have brackets
+    console = wide(100, highlight=False)
     console.print(_figures(comparison))
     if comparison.keys:
         console.print(_differences(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -54,6 +55,20 @@ def write_bytes(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def check_place(path: Path) -> None:
+    """See before long work that a file can be written to ``path``, by another one beside it.
+
+    Raises:
+        OSError: It is a folder, or that beside it can't be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():  # a pipe or a device
+        return
+    with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

@@ -74,34 +74,46 @@ def share_interval(correct: int, count: int) -> tuple[float, float]:
     return float(ends.low), float(ends.high)
 
 
-def chance(first: Sequence[float], second: Sequence[float]) -> float:
+def chance(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return how probable means at least so far apart are by chance: Welch's test, two-sided.
 
     Args:
         first: At least two figures.
         second: Likewise.
 
+    Returns:
+        The probability; None of two means that differ where neither has a spread to compare with.
+
     >>> round(chance([0.90, 0.91, 0.92], [0.95, 0.96, 0.97]), 4)
     0.0036
     >>> chance([0.9, 0.9], [0.9, 0.9])
     1.0
+    >>> chance([1.0, 1.0], [0.9, 0.9]) is None
+    True
     """
-    from scipy.stats import ttest_ind
+    from scipy.stats import ttest_ind_from_stats
 
-    if len(set(first)) == len(set(second)) == 1:  # no spread to compare the difference with
-        return float(first[0] == second[0])
-    return float(np.asarray(ttest_ind(first, second, equal_var=False))[1])
+    if len(set(first)) == len(set(second)) == 1:
+        return 1.0 if first[0] == second[0] else None
+    figures = [(statistics.fmean(own), statistics.stdev(own), len(own)) for own in (first, second)]
+    # from the figures' statistics, since ttest_ind warns of a group that has no spread
+    return float(np.asarray(ttest_ind_from_stats(*figures[0], *figures[1], equal_var=False))[1])
 
 
-def holm(chances: Sequence[float]) -> list[float]:
+def holm(chances: Sequence[float | None]) -> list[float | None]:
     """Correct the chances of several comparisons, so that all of them together err in 5 %.
+
+    Where a chance is None nothing was tested: it stays so, and counts for nothing.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
+    >>> holm([None, 0.01])
+    [None, 0.01]
     """
-    corrected, largest = [0.0] * len(chances), 0.0
-    order = sorted(range(len(chances)), key=lambda k: chances[k])
-    for rank, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(chances) - rank) * chances[k]))
+    corrected: list[float | None] = [None] * len(chances)
+    tested = sorted((p, k) for k, p in enumerate(chances) if p is not None)
+    largest = 0.0
+    for rank, (p, k) in enumerate(tested):
+        largest = max(largest, min(1.0, (len(tested) - rank) * p))
         corrected[k] = largest
     return corrected

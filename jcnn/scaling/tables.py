@@ -94,5 +94,5 @@ def save_plot(scaling: Scaling, path: Path) -> None:
         axes.set_xlabel("devices")
         axes.set_ylabel(words)
         axes.legend(fontsize=7)
-    drawn.suptitle(f"{scaling.name} on {scaling.chip.name}: predicted")
+    drawn.suptitle(f"{scaling.name} on {scaling.chip.name}: predicted", parse_math=False)
     write_figure(path, drawn)

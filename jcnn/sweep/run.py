@@ -6,7 +6,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -20,7 +20,8 @@ from jcnn.folders import RUNS
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
-from jcnn.sweep.plan import Choices, Range, check_count, combinations, drawn, name, typed
+from jcnn.sweep.plan import Choices, Values, check_count, combinations, drawn, name, typed
+from jcnn.sweep.search import Train, proposals_at_once, record, searched
 from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import SPLITS, Progress
 from jcnn.training.sharing import Shared
@@ -124,7 +125,8 @@ def run_sweep(
         method: "grid", "random" or "search" (Optuna's TPE on the mean error).
         count: Combinations of "random" and "search".
         at_once: Members side by side; where not given, as many as cores on a CPU, at most four,
-            and one elsewhere.
+            and one elsewhere. Where given, a search proposes as many combinations at a time as
+            fill them, else one; one that goes on proposes as many as when it began.
         train_split: Whether to measure each network on its training split, too.
         say: Told of each member that has ended.
 
@@ -139,11 +141,17 @@ def run_sweep(
         if key in ("seed", "name"):
             raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
     first = load_experiment(config, base)
+    if method != "grid" and not choices:
+        raise UserError(
+            f"a sweep by {method} varies keys: expected --over, or over in the file's [sweep], "
+            "found neither"
+        )
     choices = typed(choices, first.model_dump(mode="json"))
     folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
     if method == "search":
-        results = list(_searched(choices, count, sweep))
+        batch = max(1, (at_once or 1) // seeds)
+        results = searched(choices, count, *sweep.in_search(batch))
     else:
         planned = combinations(choices) if method == "grid" else drawn(choices, count)
         results = sweep.all(planned)
@@ -176,13 +184,7 @@ class _Members:
 
     def all(self, planned: Sequence[Mapping[str, object]]) -> list[Combination]:
         """Train every member of these combinations."""
-        members = [
-            (self._place(values, seed), self._experiment(values, seed))
-            for values in planned
-            for seed in range(self._seeds)
-        ]
-        for folder, experiment in members:  # all of them, before the first one is trained
-            _check(folder, experiment)
+        members = self._checked(planned)
         summaries = self._trained(members)
         results = []
         for k, values in enumerate(planned):
@@ -193,6 +195,28 @@ class _Members:
             diverged = [run for run, summary in pairs if summary is None]
             results.append(Combination(dict(values), runs, _figures(ended), diverged))
         return results
+
+    def in_search(self, wanted: int) -> tuple[int, Train]:
+        """Return how many combinations a search proposes at a time, and what trains them."""
+        at_once = proposals_at_once(self._folder, wanted, self._say)
+
+        def trained(planned: Sequence[Values]) -> list[Combination]:
+            self._checked(planned)  # where nothing can be trained, nothing has begun
+            record(self._folder, at_once)
+            return self.all(planned)
+
+        return at_once, trained
+
+    def _checked(self, planned: Sequence[Values]) -> list[tuple[Path, Experiment]]:
+        """Return the members of these combinations; none is another experiment's run."""
+        members = [
+            (self._place(values, seed), self._experiment(values, seed))
+            for values in planned
+            for seed in range(self._seeds)
+        ]
+        for folder, experiment in members:  # all of them, before the first one is trained
+            _check(folder, experiment)
+        return members
 
     def _place(self, values: Mapping[str, object], seed: int) -> Path:
         return (self._folder / name(values) if values else self._folder) / str(seed)
@@ -273,37 +297,3 @@ def _figures(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
         columns.setdefault("seconds", []).append(summary["seconds"])
     most = {column: 100.0 if column.endswith("%") else math.inf for column in columns}
     return {column: spread(v, within=(0.0, most[column])) for column, v in columns.items()}
-
-
-def _searched(choices: Choices, count: int, members: _Members) -> Iterator[Combination]:
-    """Let Optuna propose; with its seed fixed, a call that goes on proposes the same again."""
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise UserError(
-            "--search needs a package that is not installed: pip install 'jcnn[sweep]'"
-        ) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=0)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    seen: dict[str, Combination] = {}
-    for _ in range(count):
-        trial = study.ask()
-        values = {key: _proposed(trial, key, given) for key, given in choices.items()}
-        if name(values) not in seen:
-            (seen[name(values)],) = members.all([values])
-            yield seen[name(values)]
-        found = seen[name(values)]
-        if found.error is None or found.diverged:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, -found.error.mean)
-
-
-def _proposed(trial: Any, key: str, values: Sequence[object] | Range) -> object:
-    if not isinstance(values, Range):
-        return values[trial.suggest_categorical(key, list(range(len(values))))]
-    if values.whole:
-        return trial.suggest_int(key, values.low, values.high, log=values.logarithmic)
-    proposed = trial.suggest_float(key, values.low, values.high, log=values.logarithmic)
-    return values.within(proposed)

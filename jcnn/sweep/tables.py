@@ -45,7 +45,7 @@ def print_sweep(sweep: Sweep) -> None:
 
     console = wide(110)
     if len(sweep.combinations) == 1:
-        console.print(markdown(sweep.combinations[0]), highlight=False, markup=False)
+        console.print(markdown(sweep.combinations[0]), highlight=False)
         return
     table = Table(box=SIMPLE_HEAD)
     keys = list(sweep.combinations[0].values)
@@ -89,7 +89,7 @@ def save_figure(sweep: Sweep, path: Path) -> None:
             axes.plot([error.low, error.high], [place, place], color="#0b5cad", linewidth=1.5)
         axes.plot(error.mean, place, "o", color="#0b5cad")
     labels = [", ".join(f"{k} = {v}" for k, v in each.values.items()) or "all" for each in rows]
-    axes.set_yticks(range(len(rows)), labels)
+    axes.set_yticks(range(len(rows)), labels, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("test error, %: mean, 95 % interval (line), range of the seeds (bar)")
     write_figure(path, figure)

@@ -139,12 +139,9 @@ class Step:
         lay, scale = self.layout, state.loss_scale
 
         def on_each(params: Any, running: Any, scale: Any, x: Array, y: Array, key: Array) -> Any:
-            def scaled(params: Any) -> Any:
-                loss, rest = self.mean_loss(self._learned(params), running, x, y, key)
-                return loss if scale is None else scale.up(loss), rest
-
             with multiplying(self._experiment):
-                gradients, rest = jax.grad(scaled, has_aux=True)(params)
+                differentiated = jax.grad(self.scaled_loss, has_aux=True)
+                gradients, rest = differentiated(params, running, scale, x, y, key)
             gradients = gradients if scale is None else scale.down(gradients)
             return (gradients, rest) if lay.mesh is None else lay.joined(gradients, running, rest)
 
@@ -185,6 +182,13 @@ class Step:
         """Let frozen layers have gradients of zero, which add nothing to a norm that is clipped."""
         frozen = self._frozen
         return {n: lax.stop_gradient(own) if n in frozen else own for n, own in params.items()}
+
+    def scaled_loss(
+        self, params: Any, state: Any, scale: LossScale | None, x: Array, y: Array, key: Array
+    ) -> Any:
+        """Return what the step differentiates: :meth:`mean_loss`, scaled, of what is learned."""
+        loss, rest = self.mean_loss(self._learned(params), state, x, y, key)
+        return loss if scale is None else scale.up(loss), rest
 
     def mean_loss(self, params: Any, state: Any, x: Array, y: Array, key: Array) -> Any:
         """Return the mean loss of prepared inputs; then running statistics and the batch's sums.

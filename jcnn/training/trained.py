@@ -168,7 +168,7 @@ def predictions(
         UserError: The folder holds no run, or its weights are not numbers.
     """
     trained = load_trained(folder)
-    _check_finite(trained.state.evaluated, folder)
+    check_finite(trained, folder)
     experiment, files = trained.experiment, iter(files)
     probabilities = in_own_precision(jax.jit(make_probabilities(experiment)))
     while batch := list(islice(files, BATCH)):
@@ -212,8 +212,13 @@ def _read(data: DataConfig, path: Path, invert: bool) -> np.ndarray | str:
         return str(error)
 
 
-def _check_finite(weights: Any, folder: str | PathLike[str]) -> None:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(weights)[0]:
+def check_finite(trained: Trained, folder: str | PathLike[str]) -> None:
+    """Refuse a network that can predict nothing.
+
+    Raises:
+        UserError: The weights by which it is evaluated are not numbers.
+    """
+    for path, leaf in jax.tree_util.tree_flatten_with_path(trained.state.evaluated)[0]:
         if not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
             raise UserError(

@@ -153,9 +153,11 @@ def test_table_of_shapes_covers_what_it_should():
         (["tiny.toml", "--seconds", "inf"], "--seconds: expected a number of seconds"),
         (["tiny.toml", "--plot", "ratios.xyz"], "expected a name that ends in"),
         (["tiny.toml", "--plot", "nowhere/ratios.svg"], "expected an existing folder"),
+        (["tiny.toml", "--plot", "folder.svg"], "--plot folder.svg can't be written"),
     ],
 )
 def test_command_refuses_what_it_cannot_do(config, capsys, arguments, sentence):
+    Path("folder.svg").mkdir()
     assert main(["bench", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

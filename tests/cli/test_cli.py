@@ -187,6 +187,17 @@ def test_data_check_of_a_folder(tmp_path, capsys):
     assert "does not exist" in refused(capsys, "data", "check", "none")
 
 
+def test_data_check_of_a_published_set_prints_the_same_json_as_of_a_folder(monkeypatch, capsys):
+    monkeypatch.setenv("JCNN_DATA", str(Path("no-data")))
+    assert main(["data", "check", "mnist", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"] == len(found["findings"]) == 4
+    assert {row["kind"] for row in found["findings"]} == {"missing"}
+    assert found["findings"][0].keys() == {"path", "kind", "message"}
+    assert main(["data", "check", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": 1, "findings": []}
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

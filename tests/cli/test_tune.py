@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from statistics import geometric_mean
 
 import pytest
@@ -22,6 +23,7 @@ from jcnn.lowering.algorithms import eligible, predicted
 from jcnn.lowering.costs import KINDS
 from jcnn.lowering.machine import named, read
 from jcnn.runs.environment import versions
+from tests.small import CONFIG
 
 BLANK = Machine("a machine", 2, 32 << 20, 8, ())
 
@@ -87,7 +89,10 @@ def test_a_table_is_measured_again_by_its_problems(tmp_path, capsys):
     assert main(["tune", "--like", str(table), "--out", str(again)]) == 0
     assert "2/2 " in capsys.readouterr().err
     assert list(read(again).measured) == list(read(table).measured)
-    assert json.loads(again.read_text())["command"] == f"jcnn tune --like {table}"
+    command = json.loads(again.read_text())["command"]
+    assert command == f"jcnn tune --like {table} --out {again}"
+    command = json.loads(table.read_text())["command"]
+    assert command == f"jcnn tune --problems 2 --out {table}"
 
 
 def test_a_table_that_is_not_there_is_refused_before_anything_is_measured(capsys):
@@ -111,7 +116,7 @@ def test_problems_are_a_tables_or_drawn(option, capsys):
 @pytest.mark.parametrize("option", ["--ops", "configs/mnist.toml", "--like=avx2"])
 def test_what_a_check_would_leave_out_is_refused(option, capsys):
     assert main(["tune", "--check", option]) == 2
-    assert "expected neither CONFIG nor --ops" in capsys.readouterr().err
+    assert "--check judges problems of its own" in capsys.readouterr().err
 
 
 def test_a_table_is_judged_by_its_own_problems_without_them(capsys):
@@ -135,11 +140,12 @@ def test_a_table_is_judged_by_its_own_problems_without_them(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["tune", "--left-out"], ["tune", "--check", "--left-out", "--skip", "1"]]
+    ("words", "reason"),
+    [(["--left-out"], "expected --check"), (["--check", "--left-out", "--skip", "1"], "draws no")],
 )
-def test_problems_left_out_are_the_tables_own(words, capsys):
-    assert main(words) == 2
-    assert "--left-out goes with --check alone" in capsys.readouterr().err
+def test_problems_left_out_are_the_tables_own(words, reason, capsys):
+    assert main(["tune", *words]) == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_a_table_without_problems_can_not_be_judged_by_them(capsys):
@@ -157,10 +163,37 @@ def test_the_benchmark_s_operations_are_in_the_tables_that_are_shipped(name):
 
 def test_a_change_of_no_experiment_is_refused(capsys):
     assert main(["tune", "--set", "training.epochs=2"]) == 2
-    assert "expected a CONFIG" in capsys.readouterr().err
+    assert "expected CONFIG" in capsys.readouterr().err
 
 
 def test_a_table_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["tune", "--out", str(tmp_path / "file" / "table.json"), "--problems", "1"]) == 2
-    assert "file" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "file" / "table.json", tmp_path / "folder"):
+        assert main(["tune", "--out", str(out), "--problems", "1"]) == 2
+        said = capsys.readouterr().err
+        assert f"the machine's table {out} can't be written" in said
+        assert len(said.splitlines()) == 1  # nothing was measured
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_measured(capsys):
+    assert main(["tune", "--out", "/proc/table.json", "--problems", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "the machine's table /proc/table.json can't be written" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_table_keeps_the_command_that_it_is_measured_by(tmp_path, monkeypatch):
+    import jcnn.cli.tune as command
+
+    seen = {}
+    monkeypatch.setattr(command, "_tune", lambda *given: seen.update(words=given[-2]))
+    config, out = tmp_path / "a b.toml", tmp_path / "t.json"
+    config.write_text(CONFIG)
+    words = ["tune", str(config), "--ops", "--set", "seed=1", "--set", "training.epochs=1"]
+    assert main([*words, "--problems", "3", "--skip", "2", "--out", str(out)]) == 0
+    assert seen["words"] == (
+        f"jcnn tune --ops '{config}' --set seed=1 --set training.epochs=1 --problems 3 --skip 2 "
+        f"--out {out}"
+    )

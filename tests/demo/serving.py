@@ -16,11 +16,13 @@ from tests.optional import optional
 _, uvicorn, needs_server = optional("starlette", "uvicorn")
 
 
-def served(run):
-    """Serve a run from a thread; yields the port."""
+def served(run, named: int | None = None):
+    """Serve a run from a thread, as if on another port where one is named; yields the port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(subject(run), port), log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(subject(run), named or port), log_level="error")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:

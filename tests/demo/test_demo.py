@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,7 +20,8 @@ from jcnn.cli import main
 from jcnn.config import load_experiment
 from jcnn.demo import centred, trimmed
 from jcnn.demo.drawing import SIDE
-from jcnn.training import train
+from jcnn.demo.server import serve
+from jcnn.training import load_trained, train
 from tests.demo.serving import ask, needs_server, served, stroke
 
 pytestmark = [needs_server, pytest.mark.slow]
@@ -78,6 +82,18 @@ def test_other_hosts_and_origins_are_refused(port, headers, expected):
     for path, method, body in asked:
         assert ask(port, body, path, method, **headers)[0] == expected
     assert goes_on(port)
+
+
+def test_the_port_that_browsers_leave_out_is_this_host_s(trained):
+    """At port 80 neither Host nor Origin names it."""
+    serving = served(trained, 80)
+    port = next(serving)
+    for name in ("127.0.0.1", "127.0.0.1:80", "localhost"):
+        assert ask(port, None, "/", "GET", Host=name)[0] == 200
+        assert ask(port, stroke(), Host=name, Origin=f"http://{name}")[0] == 200
+    assert ask(port, stroke(), Host="localhost", Origin="http://evil.example")[0] == 403
+    assert ask(port, stroke(), Host="evil.example")[0] == 403
+    next(serving, None)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +288,34 @@ def test_wrong_arguments_are_named(trained, tmp_path, capsys, monkeypatch):
     assert "jcnn[demo]" in capsys.readouterr().err
 
 
+def test_a_network_whose_weights_are_not_numbers_is_not_served(trained, capsys, monkeypatch):
+    learned = load_trained(trained)
+    broken = jax.tree.map(lambda a: a * np.nan, learned.state.params)
+    learned = replace(learned, state=learned.state._replace(params=broken))
+    monkeypatch.setattr("jcnn.demo.server.load_trained", lambda folder: learned)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    assert main(["demo", str(trained)]) == 2
+    said = capsys.readouterr()
+    assert "that are not numbers: its training diverged" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of the systems that wait with a port")
+def test_a_port_that_was_served_a_moment_ago_is_served_again(trained, monkeypatch):
+    """And on Windows, where it would let two programs have one port, nothing asks for that."""
+    uvicorn = pytest.importorskip("uvicorn")
+    found = []
+
+    def run(self, sockets):
+        found.append(sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    serve(trained)
+    monkeypatch.setattr("jcnn.demo.server.POSIX", False)
+    serve(trained)
+    assert [bool(each) for each in found] == [True, False]
+
+
 # A 3, as one draws it: two arcs, in shares of the pad.
 THREE = [
     *[(0.5 + 0.22 * np.sin(t), 0.30 - 0.17 * np.cos(t)) for t in np.linspace(-1.2, 3.0, 14)],
@@ -302,6 +346,22 @@ def test_one_draws_and_watches(browser, port):
     assert tab.locator("#said").inner_text().endswith("%")
     tab.locator("#clear").click()
     assert tab.locator("#layers figure").count() == 0
+    tab.close()
+
+
+def test_a_drawing_that_was_cleared_is_asked_about_no_more(browser, port):
+    """Clear while an answer is pending leaves nothing to be asked after it."""
+    tab, held = browser.new_page(), []
+    tab.route("**/look", lambda route: held.append(route))
+    tab.goto(f"http://127.0.0.1:{port}/")
+    tab.locator("#pad").click()
+    tab.locator("#pad").click(position={"x": 9, "y": 9})
+    tab.locator("#clear").click()
+    held[0].continue_()
+    tab.locator("#said[aria-busy=false]").wait_for(timeout=5000)
+    assert len(held) == 1
+    assert tab.locator("#said").inner_text().startswith("Draw something")
+    assert tab.locator("#rows tr").count() == 0
     tab.close()
 
 

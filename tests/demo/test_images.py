@@ -189,6 +189,24 @@ def test_one_shows_images_and_draws_over_them(browser, eye, photos):
     tab.close()
 
 
+def test_a_file_can_be_chosen_again_once_another_thing_was_shown(browser, eye, photos):
+    """A browser tells of no choice that is the one before."""
+    tab = browser.new_page()
+    tab.goto(f"http://127.0.0.1:{eye}/")
+    path = photos.parent / "photos" / "test" / "dog" / "1.png"
+    left = "() => document.getElementById('file').value"
+    for drop in (False, True):
+        tab.locator("#file").set_input_files(path)
+        tab.locator("#layers figure").first.wait_for()
+        assert tab.evaluate(left).endswith("1.png")
+        if drop:
+            tab.evaluate(DROP, list(path.read_bytes()))
+        else:
+            tab.locator("#pad").click()
+        assert tab.evaluate(left) == ""
+    tab.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1200])
 def test_the_page_fits_and_can_be_read(browser, port, eye, width, scheme):

@@ -94,6 +94,17 @@ def test_a_wrong_gradient_gives_exit_code_one(config, capsys, monkeypatch):
     assert "expected" in capsys.readouterr().out
 
 
+def test_a_network_of_which_nothing_is_compared_does_not_pass(config, monkeypatch, capsys):
+    monkeypatch.setattr("jcnn.inspection.certificate.OPERATIONS", {})
+    assert cli.main(["check", str(config), "--exact"]) == 1
+    said = capsys.readouterr().out
+    assert "nothing was compared, so nothing is shown" in said
+    assert "every one of" not in said
+    assert cli.main(["check", str(config), "--exact", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["passed"], found["rows"]) == (False, [])
+
+
 def test_a_batch_too_large_for_exactness_is_refused(config, capsys):
     assert cli.main(["check", str(config), "--exact", "--batch-size", "1000000"]) == 2
     assert "--batch-size" in capsys.readouterr().err

@@ -82,3 +82,9 @@ def test_table_holds_every_figure_uncut(mnist, capsys, monkeypatch):
 def test_table_shows_the_layers_of_a_block(residual, capsys):
     print_summary(summarize(residual))
     assert capsys.readouterr().out.count("conv_1") == 2
+
+
+def test_a_name_is_shown_as_it_is(mnist, capsys):
+    """Brackets in it are no markup."""
+    print_summary(summarize(mnist) | {"name": "mine [raw] [/b]"})
+    assert "mine [raw] [/b]" in capsys.readouterr().out

@@ -12,6 +12,7 @@ import pytest
 
 from jcnn.cli import main
 from jcnn.config import load_experiment
+from jcnn.inspection import verification
 from jcnn.inspection.verification import compare_rows, compare_states, verify
 from jcnn.runs import Run
 from jcnn.runs.checkpoints import Checkpoints
@@ -67,6 +68,43 @@ def test_killed_and_resumed_is_certified(tmp_path, monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["passed"]
     assert (found["steps"], len(found["kills"]), found["rows"]) == (400, 2, 400)
+
+
+def phases(monkeypatch, *met: str) -> list[str]:
+    """Let kills fall into these phases in turn, and into the last for good; returns the rest."""
+    left = list(met)
+
+    def kill(config, out, moments, number):
+        phase = left.pop(0) if len(left) > 1 else left[0]
+        if phase == "ended":
+            verification._train_to_the_end(config, out)
+        return verification.Kill("SIGKILL", 1.0, phase, 0, 0, 0.0)
+
+    monkeypatch.setattr(verification, "_kill", kill)
+    return left
+
+
+def verified(tmp_path, monkeypatch, capsys) -> tuple[int, str]:
+    monkeypatch.setenv("JCNN_CACHE", str(tmp_path / "xla"))
+    (tmp_path / "a.toml").write_text(CONFIG)
+    code = main(["verify", str(tmp_path / "a.toml"), "--kills", "1"])
+    return code, capsys.readouterr().out
+
+
+def test_kills_go_on_until_one_falls_into_the_training(tmp_path, monkeypatch, capsys):
+    phases(monkeypatch, "starting", "ended", "training")
+    code, said = verified(tmp_path, monkeypatch, capsys)
+    assert code == 0
+    assert "with 3 kills, 1 of them while it trained" in said
+    assert "every bit is the same" in said
+
+
+def test_where_no_kill_falls_into_the_training_nothing_is_certified(tmp_path, monkeypatch, capsys):
+    phases(monkeypatch, "starting")
+    code, said = verified(tmp_path, monkeypatch, capsys)
+    assert code == 1
+    assert "no kill fell into the training, so nothing is shown" in said
+    assert "every bit is the same" not in said
 
 
 @pytest.mark.slow

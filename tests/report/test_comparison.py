@@ -85,6 +85,43 @@ def test_a_difference_within_the_spread_is_chance(written):
     assert not difference.beyond_chance
 
 
+@pytest.fixture
+def agreeing(written):
+    """Two seeds each of two rates that happen to agree."""
+    return [
+        written(f"{rate}-{seed}", accuracy, seed=seed, optimizer__learning_rate=rate)
+        for rate, accuracy in ((0.1, 1.0), (0.2, 0.9972))
+        for seed in range(2)
+    ]
+
+
+def test_seeds_that_agree_say_nothing_about_chance(agreeing, tmp_path, capsys):
+    found = compare(agreeing)
+    (difference,) = found.differences
+    assert difference.chance is None
+    assert not difference.beyond_chance
+    comparison_page(found, tmp_path / "page.html")
+    assert main(["compare", *map(str, agreeing)]) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "page.html").read_text()):
+        assert "no spread to compare it with" in text
+        assert "larger than chance" not in text
+    assert main(["compare", *map(str, agreeing), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["differences"]
+    assert row["chance"] is None
+    assert row["beyond_chance"] is False
+
+
+def test_pairs_without_a_spread_correct_no_other(agreeing, written):
+    spread = [
+        written(f"spread-{seed}", 0.90 + 0.001 * seed, seed=seed, optimizer__learning_rate=0.3)
+        for seed in range(2)
+    ]
+    chances = {d.groups: d.chance for d in compare([*agreeing, *spread]).differences}
+    assert chances[("A", "B")] is None
+    alone = [compare([*agreeing[k : k + 2], *spread]).differences[0].chance for k in (0, 2)]
+    assert chances[("A", "C")] == pytest.approx(2 * min(alone))
+
+
 def test_a_run_that_has_not_ended_shows_its_last_evaluation(written):
     found = compare([written("a", 0.9), written("b", 0.7, ended=False)])
     assert not found.runs[1].ended

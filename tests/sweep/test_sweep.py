@@ -23,7 +23,7 @@ from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
 from jcnn.sweep.plan import combinations, typed
-from jcnn.sweep.tables import print_sweep
+from jcnn.sweep.tables import print_sweep, save_figure
 from jcnn.training import load_trained, train
 from jcnn.training.sharing import Program, Shared
 from tests.optional import optional
@@ -288,6 +288,69 @@ def test_a_search_draws_near_to_the_best_and_goes_on_where_it_stood(config, untr
     assert again == done
 
 
+@pytest.fixture
+def together(config, monkeypatch, untrained):
+    """How many members were trained at a time, in turn."""
+    seen, trained = [], jcnn.sweep.run._Members._trained
+
+    def counted(self, members):
+        seen.append(len(members))
+        return trained(self, members)
+
+    monkeypatch.setattr(jcnn.sweep.run._Members, "_trained", counted)
+    return seen
+
+
+@needs_optuna
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"at_once": 3}, [3, 3, 1]),
+        ({"at_once": 5, "seeds": 2}, [4, 4, 4, 2]),
+        ({"at_once": 1}, [1] * 7),
+        ({}, [1] * 7),
+    ],
+)
+def test_a_search_proposes_as_many_as_are_trained_at_once(config, together, how, expected):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    done = run_sweep(config, choices, out="out", method="search", count=7, **how)
+    assert together == expected
+    assert len(done.combinations) == 7
+
+
+@needs_optuna
+def test_a_search_that_goes_on_proposes_as_it_began(config, untrained):
+    choices, said = {"optimizer.learning_rate": Range(0.01, 1.0)}, []
+    how = {"out": "out", "method": "search"}
+    run_sweep(config, choices, at_once=3, count=12, **how)
+    shutil.move("out", "whole")
+    run_sweep(config, choices, at_once=3, count=6, **how)
+    run_sweep(config, choices, at_once=2, count=12, say=said.append, **how)
+    members = [sorted(path.name for path in Path(o).iterdir()) for o in ("whole", "out")]
+    assert members[0] == members[1]
+    assert "the search in out goes on with 3 proposals at a time, as it began" in said
+
+
+@needs_optuna
+def test_a_search_of_before_goes_on_one_by_one(config, untrained, together):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    how = {"out": "out", "method": "search"}
+    run_sweep(config, choices, count=2, **how)
+    (Path("out") / "search.json").unlink()
+    run_sweep(config, choices, at_once=4, count=4, **how)
+    assert together == [1] * 6
+
+
+@needs_optuna
+def test_a_damaged_record_of_a_search_is_named(config, untrained):
+    choices = {"optimizer.learning_rate": Range(0.01, 1.0)}
+    Path("out").mkdir()
+    for text in ("{", "[]", '{"proposals_at_once": 0}'):
+        (Path("out") / "search.json").write_text(text)
+        with pytest.raises(UserError, match=r"search\.json': expected proposals_at_once"):
+            run_sweep(config, choices, out="out", method="search", count=2)
+
+
 def test_without_the_extra_a_search_says_what_to_install(config, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     arguments = ["--over", "optimizer.learning_rate=0.1..1", "--search", "2"]
@@ -333,6 +396,18 @@ def test_the_table_shows_the_validation_error_that_it_chooses_by(capsys):
     assert "validation" not in capsys.readouterr().out
 
 
+def test_values_are_shown_as_they_are_whatever_they_hold(capsys, tmp_path):
+    """Brackets are no markup, colons no emoji, and dollars no formula."""
+    values = ["photos [raw]", "a[/b]/x", "x:smile:y", "$a_{$ b"]
+    figures = {"test error %": spread([3.0]), "test loss": spread([0.1]), "seconds": spread([2.0])}
+    rows = [Combination({"data.[folder]": value}, [], figures) for value in values]
+    print_sweep(Sweep("c", rows))
+    said = capsys.readouterr().out
+    assert all(value in said for value in (*values, "data.[folder]"))
+    save_figure(Sweep("c", rows), tmp_path / "sweep.svg")
+    assert (tmp_path / "sweep.svg").stat().st_size
+
+
 def test_the_best_is_that_of_the_smallest_error():
     rows = [Combination({"a": k}, [], {"test error %": spread([e])}) for k, e in enumerate((3, 1))]
     assert Sweep("c", rows).best.values == {"a": 1}
@@ -349,6 +424,8 @@ def test_the_best_is_that_of_the_smallest_error():
         (["--over", "training.epochs=0,1"], "--over training.epochs: "),
         (["--over", "seed=1,2"], "--seeds"),
         (["--random", "2", "--search", "2"], "exclude"),
+        (["--random", "2"], "a sweep by random varies keys: expected --over"),
+        (["--search", "2"], "a sweep by search varies keys: expected --over"),
         (["--seeds", "99999999"], "expected 10,000 seeds of a sweep at most, found 99,999,999"),
         (["--over", "training.epochs=1..2", "--random", "99999999"], "10,000 combinations"),
     ],

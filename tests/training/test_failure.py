@@ -16,7 +16,7 @@ from jcnn.data import Digits, Split
 from jcnn.errors import UserError
 from jcnn.inspection.failure import dissect
 from jcnn.runs import Run
-from jcnn.training import NonFiniteError, load_failure, load_trained, train
+from jcnn.training import Failure, NonFiniteError, Step, keys, load_failure, load_trained, train
 
 # They start processes, train or compile much.
 pytestmark = pytest.mark.slow
@@ -87,6 +87,47 @@ def test_the_gradient_of_a_finite_loss_is_named_by_its_parameter(tiny, tmp_path,
     first = dissect(load_failure(tmp_path / "run")).first
     assert first is not None
     assert str(first) == "the gradient of dense_1.w"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_is_taken_apart_is_the_step_itself(lively, precision):
+    """Frozen layers are applied as in evaluation and have no gradients; a loss is scaled."""
+    rates = {"dense_1": 0.0, "batch_norm_1": 0.0}
+    experiment = lively({"optimizer.rates": rates, "training.precision": precision})
+    step, batch = Step(experiment), _batch(experiment)
+    state = step.init()
+    x, key = step.prepared(batch[0], keys.step_key(experiment.seed, state.step), state.step)
+    gradients, (_, totals) = step.gradients(state, x, batch[1], key)
+    record = {"step": 1, "epoch": 1, "tensor": "loss", "value": "nan"}
+    passages = dissect(Failure(experiment, state, batch, record)).passages
+    found = {(p.layer, p.name): p.largest for p in passages if p.what == "gradient"}
+    for layer, own in gradients.items():
+        for name, gradient in own.items():
+            largest = float(np.abs(gradient).max())
+            assert found[layer, name] == pytest.approx(largest, rel=1e-2)
+            assert (largest == 0) == (layer in rates)
+    (loss,) = (p.largest for p in passages if p.what == "loss")
+    assert loss == pytest.approx(float(totals.loss) / len(x), rel=1e-3)
+
+
+def test_what_is_taken_apart_multiplies_as_training_does(tiny, monkeypatch):
+    seen = set()
+    dense = ops.dense
+
+    def watched(*arguments):
+        seen.add(jax.config.jax_default_matmul_precision)
+        return dense(*arguments)
+
+    monkeypatch.setattr(ops, "dense", watched)
+    experiment = tiny({"training.matmul_precision": "bfloat16"})
+    record = {"step": 1, "epoch": 1, "tensor": "loss", "value": "nan"}
+    dissect(Failure(experiment, Step(experiment).init(), _batch(experiment), record))
+    assert seen == {"bfloat16"}
+
+
+def _batch(experiment):
+    train = experiment.data.load().train
+    return jnp.asarray(train.x[:32]), jnp.asarray(train.y[:32])
 
 
 def test_a_skipped_step_changes_nothing_and_is_counted(tiny, tmp_path, poisoned, caplog):

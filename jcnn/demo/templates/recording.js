@@ -1,4 +1,4 @@
-const pen = pad.getContext("2d"), record = document.getElementById("record"), rate = {{ rate }}, seconds = {{ seconds }};
+const pen = pad.getContext("2d"), record = document.getElementById("record"), chosen = document.getElementById("file"), rate = {{ rate }}, seconds = {{ seconds }};
 let recorder = null;
 // Decoding in a context of the network's own rate resamples.
 async function hear(blob) {
@@ -28,6 +28,7 @@ record.addEventListener("click", async () => {
   if (recorder) { recorder.stop(); return; }
   let stream;
   try { stream = await navigator.mediaDevices.getUserMedia({audio: true}); } catch { said.textContent = "There is no microphone, or it may not be used."; return; }
+  chosen.value = ""; // the same file can then be chosen again
   const parts = [];
   const mine = recorder = new MediaRecorder(stream);
   recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
@@ -37,5 +38,5 @@ record.addEventListener("click", async () => {
   said.textContent = "Listening";
   setTimeout(() => recorder === mine && mine.stop(), 1000 * (seconds - 0.5));
 });
-document.getElementById("file").addEventListener("change", (event) => { if (event.target.files.length) hear(event.target.files[0]); });
+chosen.addEventListener("change", () => { if (chosen.files.length) hear(chosen.files[0]); });
 draw(new Float32Array(1));
