@@ -1,8 +1,14 @@
 """What was measured near a problem corrects what is predicted for it.
 
 Costs per kind of work know nothing of how well an algorithm fills registers and caches at some
-shape; a neighbour that was measured does. Of each lowering, the logarithms of measured over
-predicted times are averaged, weighted by how near the problems lie.
+shape; a neighbour that was measured does. Of each lowering, the logarithms e of measured over
+predicted times are taken for a Gaussian process over the places z of problems, whose mean at a new
+one is the correction (kriging):
+
+    e(z) = k(z, Z) (k(Z, Z) + NOISE I)^-1 e(Z),    k(a, b) = (1 + r) exp(-r),  r = sqrt(3) |a - b|
+
+Far from all that was measured it is 0, and the prediction stands; of neighbours that say the same,
+each says less than it would alone.
 """
 
 from __future__ import annotations
@@ -10,18 +16,18 @@ from __future__ import annotations
 from functools import lru_cache
 from math import exp, log, prod
 
+import numpy as np
+
 from jcnn.lowering.algorithms import predicted, serving
 from jcnn.lowering.machine import Machine
 from jcnn.lowering.policy import Policy
 from jcnn.lowering.problem import Problem
 
-# Problems this far apart count exp(-1/2); of twice the channels they are 0.4 apart.
-REACH = 0.7
-# The weight of the prediction itself, as of so many neighbours that it fits.
-TRUST = 2.0
+# The variance of what no neighbour tells, and of measuring, as a share of that of the errors.
+NOISE = 0.15
 # How much apart a doubling makes problems, in batch, positions, taps, channels and features; and
 # how much a stride, another number of axes, a dilation, groups.
-_SCALES = (0.25, 0.25, 0.4, 0.4, 0.4, 1.4, 1.5, 1.0, 2.0)
+_SCALES = (0.13, 0.1, 0.3, 0.5, 0.5, 0.6, 3.0, 1.5, 3.0)
 
 Place = tuple[float, ...]
 
@@ -37,12 +43,27 @@ def place(p: Problem) -> Place:
 
 def seconds(name: str, problem: Problem, policy: Policy) -> float:
     """What a lowering takes, predicted from its work and corrected by its neighbours."""
-    here, total, weights = place(problem), 0.0, TRUST
-    for there, error in _errors(policy.on).get((problem.operation, name), ()):
-        apart = sum((a - b) ** 2 for a, b in zip(here, there, strict=True))
-        weight = exp(-apart / (2 * REACH**2))
-        total, weights = total + weight * error, weights + weight
-    return predicted(name, problem, policy) * exp(total / weights)
+    before = predicted(name, problem, policy)
+    if (fitted := _fitted(policy.on, problem.operation, name)) is None:
+        return before
+    there, weights = fitted
+    return before * exp(float((_likeness(np.array([place(problem)]), there) @ weights)[0]))
+
+
+def _likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How much errors at places (n, 9) and (m, 9) go together, (n, m): a Matérn kernel of 3/2."""
+    r = np.sqrt(3 * ((a[:, None] - b) ** 2).sum(-1))
+    return (1 + r) * np.exp(-r)
+
+
+@lru_cache(maxsize=512)
+def _fitted(machine: Machine, operation: str, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Where a lowering was measured, and the weight of each place; None where it never was."""
+    if not (found := _errors(machine).get((operation, name))):
+        return None
+    there = np.array([where for where, _ in found])
+    covariance = _likeness(there, there) + NOISE * np.eye(len(found))
+    return there, np.linalg.solve(covariance, [error for _, error in found])
 
 
 @lru_cache(maxsize=8)

@@ -174,7 +174,8 @@ def test_a_neighbour_that_was_measured_corrects_the_prediction():
 
 @pytest.mark.parametrize(("name", "machine"), [("avx2", AVX2), ("avx512", AVX512)])
 def test_the_choice_is_near_the_best_that_was_recorded(name, machine):
-    found = judged(recorded(name), machine)
+    # The cores and the cache that they were recorded with, wherever this runs.
+    found = judged(recorded(name), replace(machine, cores=2, cache_bytes=32 << 20))
     assert len(found) >= 60
     far = [one for one in found if one.ratio > 1.1]
     assert share_near(found) >= 0.9, "\n".join(map(str, far))
