@@ -137,8 +137,8 @@ def verify(
 ) -> None:
     """Train twice, undisturbed and killed at random moments, and compare every bit."""
     from jcnn import training
-    from jcnn.inspection.verification import print_verification
     from jcnn.inspection.verification import verify as verify_experiment
+    from jcnn.inspection.verification_table import print_verification
 
     experiment = load_target(target, overrides)
     training.enable_compilation_cache()

@@ -21,10 +21,10 @@ import jax
 import numpy as np
 
 from jcnn.config import Experiment
-from jcnn.errors import UserError, counted
+from jcnn.errors import UserError
 from jcnn.remains import child
 from jcnn.runs import Run
-from jcnn.runs.environment import described, hardware, versions
+from jcnn.runs.environment import hardware, versions
 from jcnn.runs.files import write_text
 from jcnn.runs.place import Place
 from jcnn.training import load_trained
@@ -277,41 +277,3 @@ def compare_rows(one: Path, two: Path) -> tuple[int, list[str]]:
 
 def _bits(row: dict[str, Any]) -> str:
     return json.dumps({key: value for key, value in row.items() if key not in CLOCKS})
-
-
-def print_verification(verification: Verification) -> None:
-    """Print the kills, what was compared, and the verdict."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("kill", "after", "while", "exit code", "resumable from", "lost at most"):
-        table.add_column(column, justify="right")
-    for kill in verification.kills:
-        after, lost = (f"{seconds:.1f} s" for seconds in (kill.seconds, kill.lost_seconds))
-        table.add_row(
-            kill.signal, after, kill.phase, str(kill.exit_code), f"step {kill.step}", lost
-        )
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    v = verification
-    where = described(v.hardware, v.versions)
-    console.print(f"{where}; {v.seconds:.0f} s", soft_wrap=True)
-    console.print(
-        f"{counted(v.steps, 'step')}, undisturbed and with {counted(len(v.kills), 'kill')}, "
-        f"{v.shown} of them while it trained: "
-        f"compared {counted(v.tensors, 'tensor')} of {v.values:,} numbers, and "
-        f"{counted(v.rows, 'row')} of metrics",
-        soft_wrap=True,
-    )
-    if v.passed:
-        console.print("every bit is the same", style="green")
-    elif not v.differences:
-        console.print(
-            "no kill fell into the training, so nothing is shown: expected one that takes longer "
-            "(training.epochs), or more kills (--kills)",
-            style="red",
-            soft_wrap=True,
-        )
-    else:
-        console.print(f"these differ: {', '.join(v.differences)}", style="red", soft_wrap=True)

@@ -11,16 +11,13 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
-
-import jax
-from optax.contrib import MuonDimensionNumbers
 
 from jcnn.errors import nearest, unknown
 from jcnn.fields import LARGEST_REAL
 from jcnn.optimizers.catalogue import full_name, refusal, schedules
+from jcnn.optimizers.masks import kernels, matrices
 
 _EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")
 _MUON_KEYS = ("muon_weight_dimension_numbers", "weight_dimension_numbers")
@@ -267,45 +264,3 @@ def _steps(text: str, steps_per_epoch: float) -> int:
         return int(text)
     epochs = float(match[1])
     return max(round(epochs * steps_per_epoch), 1 if epochs > 0 else 0)
-
-
-def kernels(params: Any) -> Any:
-    """Mask of the parameters named ``w``.
-
-    >>> kernels({"dense_1": {"w": 0.5, "b": 0.0}})
-    {'dense_1': {'b': False, 'w': True}}
-    """
-    return named(params, ("w",))
-
-
-def matrices(params: Any, least_axes: int = 2) -> Any:
-    """Say how Optax's Muon reads each kernel as a matrix: a column per feature; None for the rest.
-
-    >>> import numpy as np
-    >>> params = {"conv_1": {"w": np.zeros((3, 3, 8, 16)), "b": np.zeros(16)}}
-    >>> matrices(params)["conv_1"]["w"]
-    MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
-    """
-
-    def matrix(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
-        if path[-1].key != "w" or leaf.ndim < least_axes:
-            return None
-        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
-
-    return jax.tree_util.tree_map_with_path(matrix, params)
-
-
-def named(params: Any, names: Collection[str] | None, layers: Collection[str] | None = None) -> Any:
-    """Mask of the parameters of these names in layers of these patterns; None is any.
-
-    >>> named({"conv_1": {"w": 0.5}, "dense_1": {"w": 0.5}}, ("w",), ("conv_*",))
-    {'conv_1': {'w': True}, 'dense_1': {'w': False}}
-    """
-
-    def fits(path: Any, _: Any) -> bool:
-        name, layer = path[-1].key, path[0].key
-        return (names is None or name in names) and (
-            layers is None or any(fnmatchcase(layer, pattern) for pattern in layers)
-        )
-
-    return jax.tree_util.tree_map_with_path(fits, params)

@@ -39,8 +39,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from jcnn.errors import UserError, nearest
 from jcnn.fields import NonNegativeReal, Table
-from jcnn.optimizers.arguments import ArgumentError, check_call, find, named, resolve
+from jcnn.optimizers.arguments import ArgumentError, check_call, find, resolve
 from jcnn.optimizers.catalogue import full_name, optimizers, transformations
+from jcnn.optimizers.masks import named
 
 _ACCUMULATES = (
     "apply_every feeds the optimizer zero gradients between its steps: expected "
