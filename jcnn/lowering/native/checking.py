@@ -69,7 +69,8 @@ CASES = {
     "native_patches": Case("native_patches", _STRIDED),
     "native_patches in groups": Case("native_patches", replace(_STRIDED, groups=3)),
     "native_patches of many channels": Case("native_patches", _STRIDED, 131, 113),
-    "native_patches to few features": Case("native_patches", _STRIDED, features=3),
+    "native_patches to three features": Case("native_patches", _STRIDED, features=3),
+    "native_patches to one feature": Case("native_patches", _STRIDED, features=1),
     "native_grouped": Case("native_grouped", replace(_FILTERED, groups=3)),
     "native_depthwise": Case("native_depthwise", replace(_STRIDED, groups=_ALL_VECTORS), 1, 1),
 }
