@@ -1,7 +1,8 @@
 """Convolutional networks in JAX through explicit, proved gradients.
 
 ``jcnn.ops`` are the operations, each with its gradient rule written down; ``jcnn.reference`` are
-the same on plain JAX. Submodules load when they are first asked for.
+the same on plain JAX. Submodules load when they are first asked for; ``jcnn.flax`` and
+``jcnn.equinox`` say what to install where the framework is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         demo,
         export,
         inspection,
+        lax,
         layers,
         losses,
         lowering,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
         training,
         weights,
     )
+    from jcnn import equinox as equinox
+    from jcnn import flax as flax
     from jcnn.config import Experiment, load_experiment
     from jcnn.layers import Model
 
@@ -46,6 +50,7 @@ __all__ = [
     "demo",
     "export",
     "inspection",
+    "lax",
     "layers",
     "load_experiment",
     "losses",
@@ -62,6 +67,7 @@ __all__ = [
     "weights",
 ]
 
+_ADAPTERS = ("equinox", "flax")  # apart, since `import *` would need what they adapt to
 _HOMES = {
     "Experiment": "jcnn.config",
     "load_experiment": "jcnn.config",
@@ -73,7 +79,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that the command line starts at once."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in __all__:
+    if name in (*__all__, *_ADAPTERS):
         return importlib.import_module(f"jcnn.{name}")
     raise AttributeError(f"module 'jcnn' has no attribute '{name}'")
 

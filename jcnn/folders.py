@@ -6,9 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-# Where runs lie, unless told otherwise, and the file by which a folder is known as one.
+# Where runs lie, unless told otherwise, and the files by which a folder is known as one, or as a
+# sweep of them.
 RUNS = "runs"
 EXPERIMENT = "experiment.toml"
+SWEEP = "sweep.json"
 
 
 def cache_folder() -> Path:

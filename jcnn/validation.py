@@ -63,7 +63,11 @@ def explain(
     if first["type"].startswith("union_tag"):
         path.append(context["discriminator"].strip("'"))
     same = [each for each in errors if _written_path(each, document) == path]
-    return ".".join(path), _sentence(first, same, model, also)
+    sentence = _sentence(first, same, model, also)
+    if first["type"] == "tuple_type" and isinstance(first["input"], Mapping):
+        names = [part for part in path if not part.isdecimal()]
+        sentence = one_of_several(model, names) or sentence
+    return ".".join(path), sentence
 
 
 def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel], also: Sequence[str]) -> str:
@@ -78,8 +82,12 @@ def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel], also: Seq
         case "missing" if isinstance(first["loc"][-1], int):  # of a list of so many and no fewer
             count = 1 + max(each["loc"][-1] for each in same)
             return f"expected a list of {count}, found {_shown(found)}"
-        case "missing" | "union_tag_not_found":
-            return "this key is missing"
+        case "missing":
+            *parents, key = first["loc"]
+            return f"this key is missing{_mistyped(key, found, _fields(model, tuple(parents)))}"
+        case "union_tag_not_found":
+            key, known = context["discriminator"].strip("'"), _fields(model, first["loc"])
+            return f"this key is missing{_mistyped(key, found, known)}"
         case "union_tag_invalid":
             return unknown(context["tag"], context["expected_tags"].replace("'", "").split(", "))
     if kind in _EXPECTED:
@@ -88,6 +96,25 @@ def _sentence(first: Any, same: Sequence[Any], model: type[BaseModel], also: Seq
         ]
         return f"expected {' or '.join(dict.fromkeys(ways))}, found {_shown(found)}"
     return f"{first['msg'].removeprefix('Value error, ')}, found {_shown(found)}"
+
+
+def _mistyped(key: str, table: Any, known: Sequence[str]) -> str:
+    """Name what stands in a table, and is no key of it, in the place of a key that is missing."""
+    written = map(str, table) if isinstance(table, Mapping) else ()
+    others = (each for each in written if each not in known and nearest(each, (key,)))
+    return next((f" (found '{each}')" for each in others), "")
+
+
+def one_of_several(model: type[BaseModel], path: Sequence[str]) -> str:
+    """Say how entries of a list of tables are written, where a path leads to such a list."""
+    annotation: Any = model
+    for part in path:
+        owners = [each for each in _models(annotation) if part in each.model_fields]
+        annotation = owners[0].model_fields[part].annotation if owners else None
+    if get_origin(annotation) is not tuple or not _models(annotation):
+        return ""
+    key, entry = ".".join(path), "layer" if path[-1] == "layers" else "entry"
+    return f"expected [[{key}]], once per {entry}, found [{key}]"
 
 
 def _elsewhere(key: str, model: type[BaseModel]) -> str:

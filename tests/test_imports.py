@@ -104,6 +104,16 @@ def test_every_room_loads_by_its_name():
     )
 
 
+def test_the_adapters_load_by_their_names_or_say_what_to_install():
+    assert "jcnn.lax" in loaded("import jcnn; jcnn.lax")
+    for name, framework in (("flax", "Flax"), ("equinox", "Equinox")):
+        program = f"import sys; sys.modules['{name}'] = None; import jcnn; jcnn.{name}"
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            loaded(program)
+        said = f"jcnn.{name} needs {framework}: pip install 'jcnn[{name}]'"
+        assert failed.value.stderr.strip().endswith(f"ModuleNotFoundError: {said}")
+
+
 def test_a_rule_is_checked_without_the_experiments():
     modules = loaded("from jcnn.proof import check_rule")
     assert not {room for room in map(room_of, modules) if HEIGHT.get(room, 0) > HEIGHT["proof"]}

@@ -25,7 +25,8 @@ from jcnn.layers import AnyLayer
 from jcnn.layers.initializers import AnyInitializer
 from jcnn.losses import AnyLoss
 from jcnn.optimizers import Optimizer, optimizers, schedules, transformations
-from jcnn.optimizers.transformation import Preparation
+from jcnn.optimizers.arguments import file_words
+from jcnn.optimizers.transformation import Preparation, places
 from jcnn.sweep import Plan
 
 # What a required key may say in an example; the other keys keep their defaults.
@@ -249,7 +250,8 @@ def _optimizers() -> str:
     return f"""# Optimizers and schedules
 
 `[optimizer]` names an optimizer of Optax; the further keys are its arguments. A number may be a schedule, a table of its own; `"9 epochs"`
-stands for that many epochs' steps.
+stands for that many epochs' steps. Where Optax takes a tree or a function of the parameters, a file says which by a word: `mask`, and what ends in
+`_mask`, is {file_words("mask")}; `muon_weight_dimension_numbers` is {file_words("muon_weight_dimension_numbers")}.
 
 ```toml
 [optimizer]
@@ -275,7 +277,9 @@ An entry of `before` or `after` names one of the transformations below; its furt
 
 ## Transformations
 
-{_signatures(transformations())}
+`reduce_on_plateau` and `fixed_norms` change the optimizer's updates, and stand in `after` alone.
+
+{_signatures({name: function for name, function in transformations().items() if places(name)})}
 """
 
 
@@ -294,7 +298,11 @@ def pages() -> dict[str, str]:
             "inline",
         ),
         "reference/config/losses.md": page(
-            "Losses", "`[loss]`, what is minimised.", AnyLoss, "name", "[loss]"
+            "Losses",
+            "`[loss]`, what is minimised; without a `name` it is `softmax_cross_entropy`.",
+            AnyLoss,
+            "name",
+            "[loss]",
         ),
         "reference/config/augmentations.md": page(
             "Augmentations",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from jcnn.cli.combinations import With, Without, check_options
-from jcnn.cli.options import Json, Overrides, load, print_json, say
+from jcnn.cli.options import CONFIG, Json, Overrides, load, print_json, say
 from jcnn.errors import UserError
 
 _SHOWN = ("--repeats", "--seconds", "--scan-steps", "--torch", "--plot", "--markdown")
@@ -25,7 +25,7 @@ _RULES = (
 def bench(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="An experiment; not with --ops.")
+        Path | None, typer.Argument(metavar="CONFIG", help=f"{CONFIG}; not with --ops.")
     ] = None,
     overrides: Overrides = None,
     operations: Annotated[

@@ -20,13 +20,16 @@ def layers(name: Name = None, as_json: Json = False) -> None:
     from jcnn.inspection import catalogue
 
     _show(catalogue.chosen(catalogue.layer_entries(), name, "layers"), as_json)
+    if not as_json:
+        say(catalogue.shared_by_layers())
 
 
 def optimizers(name: Name = None, as_json: Json = False) -> None:
-    """List the optimizers: their keys, defaults, and one line each."""
+    """List the optimizers, and what may stand before and after one: keys, defaults, one line."""
     from jcnn.inspection import catalogue
 
-    _show(catalogue.chosen(catalogue.optimizer_entries(), name, "optimizers"), as_json)
+    entries = {**catalogue.optimizer_entries(), **catalogue.transformation_entries()}
+    _show(catalogue.chosen(entries, name, "optimizers"), as_json)
 
 
 def schedules(name: Name = None, as_json: Json = False) -> None:

@@ -122,9 +122,7 @@ def check(
 
 
 def verify(
-    target: Annotated[
-        Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
-    ],
+    target: Target,
     kills: Annotated[
         int, typer.Option("--kills", min=1, metavar="N", help="How often it is killed.")
     ] = 5,

@@ -15,7 +15,9 @@ from jcnn.cli import process, streams
 if TYPE_CHECKING:
     from jcnn.config import Experiment
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment's TOML file.")]
+# What CONFIG may be, wherever it stands: jcnn.config finds either.
+CONFIG = "An experiment's TOML file, or the name of one that comes with jcnn, such as digits"
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help=f"{CONFIG}.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Overrides = Annotated[
     list[str] | None,
@@ -36,9 +38,7 @@ Out = Annotated[
     typer.Option("--out", metavar="DIR", help="The run's folder; else runs/NAME, NAME-2, …"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say what was set for this process, too.")]
-Target = Annotated[
-    Path, typer.Argument(metavar="CONFIG|RUN", help="An experiment's file, or a run's folder.")
-]
+Target = Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help=f"{CONFIG}; or a run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

@@ -31,8 +31,10 @@ def given(files: Sequence[Path]) -> Iterator[tuple[list[Path], Path]]:
 
 
 def as_given(prediction: Prediction, standard_input: Path) -> Prediction:
-    """Name standard input as it was named."""
+    """Name standard input as it was named, and a folder as one that holds nothing to predict."""
     path = str(standard_input)
+    if prediction.error and Path(prediction.file).is_dir():
+        return prediction._replace(error=f"{prediction.file} holds no image and no recording")
     if prediction.file != path:
         return prediction
     error = prediction.error and prediction.error.replace(path, str(STANDARD_INPUT))

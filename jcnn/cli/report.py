@@ -9,6 +9,7 @@ import typer
 
 from jcnn.cli.options import DataOverrides, Json, RunFolder, parsed, print_json, say
 from jcnn.errors import UserError
+from jcnn.folders import SWEEP
 
 
 def report(
@@ -55,7 +56,10 @@ def _tap(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs' folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Runs' folders; a sweep's stands for all its members."),
+    ],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page, with curves.")
     ] = None,
@@ -64,7 +68,7 @@ def compare(
     """Show what differs between runs, and whether seeds explain the difference."""
     from jcnn.report import compare, comparison_page, print_comparison
 
-    comparison = compare(runs)
+    comparison = compare([run for folder in runs for run in _members(folder)])
     if html is not None:
         comparison_page(comparison, html)
     if as_json:
@@ -73,3 +77,12 @@ def compare(
         print_comparison(comparison)
         if html is not None:
             say(f"page in {html}")
+
+
+def _members(folder: Path) -> list[Path]:
+    """Return the runs of a sweep's folder; any other is one itself."""
+    if not (folder / SWEEP).is_file():
+        return [folder]
+    from jcnn.sweep.former import members
+
+    return members(folder)

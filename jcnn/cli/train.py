@@ -11,7 +11,7 @@ import typer
 
 from jcnn.cli import process, supervision, together
 from jcnn.cli.options import (
-    Config,
+    CONFIG,
     DataOverrides,
     Json,
     Out,
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Config,
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help=f"{CONFIG}; with --resume, a run's folder."),
+    ],
     overrides: Overrides = None,
     out: Out = None,
     resume: Annotated[
@@ -202,7 +205,7 @@ def _confusions(result: dict[str, Any]) -> Iterator[str]:
     width = max(map(len, names))
     for name, row in zip(names, result["confusion_matrix"], strict=True):
         wrong = sorted(((n, other) for n, other in zip(row, names, strict=True) if n), reverse=True)
-        taken = ", ".join(f"{other} {n}" for n, other in wrong if other != name)
+        taken = ", ".join(f"{other} ({n}×)" for n, other in wrong if other != name)
         line = f"  {name:<{width}}  recall {result['recall'][name]:>7.2%} of {sum(row)}"
         yield line + (f"; taken for {taken}" if taken else "")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jcnn.cli.combinations import With, Without, check_options
-from jcnn.cli.options import Json, Overrides, load, print_json, say
+from jcnn.cli.options import CONFIG, Json, Overrides, load, print_json, say
 from jcnn.errors import UserError, command
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tune(
     context: typer.Context,
     configs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="CONFIG", help="Experiments whose operations are measured too."),
+        typer.Argument(metavar="CONFIG", help=f"{CONFIG}: its operations are measured too."),
     ] = None,
     overrides: Overrides = None,
     operations: Annotated[

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from os import PathLike
 from pathlib import Path
@@ -26,7 +28,7 @@ from jcnn.fields import Shape, Table, check_images, plain
 from jcnn.layers import AnyLayer, Layer, Model
 from jcnn.losses import AnyLoss, SoftmaxCrossEntropy
 from jcnn.optimizers import Optimizer
-from jcnn.validation import explain
+from jcnn.validation import explain, one_of_several
 
 
 def _is_folder_name(value: str) -> str:
@@ -48,7 +50,7 @@ class Experiment(Table):
         seed: Fixes initial values, shuffling, augmentation and dropout.
         data: The data set.
         layers: The model's layers, in their order.
-        loss: What is minimised.
+        loss: What is minimised; ``softmax_cross_entropy`` where its table has no ``name``.
         optimizer: An optimizer of Optax.
         training: How long and in what portions.
         mesh: How training is spread over devices; one device where not given, and all of them
@@ -167,9 +169,10 @@ def load_experiment(
     document.setdefault("name", path.stem)
     document.pop(_SWEEP, None)
     written = set(document)
-    document.setdefault("loss", {"name": "softmax_cross_entropy"})
     for key, value in (overrides or {}).items():
         _override(document, key, deepcopy(plain(value)))
+    if isinstance(loss := document.setdefault("loss", {}), dict):
+        loss.setdefault("name", SoftmaxCrossEntropy().name)
     anchor(document, path.parent, overrides or {})
     try:
         return Experiment.model_validate(document)
@@ -198,22 +201,43 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
+        hint = _beside(path) or nearest(path.stem, shipped())
         raise UserError(
-            f"{path} does not exist{nearest(path.stem, shipped())}: expected an experiment's TOML "
-            f"file, or one that comes with jcnn ({', '.join(shipped())})"
+            f"{path} does not exist{hint}: expected an experiment's TOML file, or one that comes "
+            f"with jcnn ({', '.join(shipped())})"
         ) from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder: expected an experiment's TOML file") from None
+        raise UserError(
+            f"{path} is a folder{_beside(path)}: expected an experiment's TOML file"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file in UTF-8: expected TOML") from None
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from None
+        hint = _lists_as_tables(path.read_text(encoding="utf-8-sig"))
+        raise UserError(f"{path} is not valid TOML: {error}{hint}") from None
     except (ValueError, RecursionError):
         raise UserError(
             f"{path} is not valid TOML: a number of thousands of digits, or lists within lists"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _beside(path: Path) -> str:
+    """Hint at a file that has the name with its ending."""
+    file = Path(f"{path}.toml")
+    with suppress(OSError):  # the longer name may be too long
+        if file.is_file():
+            return f" (did you mean '{file}'?)"
+    return ""
+
+
+def _lists_as_tables(text: str) -> str:
+    """Hint at a list of tables that was written as one table, of which TOML allows a single one."""
+    for found in re.finditer(r"^\s*\[\s*([\w.]+)\s*\]", text, re.MULTILINE):
+        if hint := one_of_several(Experiment, found[1].split(".")):
+            return f"; {hint}"
+    return ""
 
 
 def _override(document: dict[str, Any], key: str, value: object) -> None:

@@ -9,7 +9,10 @@ from typing import Any, get_args
 
 from jcnn.errors import UserError, unknown
 from jcnn.layers import AnyLayer, Layer
-from jcnn.optimizers.catalogue import full_name, optimizers, schedules
+from jcnn.optimizers import Preparation
+from jcnn.optimizers.arguments import file_words
+from jcnn.optimizers.catalogue import full_name, optimizers, refusal, schedules, transformations
+from jcnn.optimizers.transformation import places
 
 _REQUIRED = "required"
 
@@ -22,6 +25,16 @@ def layer_entries() -> dict[str, dict[str, Any]]:
     """
     kinds: tuple[type[Layer], ...] = get_args(get_args(AnyLayer)[0])
     return {str(kind.model_fields["type"].default): _layer(kind) for kind in kinds}
+
+
+def shared_by_layers() -> str:
+    """Say what every layer takes beside its own fields.
+
+    >>> shared_by_layers().split(":")[0]
+    'every layer takes name, too'
+    """
+    meaning = _plain(_attributes(Layer.__doc__ or "")["name"])
+    return f"every layer takes name, too: {meaning[:1].lower()}{meaning[1:]}"
 
 
 def _layer(kind: type[Layer]) -> dict[str, Any]:
@@ -61,6 +74,25 @@ def optimizer_entries() -> dict[str, dict[str, Any]]:
     return _functions(optimizers())
 
 
+def transformation_entries() -> dict[str, dict[str, Any]]:
+    """Return what may stand before or after an optimizer, likewise, and ``stands_in``: where.
+
+    >>> transformation_entries()["reduce_on_plateau"]["stands_in"]
+    ['after']
+    """
+    meanings = _attributes(Preparation.__doc__ or "")
+    beside = {
+        key: {"default": _written(field.get_default()), "meaning": _plain(meanings[key])}
+        for key, field in Preparation.model_fields.items()
+        if key != "name"
+    }
+    return {
+        name: {**entry, "fields": {**entry["fields"], **beside}, "stands_in": [*places(name)]}
+        for name, entry in _functions(transformations()).items()
+        if places(name)
+    }
+
+
 def schedule_entries() -> dict[str, dict[str, Any]]:
     """Return every schedule by its name: one line, and each argument's default."""
     return _functions(schedules())
@@ -78,7 +110,7 @@ def _function(function: Callable[..., Any]) -> dict[str, Any]:
             "default": _REQUIRED
             if parameter.default is parameter.empty
             else _written(parameter.default),
-            "meaning": _plain(meanings.get(key, "")),
+            "meaning": file_words(key) or _plain(meanings.get(key, "")),
         }
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
@@ -131,7 +163,8 @@ def chosen(entries: Mapping[str, Any], name: str | None, what: str) -> dict[str,
     if name is None:
         return dict(entries)
     if name not in entries:
-        raise UserError(f"{what}: {unknown(name, entries)}")
+        refused = refusal(name) if what == "optimizers" else None
+        raise UserError(f"{what}: {refused or unknown(name, entries)}")
     return {name: entries[name]}
 
 
@@ -141,8 +174,15 @@ def print_entries(entries: Mapping[str, Any]) -> None:
     from rich.padding import Padding
 
     console = Console(highlight=False, markup=False)
+    titled = len(entries) == 1
     for name, entry in entries.items():
-        console.print(f"{name}: {entry['line']}", style="bold" if len(entries) > 1 else None)
+        stands = " or ".join(f"optimizer.{place}" for place in entry.get("stands_in", ()))
+        if stands and not titled:
+            console.print("\nTransformations, entries of before and after in [optimizer]:")
+            titled = True
+        where = f" (in {stands})" if stands else ""
+        style = "bold" if len(entries) > 1 else None
+        console.print(f"{name}{where}: {entry['line']}", style=style)
         fields = entry["fields"].items()
         if len(entries) > 1:
             words = ", ".join(f"{key} ({field['default']})" for key, field in fields)

@@ -34,17 +34,21 @@ def print_check(check: ModelCheck) -> None:
         console.print("every gradient agrees with every oracle", style="green")
     elif check.wrong is not None:
         console.print(f"the rule of {check.wrong.op} is wrong: {check.wrong}", style="red")
+    elif all(row.passed or row.shows_nothing for row in check.model.rows):
+        unseen = ", ".join(row.tensor for row in check.model.rows if row.shows_nothing)
+        console.print(f"differences show nothing of {unseen}: all at kinks; try --random-batch")
     else:
         console.print("gradients disagree, though each operation alone is right", style="red")
 
 
 def _cells(row: Row) -> tuple[Any, ...]:
+    left_out = f", {row.left_out:,} at kinks left out" if row.left_out else ""
     return (
-        "ok" if row.passed else styled("FAIL", "red"),
+        "ok" if row.passed else "–" if row.shows_nothing else styled("FAIL", "red"),
         row.tensor,
         "x".join(map(str, row.shape)) or "scalar",
         row.against,
-        f"{row.elements:,}",
+        f"{row.elements:,}{left_out}",
         f"{row.absolute_error:.1e}",
         f"{row.relative_error:.1e}",
         ",".join(map(str, row.worst)),

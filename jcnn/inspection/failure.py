@@ -29,7 +29,7 @@ class Passage:
         layer: The layer that it is of; empty for the input and the loss.
         name: The operation, or the parameter.
         shape: Its shape.
-        largest: Largest magnitude of what is finite.
+        largest: Largest magnitude of what is finite; None where nothing is.
         wrong: How many elements are infinite or not a number.
         example: The first of these, "inf", "-inf" or "nan"; empty where there is none.
     """
@@ -38,7 +38,7 @@ class Passage:
     layer: str
     name: str
     shape: tuple[int, ...]
-    largest: float
+    largest: float | None
     wrong: int
     example: str
 
@@ -209,7 +209,7 @@ def _passage(what: str, layer: str, name: str, a: Any) -> Passage:
     values = np.asarray(a, np.float64)
     finite = np.isfinite(values)
     wrong = values[~finite]
-    largest = float(np.abs(values[finite]).max(initial=0.0))
+    largest = float(np.abs(values[finite]).max()) if finite.any() else None
     example = str(wrong[0]) if wrong.size else ""
     return Passage(what, layer, name, values.shape, largest, int(wrong.size), example)
 
@@ -231,7 +231,7 @@ def print_dissection(dissection: Dissection) -> None:
             row.layer,
             row.name,
             "x".join(map(str, row.shape)) or "scalar",
-            f"{row.largest:.2e}",
+            "–" if row.largest is None else f"{row.largest:.2e}",
             f"{row.wrong:,}" if row.wrong else "",
         )
     record = dissection.record

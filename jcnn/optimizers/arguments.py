@@ -25,6 +25,8 @@ _LEAST_AXES = {"kernels": 2, "convolutions": 3}
 _WHICH = " or ".join(f'"{word}"' for word in _LEAST_AXES)
 _STEP_COUNT = re.compile(r"step|boundar|transition_begin|period|every")
 SCALES = "boundaries_and_scales"
+_MASKED = '"kernels", the weights without biases, scales and slopes; or true (all) or false (none)'
+_MATRICES = '"kernels", each as a matrix with a column per feature; or "convolutions", those alone'
 _LARGEST = 2**31  # of JAX's integers; seeds have a bit more
 _DIGITS = len(str(_LARGEST))
 
@@ -141,6 +143,17 @@ def _check_value(path: tuple[str, ...], value: Any, default: Any) -> None:
         raise ArgumentError(path, f"expected a finite number, found {value}")
     elif abs(value) > LARGEST_REAL:
         raise ArgumentError(path, f"expected at most {LARGEST_REAL} (float32), found {value}")
+
+
+def file_words(key: str) -> str:
+    """Say what a file writes where Optax takes a tree or a function; nothing of other arguments.
+
+    >>> file_words("mask")
+    '"kernels", the weights without biases, scales and slopes; or true (all) or false (none)'
+    """
+    if key in _MUON_KEYS:
+        return _MATRICES
+    return _MASKED if key.endswith("mask") else ""
 
 
 def _check_is_schedule(path: tuple[str, ...], table: Mapping[str, Any], default: Any) -> None:

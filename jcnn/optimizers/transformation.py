@@ -57,6 +57,18 @@ _MISPLACED = {
         "reduce_on_plateau scales the optimizer's updates: expected it in optimizer.after"
     ),
 }
+PLACES = ("before", "after")
+
+
+def places(name: str) -> tuple[str, ...]:
+    """Return the keys of ``[optimizer]`` in which a transformation may stand.
+
+    >>> places("clip_by_global_norm"), places("reduce_on_plateau"), places("apply_every")
+    (('before', 'after'), ('after',), ())
+    """
+    return tuple(place for place in PLACES if (place, name) not in _MISPLACED)
+
+
 # Without a learning rate Optax leaves its minus sign out, too.
 _CLIMBS_WITHOUT = {"adadelta"}
 

@@ -30,7 +30,8 @@ class Row:
         worst: Where the element stands whose error is largest in units of its tolerance.
         found: That element.
         expected: What the oracle says of it.
-        passed: Whether every element is within tolerance.
+        passed: Whether every element is within tolerance; False where all were left out.
+        left_out: How many elements were not compared, because they stand at kinks.
     """
 
     tensor: str
@@ -43,6 +44,12 @@ class Row:
     found: float
     expected: float
     passed: bool
+    left_out: int = 0
+
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether all that there was to compare was left out."""
+        return bool(self.left_out) and not self.elements
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Report:
             f"{row.elements} of {row.shape}, largest error {row.absolute_error:.2e} absolute, "
             f"{row.relative_error:.2e} relative; at {row.worst} found {row.found:.12g}, "
             f"expected {row.expected:.12g}"
+            + (f"; {row.left_out} at kinks left out" if row.left_out else "")
             for row in self.rows
         ]
         return "\n".join(lines)
@@ -89,7 +97,7 @@ def compare(
         tensor: The name to report.
         against: The oracle's name.
         found: The array under test.
-        expected: The oracle's, of the same shape.
+        expected: The oracle's, of the same shape; what is masked in it is left out.
         tolerance: Relative and absolute tolerance.
         places: Where the elements stand in the whole tensor, if they are a sample of it.
         shape: The whole tensor's shape, if they are a sample of it.
@@ -97,11 +105,14 @@ def compare(
     Raises:
         ValueError: The shapes differ.
     """
+    kept = np.flatnonzero(~np.ma.getmaskarray(expected))
     found, expected = (np.asarray(a, dtype=np.float64) for a in (found, expected))
     if found.shape != expected.shape:
         raise ValueError(f"{tensor}: shape {found.shape} against {against}'s {expected.shape}")
-    if not found.size:
-        return Row(tensor, against, shape or found.shape, 0, 0.0, 0.0, (), 0.0, 0.0, True)
+    shape, whole, left_out = shape or found.shape, found.shape, found.size - len(kept)
+    if not len(kept):
+        return Row(tensor, against, shape, 0, 0.0, 0.0, (), 0.0, 0.0, not left_out, left_out)
+    found, expected = found.ravel()[kept], expected.ravel()[kept]
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(found == expected, 0.0, np.abs(found - expected))
         relative = np.where(error == 0, 0.0, error / np.abs(expected))
@@ -109,16 +120,18 @@ def compare(
         excess = np.where(error == 0, 0.0, error / bound)
     outside = ~(excess <= 1)
     flat = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
-    index = tuple(int(i) for i in np.unravel_index(flat, found.shape))
+    at = int(kept[flat])
+    index = tuple(int(i) for i in np.unravel_index(at, whole))
     return Row(
         tensor=tensor,
         against=against,
-        shape=shape or found.shape,
+        shape=shape,
         elements=found.size,
         absolute_error=float(error.max()),
         relative_error=float(relative.max()),
-        worst=list(places)[flat] if places is not None else index,
-        found=float(found.flat[flat]),
-        expected=float(expected.flat[flat]),
+        worst=list(places)[at] if places is not None else index,
+        found=float(found[flat]),
+        expected=float(expected[flat]),
         passed=not outside.any(),
+        left_out=left_out,
     )

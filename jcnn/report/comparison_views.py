@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,13 @@ from jcnn.runs.statistics import Spread
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_LONGEST = 40
+# Keys of [data] by which runs are tested on other examples.
+_TESTED = (
+    *("name", "folder", "classes", "test_folder", "test_share", "split_seed", "labels"),
+    *("held_out_speaker", "validation_count"),
+)
 
 
 def labels(folders: Sequence[str]) -> list[str]:
@@ -44,9 +51,35 @@ def has_validation(comparison: Comparison) -> bool:
     return any(run.validation is not None for run in comparison.runs)
 
 
+def telling(keys: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Leave out the other keys of layers of different types, and of different data sets.
+
+    >>> list(telling({"layers.0.type": [], "layers.0.window": [], "layers.1.window": []}))
+    ['layers.0.type', 'layers.1.window']
+    """
+    tags = [key for key in keys if key.endswith(".type") or key == "data.name"]
+    implied = {key for tag in tags for key in keys if key != tag and key.startswith(_table_of(tag))}
+    return {key: values for key, values in keys.items() if key not in implied}
+
+
+def _table_of(tag: str) -> str:
+    return tag[: tag.rindex(".") + 1]
+
+
+def _elsewhere(keys: Mapping[str, Sequence[Any]]) -> str | None:
+    """Say that runs were tested on other examples, and by which keys that is known."""
+    shown = telling(keys)
+    tested = [key for key in (f"data.{name}" for name in _TESTED) if key in shown]
+    if not tested:
+        return None
+    differ = f"{', '.join(tested)} differ{'s' * (len(tested) == 1)}"
+    sure = "may not be" if tested == ["data.folder"] else "are not"
+    return f"{differ}: the figures {sure} of the same test examples"
+
+
 def sentences(comparison: Comparison) -> list[str]:
     """Say what the figures allow to be said."""
-    said = []
+    said = [note] if (note := _elsewhere(comparison.keys)) else []
     for difference in comparison.differences:
         a, b = difference.groups
         said.append(
@@ -102,9 +135,9 @@ def _figures(comparison: Comparison) -> Table:
 def _differences(comparison: Comparison) -> Table:
     """A column per run; of more runs than keys a row per run, so that no column is narrow."""
     rows = [["", *signs(comparison)]]
-    for key, values in comparison.keys.items():
-        rows.append([key, *("–" if value is None else str(value) for value in values)])
-    if len(comparison.runs) > len(comparison.keys):
+    keys = telling(comparison.keys)
+    rows += [[key, *map(_cell, values)] for key, values in keys.items()]
+    if len(comparison.runs) > len(keys):
         rows = [list(row) for row in zip(*rows, strict=True)]
     table = _table(rows[0], title="What differs", title_justify="left")
     for row in rows[1:]:
@@ -112,8 +145,13 @@ def _differences(comparison: Comparison) -> Table:
     return table
 
 
+def _cell(value: Any) -> str:
+    text = "–" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def _table(columns: Sequence[str], **options: Any) -> Table:
-    """A table whose cells are broken where there is no room, and never cut."""
+    """A table whose cells are broken where there is no room, and not cut to fit."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -145,6 +183,7 @@ def comparison_page(comparison: Comparison, path: str | PathLike[str]) -> None:
         "compare.html",
         title=f"Comparison of {len(comparison.runs)} runs",
         comparison=comparison,
+        keys=telling(comparison.keys),
         groups={letter: _spread_words(g) for letter, g in comparison.groups.items() if g.count > 1},
         sentences=sentences(comparison),
         signs=signs(comparison),

@@ -18,6 +18,7 @@ from jcnn.runs.parts import Arrays, Single, Writers, is_spread, own_parts
 from jcnn.runs.place import Place
 
 KEEP = 3
+_NONE_YET = "the run has kept no checkpoint yet, or stopped before its first"
 
 
 class Checkpoints:
@@ -42,7 +43,7 @@ class Checkpoints:
             UserError: There is no folder, or it can't be made.
         """
         if read_only and not folder.is_dir():
-            raise UserError(f"'{folder}' does not exist: the run has no checkpoint")
+            raise UserError(f"'{folder}' does not exist: {_NONE_YET}")
         self._folder, self._read_only = folder, read_only
         self._writers = writers or Single()
         self.write_seconds = 0.0
@@ -106,7 +107,9 @@ class Checkpoints:
             UserError: There is none, or it is of another model.
         """
         if place is None:
-            raise UserError(f"'{self._folder}' holds no undamaged checkpoint")
+            if any(entry.name[0] != "." for entry in self._folder.iterdir()):
+                raise UserError(f"'{self._folder}' holds no undamaged checkpoint")
+            raise UserError(f"'{self._folder}' is empty: {_NONE_YET}")
         return checkpoint.read_arrays(self._folder / str(place), like)
 
     def save(self, place: Place, tree: Any, record: Mapping[str, Any]) -> None:

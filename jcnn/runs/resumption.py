@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from jcnn.config import Experiment
@@ -61,9 +62,11 @@ def check_continues(run: Run, experiment: Experiment) -> Changes:
         return changes
     for key, (old, new) in changes.items():
         if key not in CHANGEABLE:
+            before = f"without {key}" if old is None else f"with {key} = {_shown(old)}"
+            now = "and is resumed without it" if new is None else f"not with {_shown(new)}"
             raise UserError(
-                f"--resume: '{run.folder}' was started with {key} = {old!r}, not {new!r}; "
-                "start a new run for another experiment"
+                f"--resume: '{run.folder}' was started {before}, {now}; start a new run for "
+                "another experiment"
             )
     return changes
 
@@ -90,11 +93,40 @@ def check_unused(run: Run, experiment: Experiment) -> None:
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:
-    before = dict(leaves(run.experiment().resolved().model_dump(mode="json")))
-    now = dict(leaves(experiment.model_dump(mode="json")))
-    keys = [*before, *(key for key in now if key not in before)]
-    pairs = {key: (before.get(key), now.get(key)) for key in keys}
-    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
+    before = run.experiment().resolved().model_dump(mode="json")
+    return dict(_differing(before, experiment.model_dump(mode="json")))
+
+
+def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield (dotted key, both values) where two differ: a table that one of them lacks is one.
+
+    >>> dict(_differing({"a": None, "b": {"c": 1}}, {"a": {"d": 2}, "b": {"c": 3}}))
+    {'a': (None, {'d': 2}), 'b.c': (1, 3)}
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        pairs = [(key, old.get(key), new.get(key)) for key in keys]
+    elif _are_tables(old) and _are_tables(new):
+        pairs = [(k, one, other) for k, (one, other) in enumerate(zip_longest(old, new))]
+    else:
+        if old != new:
+            yield path, (old, new)
+        return
+    for key, one, other in pairs:
+        yield from _differing(one, other, f"{path}.{key}" if path else str(key))
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        given = (f"{key} = {_shown(v)}" for key, v in value.items() if v is not None)
+        text = f"{{{', '.join(given)}}}"
+    else:
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,8 @@ class Spread:
     Attributes:
         count: How many.
         mean: Their mean.
-        deviation: Their standard deviation, with n - 1; 0 of one figure, NaN where one is infinite.
+        deviation: Their standard deviation, with n - 1; None of one figure, NaN where one is
+            infinite.
         low: Lower end of Student's 95 % interval of the mean, cut off at what figures can't leave;
             None of one figure, and where one is infinite.
         high: Its upper end.
@@ -29,7 +30,7 @@ class Spread:
 
     count: int
     mean: float
-    deviation: float
+    deviation: float | None
     low: float | None
     high: float | None
     least: float
@@ -53,7 +54,7 @@ def spread(values: Sequence[float], within: tuple[float, float] = (-math.inf, ma
 
     mean = statistics.fmean(values)
     if len(values) < 2:
-        return Spread(len(values), mean, 0.0, None, None, min(values), max(values))
+        return Spread(len(values), mean, None, None, None, min(values), max(values))
     if not all(map(math.isfinite, values)):
         return Spread(len(values), mean, math.nan, None, None, min(values), max(values))
     deviation = statistics.stdev(values)

@@ -29,16 +29,25 @@ def open_tracker(tracking: Tracking, experiment: Experiment, run: Run) -> Tracke
     Raises:
         UserError: It is not installed.
     """
+    return _ADAPTERS[tracking.to](tracker_library(tracking, run), tracking, experiment, run)
+
+
+def tracker_library(tracking: Tracking, run: Run) -> Any:
+    """Load the package of a tracker; asked for before a run begins, it leaves none without one.
+
+    Raises:
+        UserError: It is not installed.
+    """
     try:
-        library = importlib.import_module(tracking.to)
+        return importlib.import_module(tracking.to)
     except ModuleNotFoundError as error:
         if error.name != tracking.to:
             raise
+        resumed = f", and of {run.experiment_file} where that is resumed" if run.exists() else ""
         raise UserError(
             f"tracking.to is '{tracking.to}', which is not installed: pip install {tracking.to}, "
-            "or leave the table [tracking] out"
+            f"or leave the table [tracking] out of the experiment's file{resumed}"
         ) from None
-    return _ADAPTERS[tracking.to](library, tracking, experiment, run)
 
 
 class _Trackio:

@@ -9,24 +9,25 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from jcnn import processor
 from jcnn.config import Experiment, load_experiment
-from jcnn.errors import UserError
-from jcnn.folders import RUNS
+from jcnn.errors import UserError, counted
+from jcnn.folders import RUNS, SWEEP
 from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
+from jcnn.sweep.former import check_goes_on
 from jcnn.sweep.plan import Choices, Values, check_count, combinations, drawn, name, typed
 from jcnn.sweep.search import Train, proposals_at_once, record, searched
 from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import SPLITS, Progress
 from jcnn.training.sharing import Shared
 
-FILE = "sweep.json"
 _MOST_AT_ONCE = 4
 
 Say = Callable[[str], None]
@@ -39,8 +40,8 @@ class Combination:
     Attributes:
         values: The keys' values.
         runs: The members' folders.
-        figures: By column ("test error %", "train error %", …) mean, deviation and interval, of the
-            members that have ended; empty where none has.
+        figures: By column ("test error %", "seconds", …; "train error %" where that was measured)
+            mean, deviation and interval, of the members that have ended; empty where none has.
         diverged: The folders of members whose training stopped at what is not finite.
     """
 
@@ -61,6 +62,7 @@ class Sweep:
 
     config: str
     combinations: list[Combination]
+    method: str = "grid"
 
     @property
     def best(self) -> Combination:
@@ -132,7 +134,7 @@ def run_sweep(
 
     Raises:
         UserError: A value is refused, every member diverged, ``out`` holds runs of another
-            experiment, Optuna is missing.
+            experiment or a sweep of which this one leaves members out, Optuna is missing.
     """
     check_count("seeds", seeds)
     check_count("combinations", count)
@@ -149,16 +151,23 @@ def run_sweep(
     choices = typed(choices, first.model_dump(mode="json"))
     folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
+    check = partial(check_goes_on, folder, choices, seeds, method)
     if method == "search":
+        check(None)
         batch = max(1, (at_once or 1) // seeds)
         results = searched(choices, count, *sweep.in_search(batch))
+        check([each.values for each in results])
     else:
         planned = combinations(choices) if method == "grid" else drawn(choices, count)
+        if method == "random" and len(planned) < count:
+            found = counted(len(planned), "combination")
+            say(f"{found} of these values, fewer than the {count:,} asked for")
+        check(planned)
         results = sweep.all(planned)
-    done = Sweep(str(config), results)
+    done = Sweep(str(config), results, method)
     if not any(each.figures for each in results):
         raise UserError("every member diverged: nothing is left to compare")
-    write_text(folder / FILE, json.dumps(with_nulls(done.to_dict()), indent=2) + "\n")
+    write_text(folder / SWEEP, json.dumps(with_nulls(done.to_dict()), indent=2) + "\n")
     return done
 
 
@@ -268,8 +277,10 @@ class _Members:
                 self._say(f"{folder}: {error}")
                 return None
         summary = run.summary()
+        # what that holds of the training split is a mean over steps on the way
+        summary.pop("train", None)
         if self._train_split:
-            summary = {**summary, "train": evaluate(folder, "train")}
+            summary["train"] = evaluate(folder, "train")
         errors = ", ".join(
             f"{split} error {100 * (1 - summary[split]['accuracy']):.2f} %"
             for split in SPLITS

@@ -10,7 +10,8 @@ from jcnn.runs.statistics import Spread
 from jcnn.sweep.run import Combination, Sweep
 
 _COLUMNS = ("n", "test error %", "deviation", "95 % interval", "test loss", "seconds")
-_VALIDATION = "validation error %"
+# Where a combination has them; the best one is that of the validation error.
+_FURTHER = ("train error %", "validation error %")
 
 
 def markdown(combination: Combination) -> str:
@@ -23,12 +24,17 @@ def markdown(combination: Combination) -> str:
     ]
     for column, own in figures.items():
         digits = 4 if "loss" in column else 2
-        numbers = [f"{n:.{digits}f}" for n in (own.mean, own.deviation, own.least, own.largest)]
+        values = own.mean, own.deviation, own.least, own.largest
+        numbers = [_number(value, digits) for value in values]
         numbers.insert(2, interval(own, digits))
         rows.append(f"| {column} | " + " | ".join(numbers) + " |")
     if combination.diverged:
         rows += ["", f"Diverged, and not in the table: {', '.join(combination.diverged)}"]
     return "\n".join(rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def interval(own: Spread, digits: int = 2) -> str:
@@ -39,26 +45,23 @@ def interval(own: Spread, digits: int = 2) -> str:
 
 
 def print_sweep(sweep: Sweep) -> None:
-    """Print a row per combination; of one combination, a row per figure."""
+    """Print a row per combination."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     console = wide(110)
-    if len(sweep.combinations) == 1:
-        console.print(markdown(sweep.combinations[0]), highlight=False)
-        return
     table = Table(box=SIMPLE_HEAD)
     keys = list(sweep.combinations[0].values)
     for key in keys:
         table.add_column(key, justify="right", overflow="fold")
-    judged = any(_VALIDATION in each.figures for each in sweep.combinations)
-    for column in (*_COLUMNS, *([_VALIDATION] if judged else [])):
+    measured = {column for each in sweep.combinations for column in each.figures}
+    further = [column for column in _FURTHER if column in measured]
+    for column in (*_COLUMNS, *further):
         table.add_column(column, justify="right")
     for each in sweep.combinations:
         cells = [str(each.values[key]) for key in keys] + _cells(each)
-        if judged:  # the best combination is that of this error
-            error = each.figures.get(_VALIDATION)
-            cells.append(f"{error.mean:.2f}" if error else "–")
+        errors = (each.figures.get(column) for column in further)
+        cells += [_number(error and error.mean, 2) for error in errors]
         table.add_row(*cells, style="bold" if each is sweep.best else None)
     console.print(table)
 
@@ -69,7 +72,7 @@ def _cells(combination: Combination) -> list[str]:
         return [f"0, {lost} diverged", *["–"] * (len(_COLUMNS) - 1)]
     error = figures["test error %"]
     count = f"{error.count}, {lost} diverged" if lost else f"{error.count}"
-    numbers = [f"{error.mean:.2f}", f"{error.deviation:.2f}", interval(error)]
+    numbers = [f"{error.mean:.2f}", _number(error.deviation, 2), interval(error)]
     return [count, *numbers, f"{figures['test loss'].mean:.4f}", f"{figures['seconds'].mean:.1f}"]
 
 

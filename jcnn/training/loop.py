@@ -115,7 +115,10 @@ def _begin(
 ) -> tuple[Layout, Changes, Weights | None]:
     """See whether there is anything to train, before data are read; a mistake leaves no run."""
     from jcnn.runs.lock import locked
+    from jcnn.runs.trackers import tracker_library
 
+    if writes and experiment.tracking:
+        tracker_library(experiment.tracking, run)
     layout = layout_of(experiment)
     if resume:
         Run.open(run.folder)

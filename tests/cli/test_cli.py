@@ -21,6 +21,7 @@ from PIL import Image
 import jcnn
 from jcnn.cli import main
 from jcnn.cli.options import say
+from jcnn.cli.train import _confusions
 from tests.optimisations import few_optimisations
 
 pytestmark = pytest.mark.usefixtures("mathematics")
@@ -156,6 +157,22 @@ def test_details_of_an_evaluation(trained, capsys):
     assert lines[1].startswith("top-5 accuracy ")
     assert len(lines) == 2 + 10
     assert re.match(r"  0  recall +\d+\.\d\d% of 36", lines[2])
+
+
+def test_what_a_class_was_taken_for_stands_before_how_often():
+    result = {
+        "recall": {"5": 0.5, "6": 1.0},
+        "confusion_matrix": [[9, 9], [0, 18]],
+    }
+    first, second = _confusions(result)
+    assert first.endswith("recall  50.00% of 18; taken for 6 (9×)")
+    assert second.endswith("recall 100.00% of 18")
+
+
+def test_a_folder_without_anything_to_predict_says_so(trained, capsys):
+    Path("empty").mkdir()
+    assert main(["predict", str(trained), "empty"]) == 1
+    assert capsys.readouterr().err.startswith("jcnn: empty holds no image and no recording\n")
 
 
 def test_what_the_allocator_is_told_is_said_to_who_asks(monkeypatch, capsys):

@@ -49,6 +49,19 @@ def test_a_run_s_set_is_said_to_be_of_its_data():
         assert "data.KEY=VALUE" in _help(command)
 
 
+def test_every_config_is_said_to_be_a_file_or_a_name():
+    told = {
+        (*words, parameter.metavar): parameter.help
+        for words, command in _commands()
+        for parameter in command.params
+        if "CONFIG" in (parameter.metavar or "")
+    }
+    assert {"train", "summary", "check", "sweep", "bench", "tune"} <= {words[0] for words in told}
+    for words, text in told.items():
+        assert "the name of one that comes with jcnn" in text, words
+        assert ("run's folder" in text) == ("RUN" in words[-1] or words[0] == "train"), words
+
+
 def test_brackets_in_usage_stand_for_what_may_be_left_out():
     assert "[[" not in _help("init") + _help("bench") + _help("tune") + _help("layers")
 

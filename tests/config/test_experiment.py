@@ -217,6 +217,15 @@ def test_mistake_in_an_override_names_the_key_and_what_was_expected(config, key,
         ("[training]", "[sweeps]\n[training]", "sweeps: unknown key (did you mean 'sweep'?)"),
         ("[training]", "[sweeps]\n[training]", "tracking, layers, sweep"),
         ('[optimizer]\nname = "sgd"', "[optimizer]", "optimizer.name: this key is missing"),
+        ('name = "sgd"', 'nmae = "sgd"', "optimizer.name: this key is missing (found 'nmae')"),
+        ('type = "flatten"', 'typ = "flatten"', "layers.2.type: this key is missing (found 'typ')"),
+        ('name = "shift"', 'nam = "shift"', "training.augment.0.name: this key is missing (found"),
+        ("[[layers]]", "[layers]", "; expected [[layers]], once per layer, found [layers]"),
+        (
+            "[[layers]]",
+            "[optimizer.after]\nname = 'scale'\nstep_size = 1.0\n[[layers]]",
+            "optimizer.after: expected [[optimizer.after]], once per entry, found",
+        ),
         ("epochs = 2", "epochs = ", "is not valid TOML: Invalid value (at line 12"),
     ],
 )
@@ -240,6 +249,32 @@ def test_mistake_in_the_file_names_file_and_key(config, written, instead, messag
 def test_override_of_a_place_that_cannot_be_is_refused(config, key, message):
     with pytest.raises(UserError, match=re.escape(f"--set {key}: {message}")):
         load_experiment(config, {key: 1})
+
+
+def test_a_single_layer_that_is_written_as_a_table_is_named(config):
+    config.write_text(f'{SMALL.partition("[[layers]]")[0]}[layers]\ntype = "flatten"\n')
+    with pytest.raises(UserError, match=r"layers: expected \[\[layers\]\], once per layer, found"):
+        load_experiment(config)
+
+
+def test_a_loss_without_a_name_is_the_usual_one(config):
+    config.write_text(f"[loss]\nclass_weights = {[2.0] * 10}\n{SMALL}")
+    for overrides in ({}, {"loss": {"class_weights": [2.0] * 10}}):
+        loss = load_experiment(config, overrides).loss
+        assert (loss.name, loss.class_weights) == ("softmax_cross_entropy", (2.0,) * 10)
+    with pytest.raises(UserError, match=r"loss\.nmae: unknown key \(did you mean 'name'\?\)"):
+        load_experiment(config, {"loss": {"nmae": "mean_squared_error"}})
+
+
+def test_a_name_without_its_ending_is_suggested_with_it(config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    with pytest.raises(UserError, match=r"^small does not exist \(did you mean 'small\.toml'\?\)"):
+        load_experiment("small")
+    (config.parent / "small").mkdir()
+    with pytest.raises(UserError, match=r"^small is a folder \(did you mean 'small\.toml'\?\)"):
+        load_experiment("small")
+    with pytest.raises(UserError, match="does not exist"):
+        load_experiment("n" * 253)
 
 
 @pytest.mark.parametrize("mean", [[], [0.5], [0.5, 0.5]])

@@ -74,6 +74,45 @@ def test_the_commands_list_all_or_one(capsys, command, name):
     assert f"{command}: unknown 'zzz'" in capsys.readouterr().err
 
 
+def test_what_stands_before_and_after_an_optimizer_is_listed_below(capsys):
+    assert main(["optimizers"]) == 0
+    above, below = capsys.readouterr().out.split("\nTransformations, entries of before and after")
+    assert "adamw: " in above
+    assert "reduce_on_plateau (in optimizer.after): " in below
+    assert "clip_by_global_norm (in optimizer.before or optimizer.after): " in below
+    assert "apply_every" not in below  # which is refused in both
+    for name in ("reduce_on_plateau", "fixed_norms"):
+        assert main(["optimizers", name]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"{name} (in optimizer.after): ")
+        assert "  layers = not set" in said
+    assert main(["optimizers", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fixed_norms"]["stands_in"] == ["after"]
+    assert main(["optimizers", "lbfgs"]) == 2
+    assert "lbfgs needs the loss along a line" in capsys.readouterr().err
+
+
+def test_what_a_file_says_of_a_mask_is_told(capsys):
+    for name, key in (
+        ("adamw", "mask"),
+        ("muon", "weight_decay_mask"),
+        ("add_decayed_weights", "mask"),
+    ):
+        assert main(["optimizers", name]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert re.search(rf' {key} = .*? "kernels", the weights without biases', said), name
+    fields = optimizer_entries()["muon"]["fields"]
+    assert "convolutions" in fields["muon_weight_dimension_numbers"]["meaning"]
+
+
+def test_the_key_that_every_layer_takes_is_told(capsys):
+    for arguments in (["layers"], ["layers", "conv"]):
+        assert main(arguments) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.startswith("every layer takes name, too: what its parameters are called")
+
+
 def photographs(
     parent: Path, classes: str, count: int = 12, size: tuple[int, ...] = (40, 49, 3)
 ) -> None:

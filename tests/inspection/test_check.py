@@ -10,6 +10,9 @@ import pytest
 from jcnn import cli
 from jcnn.config import load_experiment
 from jcnn.inspection import check_model, random_batch, real_batch
+from jcnn.inspection.check import ModelCheck
+from jcnn.inspection.check_table import print_check
+from jcnn.proof.comparison import Report, Tolerance, compare
 from tests.mutation.reloading import replaced
 from tests.mutation.table import mutants
 from tests.small import LAYERS
@@ -77,6 +80,21 @@ def test_a_wrong_rule_is_named(experiment, file, new, op):
     assert result.wrong is not None
     assert result.wrong.op == op
     assert result.to_dict()["wrong"] == op
+
+
+def test_the_table_counts_what_is_left_out_and_fails_nothing_that_shows_nothing(capsys):
+    found = np.array([1.0, 2.0])
+    rows = [
+        compare(tensor, "differences", found, np.ma.array(found, mask=mask), Tolerance(0, 0))
+        for tensor, mask in (("part", [True, False]), ("none", [True, True]))
+    ]
+    print_check(ModelCheck((), Report(tuple(rows))))
+    said = capsys.readouterr().out
+    part, none = (line.split() for line in said.splitlines() if " differences " in line)
+    assert (part[0], none[0]) == ("ok", "–")
+    assert "1, 1 at kinks left out" in " ".join(part)
+    assert "differences show nothing of none: all at kinks; try --random-batch" in said
+    assert "FAIL" not in said
 
 
 def test_a_real_batch_is_chosen_by_the_seed(experiment):

@@ -194,6 +194,34 @@ def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(written, monkeypatch, c
     assert out.count("g") >= 2 * 30
 
 
+def test_what_a_type_implies_is_left_out_and_long_values_are_cut(written, tmp_path, capsys):
+    pool = {"type": "max_pool", "window": 3}
+    weights = [1.0, *range(100, 109)]
+    runs = [written("a", 0.9), written("b", 0.8, layers__1=pool, loss__class_weights=weights)]
+    found = compare(runs)
+    assert "layers.1.window" in found.keys  # as JSON has it, which nobody reads across
+    assert main(["compare", *map(str, runs)]) == 0
+    comparison_page(found, tmp_path / "page.html")
+    _, below = capsys.readouterr().out.split("What differs")
+    for text in (below, (tmp_path / "page.html").read_text()):
+        assert "layers.1.type" in text
+        assert "layers.1.window" not in text
+    cell = re.search(r"\[1\.0, .*…", below)
+    assert cell is not None
+    assert len(cell[0]) == 40
+
+
+def test_runs_that_were_tested_on_other_data_are_told_apart(written, capsys):
+    same = written("a", 0.9), written("b", 0.8, data__train_count=100)
+    assert main(["compare", *map(str, same)]) == 0
+    assert "test examples" not in capsys.readouterr().out
+    other = written("c", 0.9, data={"name": "usps"})
+    assert main(["compare", str(same[0]), str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "data.name differs: the figures are not of the same test examples" in out
+    assert "data.train_count" not in out
+
+
 def test_brackets_in_a_path_are_no_markup(written, capsys):
     runs = [str(written(f"a[/b]/{name}", 0.9, seed=k)) for k, name in enumerate(("c", "d[red]"))]
     assert main(["compare", *runs]) == 0

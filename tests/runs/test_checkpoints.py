@@ -94,6 +94,18 @@ def test_who_may_read_the_record_may_read_the_arrays(template):
     assert modes == {files.MODE}
 
 
+def test_a_run_that_kept_no_checkpoint_has_no_damaged_one(folder):
+    (folder / "empty").mkdir()
+    with Checkpoints(folder / "empty", read_only=True) as checkpoints:
+        for left, words in ((".9.partial", "is empty: the run has kept no checkpoint yet"),
+                            ("damaged-9-1", "holds no undamaged checkpoint")):  # fmt: skip
+            (folder / "empty" / left).mkdir()
+            with pytest.raises(UserError, match=f"empty' {words}"):
+                checkpoints.restore(checkpoints.newest(), TREE)
+    with pytest.raises(UserError, match="does not exist: the run has kept no checkpoint yet"):
+        Checkpoints(folder / "none", read_only=True)
+
+
 def test_one_who_only_reads_leaves_damaged_ones_where_they_are(folder, caplog):
     flip(folder / "30" / "record.json")
     with Checkpoints(folder, read_only=True) as checkpoints:

@@ -22,6 +22,7 @@ from jcnn.runs import Run
 from jcnn.runs.statistics import spread
 from jcnn.sweep import Combination, Range, Sweep, drawn, markdown, parse_over, run_sweep
 from jcnn.sweep.file import planned
+from jcnn.sweep.former import members
 from jcnn.sweep.plan import combinations, typed
 from jcnn.sweep.tables import print_sweep, save_figure
 from jcnn.training import load_trained, train
@@ -158,6 +159,63 @@ def test_a_run_of_another_experiment_is_refused_before_any_is_trained(config, un
     with pytest.raises(UserError, match="out/1' holds a run of another experiment"):
         run_sweep(config, {}, seeds=2, out="out")
     assert not untrained
+
+
+@pytest.mark.parametrize(
+    ("choices", "how", "words"),
+    [
+        ({"optimizer.learning_rate": [0.2, 0.3]}, {}, "with optimizer.learning_rate = 0.1, which"),
+        ({"training.batch_size": [25]}, {}, "over optimizer.learning_rate, and this one is over t"),
+        ({}, {}, "over optimizer.learning_rate, and this one is over seeds alone"),
+        (RATES, {"seeds": 1}, "of 2 seeds, and this one has 1"),
+        (RATES, {"method": "search"}, "by grid, and this one is by search"),
+    ],
+)
+def test_a_folder_of_another_sweep_is_refused(config, untrained, choices, how, words):
+    run_sweep(config, RATES, seeds=2, out="out")
+    before, count = Path("out/sweep.json").read_bytes(), len(untrained)
+    with pytest.raises(UserError, match=f"^'out' holds a sweep {words}.*; give another --out$"):
+        run_sweep(config, choices, **{"seeds": 2, "out": "out", **how})
+    assert (Path("out/sweep.json").read_bytes(), len(untrained)) == (before, count)
+
+
+def test_a_sweep_grows_by_values_and_seeds(config, untrained):
+    run_sweep(config, RATES, seeds=1, out="out")
+    more = {"optimizer.learning_rate": [0.1, 0.15, 0.2]}
+    run_sweep(config, more, seeds=2, out="out")
+    assert len(untrained) == 6
+    found = json.loads(Path("out/sweep.json").read_text())["combinations"]
+    assert [len(each["runs"]) for each in found] == [2, 2, 2]
+    assert [str(run) for run in members(Path("out"))] == [r for each in found for r in each["runs"]]
+
+
+def test_a_sweep_is_compared_as_its_members_are(config, untrained, capsys):
+    run_sweep(config, RATES, seeds=2, out="out")
+    runs = [str(run) for run in members(Path("out"))]
+    assert len(runs) == 4
+    shown = []
+    for arguments in (["out"], runs):
+        assert main(["compare", *arguments, "--json"]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+    assert [run["group"] for run in shown[0]["runs"]] == ["A", "A", "B", "B"]
+
+
+def test_a_damaged_table_of_a_sweep_is_named(config, untrained):
+    Path("out").mkdir()
+    for text in ("{", "[]", '{"combinations": []}', '{"combinations": [{"values": {}}]}'):
+        Path("out/sweep.json").write_text(text)
+        with pytest.raises(UserError, match=r"out/sweep\.json' is damaged: expected a sweep's"):
+            run_sweep(config, RATES, out="out")
+    assert not untrained
+
+
+def test_fewer_combinations_than_are_to_be_drawn_are_said(config, untrained):
+    said = []
+    run_sweep(config, RATES, method="random", count=3, say=said.append)
+    assert said[0] == "2 combinations of these values, fewer than the 3 asked for"
+    run_sweep(config, RATES, method="random", count=2, say=(few := []).append)
+    assert not [line for line in few if "asked for" in line]
 
 
 def test_a_failure_ends_the_others(config, monkeypatch):
@@ -379,7 +437,46 @@ def test_the_table_has_mean_deviation_and_interval():
     assert "| n = 2 | mean | deviation | 95 % interval | min | max |" in table
     assert "| test error % | 5.00 | 1.41 | -7.71 to 17.71 | 4.00 | 6.00 |" in table
     alone = markdown(Combination({}, [], {"seconds": spread([2.0])}))
-    assert "| seconds | 2.00 | 0.00 | – | 2.00 | 2.00 |" in alone
+    assert "| seconds | 2.00 | – | – | 2.00 | 2.00 |" in alone
+
+
+def test_one_figure_has_no_deviation(config, untrained, capsys):
+    assert spread([4.0]).deviation is None
+    over = ["--over", "optimizer.learning_rate=0.1,0.2"]
+    assert main(["sweep", str(config), *over]) == 0
+    _, _, *rows = capsys.readouterr().out.strip().splitlines()
+    assert [row.split()[:5] for row in rows] == [
+        ["0.1", "1", "10.00", "–", "–"],
+        ["0.2", "1", "0.00", "–", "–"],
+    ]
+    written = json.loads(Path("runs/tiny-sweep/sweep.json").read_text())
+    assert written["combinations"][0]["figures"]["test error %"]["deviation"] is None
+
+
+def test_one_combination_has_the_table_of_several(config, untrained, capsys):
+    over = ["--over", "optimizer.learning_rate=0.1"]
+    for arguments, head, row in (
+        ([*over, "--out", "keys"], "optimizer.learning_rate", "0.1"),
+        (["--out", "seeds"], "n", "1"),
+    ):
+        assert main(["sweep", str(config), *arguments]) == 0
+        said = capsys.readouterr().out
+        assert "|" not in said
+        first, _, only = said.strip().splitlines()
+        assert (first.split()[0], only.split()[0]) == (head, row)
+
+
+def test_the_training_error_is_shown_where_it_was_measured(config, untrained, monkeypatch, capsys):
+    monkeypatch.setattr(
+        jcnn.sweep.run, "evaluate", lambda folder, split: {"accuracy": 0.75, "loss": 0.5}
+    )
+    assert main(["sweep", str(config)]) == 0
+    captured = capsys.readouterr()
+    assert "train error" not in captured.out + captured.err
+    assert main(["sweep", str(config), "--train"]) == 0
+    captured = capsys.readouterr()
+    head, _, row = captured.out.strip().splitlines()
+    assert (head.split()[-3:], row.split()[-1]) == (["train", "error", "%"], "25.00")
 
 
 def test_the_table_shows_the_validation_error_that_it_chooses_by(capsys):

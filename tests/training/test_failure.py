@@ -14,7 +14,7 @@ from jcnn import ops
 from jcnn.config import load_experiment
 from jcnn.data import Digits, Split
 from jcnn.errors import UserError
-from jcnn.inspection.failure import dissect
+from jcnn.inspection.failure import Dissection, _passage, dissect, print_dissection
 from jcnn.runs import Run
 from jcnn.training import Failure, NonFiniteError, Step, keys, load_failure, load_trained, train
 
@@ -108,6 +108,18 @@ def test_what_is_taken_apart_is_the_step_itself(lively, precision):
             assert (largest == 0) == (layer in rates)
     (loss,) = (p.largest for p in passages if p.what == "loss")
     assert loss == pytest.approx(float(totals.loss) / len(x), rel=1e-3)
+
+
+def test_a_tensor_without_a_finite_element_has_no_largest(capsys):
+    passages = tuple(
+        _passage("output", "dense_1", name, np.array(values))
+        for name, values in (("lost", [np.nan, np.inf]), ("part", [np.nan, -2.0]), ("none", []))
+    )
+    assert [passage.largest for passage in passages] == [None, 2.0, None]
+    record = {"step": 1, "epoch": 1, "tensor": "loss", "value": "nan"}
+    print_dissection(Dissection(record, passages))
+    lost, part = capsys.readouterr().out.splitlines()[3:5]
+    assert (lost.split()[-2:], part.split()[-2:]) == (["–", "2"], ["2.00e+00", "1"])
 
 
 def test_what_is_taken_apart_multiplies_as_training_does(tiny, monkeypatch):

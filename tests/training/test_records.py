@@ -9,6 +9,7 @@ import types
 
 import pytest
 
+from jcnn.config import load_experiment
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.training import Profile, Progress, train
@@ -63,8 +64,26 @@ def test_a_tracker_is_told_the_metrics_and_stays_offline(
 
 def test_a_tracker_that_is_not_installed_is_named(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
+    tracked = {"tracking": {"to": "wandb"}, "training.epochs": 1}
     with pytest.raises(UserError, match=r"tracking\.to is .wandb., which is not installed"):
-        train(tiny({"tracking": {"to": "wandb"}, "training.epochs": 1}), tmp_path / "run")
+        train(tiny(tracked), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_without_a_tracker_that_is_not_installed_here(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", Fake("wandb"))
+    run = Run(tmp_path / "run")
+    train(tiny({"tracking": {"to": "wandb"}, "training.epochs": 1}), run.folder)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    advice = rf"leave the table \[tracking\] out of .*, and of {run.experiment_file} where that is"
+    with pytest.raises(UserError, match=advice):
+        train(run.experiment(), run.folder, resume=True)
+    text = run.experiment_file.read_text()
+    table, _, below = text[text.index("[tracking]") :].partition("\n\n")
+    run.experiment_file.write_text(text.replace(table, ""))
+    assert below
+    longer = load_experiment(run.experiment_file, {"training.epochs": 2})
+    assert train(longer, run.folder, resume=True)["epochs"] == 2
 
 
 def test_tensorboard_is_given_histograms_and_filters(tiny, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from jcnn.errors import UserError
 from jcnn.runs import Run
 from jcnn.runs.lock import locked
+from jcnn.runs.resumption import check_continues
 from jcnn.training import Interrupted, evaluate, load_trained, train
 from tests.data.formats import write_colours
 from tests.training.interference import At, crash, interrupt
@@ -115,6 +117,37 @@ def test_a_folder_in_use_says_how_to_go_on(tiny, finished):
         train(tiny({"training.epochs": 2}), finished)
     with pytest.raises(UserError, match=r"another experiment \(seed differs\)"):
         train(tiny({"seed": 7}), finished)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"training.early_stopping": {"patience": 3}},
+            "started without training.early_stopping, not with {metric = 'loss', patience = 3, ",
+        ),
+        (
+            {"optimizer.learning_rate": {"schedule": "constant_schedule", "value": 0.1}},
+            "started with optimizer.learning_rate = 0.1, not with {schedule = 'constant_schedule'",
+        ),
+        (
+            {"optimizer": {"name": "sgd", "learning_rate": 0.1}},
+            "started with optimizer.momentum = 0.9, and is resumed without it; ",
+        ),
+        ({"layers.1.bias": False}, "started with layers.1.bias = True, not with False; "),
+    ],
+)
+def test_what_differs_is_named_as_the_file_writes_it(tiny, finished, overrides, words):
+    with pytest.raises(UserError, match=re.escape(f"'{finished}' was {words}")):
+        check_continues(Run(finished), tiny({"training.epochs": 2, **overrides}))
+    table = {"training.epochs": 2, "training.early_stopping": {"patience": 3}}
+    with pytest.raises(UserError, match=r"another experiment \(training\.early_stopping differs\)"):
+        train(tiny(table), finished)
+
+
+def test_what_is_measured_beside_may_change(tiny, finished):
+    changed = tiny({"training.epochs": 2, "training.metrics": ["f1"]})
+    assert check_continues(Run(finished), changed) == {"training.metrics": ([], ["f1"])}
 
 
 PHOTOGRAPHS = """
