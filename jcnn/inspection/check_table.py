@@ -6,7 +6,7 @@ from typing import Any
 
 from jcnn.console import styled, wide
 from jcnn.inspection.check import ModelCheck
-from jcnn.proof.comparison import Row
+from jcnn.proof.comparison import NOTHING, Row
 
 
 def print_check(check: ModelCheck) -> None:
@@ -30,17 +30,21 @@ def print_check(check: ModelCheck) -> None:
         table.add_row(*_cells(row))
     console = wide(110)
     console.print(table)
+    for note in check.model.notes:
+        console.print(note, style="yellow")
     if check.passed:
         console.print("every gradient agrees with every oracle", style="green")
     elif check.wrong is not None:
         console.print(f"the rule of {check.wrong.op} is wrong: {check.wrong}", style="red")
+    elif not check.model.wrong:
+        console.print(NOTHING, style="red")
     else:
         console.print("gradients disagree, though each operation alone is right", style="red")
 
 
 def _cells(row: Row) -> tuple[Any, ...]:
     return (
-        "ok" if row.passed else styled("FAIL", "red"),
+        row.verdict if row.passed else styled(row.verdict, "red"),
         row.tensor,
         "x".join(map(str, row.shape)) or "scalar",
         row.against,

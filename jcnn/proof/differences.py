@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+STEP = 1e-6
 MOST_COLUMNS = 64
 MOST_NUMBERS = 1 << 24  # so that the nudged copies of one call stay within 128 MiB
 
@@ -28,7 +29,7 @@ def central_differences(
     function: Callable[[jax.Array], jax.Array],
     x: jax.Array,
     places: np.ndarray,
-    step: float = 1e-6,
+    step: float = STEP,
 ) -> np.ndarray:
     r"""Return d function / d x.flat[place] for each place.
 
