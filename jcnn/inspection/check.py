@@ -189,7 +189,7 @@ def _compare_gradients(
 
     def derivatives(namespace: Any) -> tuple[list[Any], list[Any]]:
         def gradient(primals: Any) -> Any:
-            return jax.grad(lambda p: problem.loss(*p, namespace))(primals)
+            return jax.grad(lambda p: problem.loss(p[0], p[1], namespace))(primals)
 
         def along_v(primals: Any) -> jax.Array:
             products = jax.tree.map(jnp.vdot, gradient(primals), v)
@@ -217,9 +217,8 @@ def _compare_differences(
     report: Callable[[str], None],
 ) -> list[Row]:
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
-    value, gradients = jax.jit(jax.value_and_grad(lambda p: problem.loss(*p, problem.ops)))(
-        problem.at
-    )
+    loss = jax.value_and_grad(lambda p: problem.loss(p[0], p[1], problem.ops))
+    value, gradients = jax.jit(loss)(problem.at)
     noise = noise_of(abs(float(value)), STEP)
     rows = []
     for position, (name, x) in enumerate(

@@ -29,10 +29,11 @@ def noise_of(size: float, step: float) -> float:
     """What rounding leaves of the derivative of a number of this size, where it should be zero.
 
     Args:
-        size: Of the number, or of the terms that it is the sum of.
+        size: Of the number, or of the terms that it is the sum of; 0 tells nothing of those, and
+            counts as 1.
         step: That it changes along: of a difference, or the size of what is differentiated by.
     """
-    left = _LEFT * size / step
+    left = _LEFT * (size or 1.0) / step
     return left if np.isfinite(left) else 0.0
 
 

@@ -51,9 +51,9 @@ def check_rule(
     Absolute tolerances are relative to the largest element that is expected of a tensor, so that
     nothing depends on units, and none grows with the size of an array. A derivative that is zero
     where terms cancel may besides be what rounding leaves of them: 64 units of the last place of
-    :math:`\langle \delta, f \rangle`, over the step of a difference or over the size of what is
-    differentiated by, if that is above 1. A kink or a tie within a step of ``args`` makes
-    differences meaningless; random arguments avoid them.
+    :math:`\langle \delta, f \rangle` (of 1 where f is zero), over the step of a difference or over
+    the size of what is differentiated by, if that is above 1. A kink or a tie within a step of
+    ``args`` makes differences meaningless; random arguments avoid them.
 
     Args:
         function: Takes ``args``, returns an array or a tree of arrays; under test.
@@ -175,8 +175,8 @@ def _derivatives(
 
 def _derivative_rows(
     labels: Sequence[str],
-    found: Sequence[Sequence[jax.Array]],
-    expected: Sequence[Sequence[jax.Array]],
+    found: Sequence[Any],
+    expected: Sequence[Any],
     by: Sequence[jax.Array],
     size: float,
 ) -> list[Row]:
