@@ -16,6 +16,7 @@ Padding: TypeAlias = str | int | Sequence[int | Sequence[int]]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
 ZEROS = "ZEROS"
+LONGEST = 2**31 - 1
 FILLS = ("CIRCULAR", "REFLECT", "REPLICATE")
 NAMES = ("VALID", "SAME", "SAME_LOWER", "FULL", *FILLS)
 
@@ -69,6 +70,14 @@ def integer(name: str, value: object, minimum: int | None = None) -> int:
     return number
 
 
+def extent(name: str, value: object, minimum: int | None = None) -> int:
+    """As :func:`integer`, of a number of elements along an axis, of which none has more."""
+    number = integer(name, value, minimum)
+    if abs(number) > LONGEST:
+        raise ValueError(f"{name} must be an integer of 32 bits, found {number}")
+    return number
+
+
 def boolean(name: str, value: Any) -> bool:
     """Return ``value`` as a bool."""
     if is_traced(value) or np.shape(value) or np.asarray(value).dtype.kind != "b":
@@ -84,7 +93,7 @@ def is_single(value: Any) -> TypeIs[int]:
 def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tuple[int, ...]:
     """Return one integer per spatial axis, from one integer or one for each axis."""
     if is_single(value):
-        return (integer(name, value, minimum),) * rank
+        return (extent(name, value, minimum),) * rank
     entries = _entries(value)
     if entries is None or isinstance(value, str):
         raise wrong_kind(name, "an integer or a sequence of them", value)
@@ -93,7 +102,7 @@ def per_axis(name: str, value: Axes, rank: int, minimum: int | None = 1) -> tupl
             f"{name} must have one entry for each of the {rank} spatial axes, "
             f"found {tuple(entries)}"
         )
-    return tuple(integer(name, entry, minimum) for entry in entries)
+    return tuple(extent(name, entry, minimum) for entry in entries)
 
 
 def _entries(value: Any) -> Sequence[Any] | np.ndarray | None:
@@ -125,7 +134,7 @@ def integer_pads(padding: Padding, rank: int, one: str = "an integer") -> Pairs:
     """Resolve ``padding`` of integers to pairs; ``one`` says what may stand for all axes."""
     kind = f"{one}, or one pair for each of the {rank} spatial axes"
     if is_single(padding):
-        both = integer("padding", padding)
+        both = extent("padding", padding)
         return ((both, both),) * rank
     entries = None if isinstance(padding, str) else _entries(padding)
     if entries is None:
@@ -153,7 +162,7 @@ def _pair(entry: Any) -> tuple[int, int]:
         raise wrong_kind("padding", kind, entry)
     if len(both) != 2:
         raise ValueError(f"padding must be {kind}, found {entry!r}")
-    lo, hi = (integer("padding", n) for n in both)
+    lo, hi = (extent("padding", n) for n in both)
     return lo, hi
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from jcnn.console import styled, wide
 from jcnn.proof.exact import ExactRow, check_exact
 from jcnn.proof.oracle import OPERATIONS
 from jcnn.proof.recording import Call, Recorder
+from jcnn.proof.whole_numbers import SUMS
 from jcnn.runs.environment import described, hardware, versions
 
 
@@ -49,7 +51,7 @@ class Certificate:
     @property
     def wrong(self) -> ExactRow | None:
         """The first row with an element that is not right."""
-        return next((row for row in self.rows if not row.passed), None)
+        return next((row for row in self.rows if row.first is not None), None)
 
     @property
     def elements(self) -> int:
@@ -57,9 +59,17 @@ class Certificate:
         return sum(row.elements for row in self.rows)
 
     @property
-    def chance(self) -> float:
-        """With what probability an element that is wrong has passed, at most."""
-        return max((row.chance for row in self.rows), default=0.0)
+    def shown(self) -> dict[str, int]:
+        """How many elements have been shown to be what, in words."""
+        counts: Counter[str] = Counter()
+        for row in self.rows:
+            counts[row.shown] += row.elements
+        return dict(counts)
+
+    @property
+    def chance(self) -> float | None:
+        """With what probability one that adds wrong products, of those of a bound, has passed."""
+        return max((row.chance for row in self.rows if row.chance is not None), default=None)
 
     @property
     def lowerings(self) -> list[str]:
@@ -68,7 +78,7 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        figures = ("passed", "elements", "chance", "lowerings")
+        figures = ("passed", "elements", "shown", "chance", "lowerings")
         return {name: getattr(self, name) for name in figures} | asdict(self)
 
 
@@ -180,9 +190,8 @@ def _lines(c: Certificate) -> list[Any]:
     if c.wrong is None:
         return [
             *lines,
-            styled(f"every one of {c.elements:,} elements is right", "green")
-            + "; an element whose rule is wrong passes with a probability of "
-            f"{c.chance:.0e} at most",
+            styled(f"every one of {c.elements:,} elements is right", "green"),
+            *_shown(c),
         ]
     row, first = c.wrong, c.wrong.first
     assert first is not None
@@ -194,3 +203,12 @@ def _lines(c: Certificate) -> list[Any]:
             "red",
         ),
     ]
+
+
+def _shown(c: Certificate) -> list[str]:
+    """What that says of how many, since it isn't the same of all."""
+    lines = [f"  {count:,}: {what}" for what, count in c.shown.items()]
+    if c.chance is None:
+        return lines
+    passes = f"one that adds wrong products passes with a probability of {c.chance:.0e} at most"
+    return [f"{line}; {passes}" if line.endswith(SUMS) else line for line in lines]

@@ -1,13 +1,15 @@
 """Every gradient of an experiment's model, held against three oracles in float64.
 
 First each operation that the model calls, alone, on random arguments of the model's shapes; then
-the gradient of the loss with respect to each parameter and the input, through the whole model.
+the gradient of the loss with respect to each parameter and the input, through the whole model. A
+layer's own ``custom_vjp`` stands in the model's reference too, and is noted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,11 +20,12 @@ from jcnn import ops as explicit_ops
 from jcnn import reference
 from jcnn.config import Experiment
 from jcnn.inspection.batches import without_ties
+from jcnn.inspection.own_rules import own_rules
 from jcnn.layers import Context
-from jcnn.proof.comparison import Report, Row, compare
-from jcnn.proof.differences import central_differences, sample
+from jcnn.proof.comparison import DERIVED, Report, Row, compare, noise_of
+from jcnn.proof.differences import STEP, central_differences, sample
 from jcnn.proof.recording import Call, Recorder
-from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule
+from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule, span
 
 SAMPLES_AN_OPERATION = 100
 INPUT = "input"
@@ -33,7 +36,8 @@ class ModelCheck:
     """What :func:`check_model` found.
 
     Attributes:
-        operations: A report for each call that the model makes, in forward propagation's order.
+        operations: A report for each call that the model makes, in forward propagation's order; in
+            training, then what evaluation alone makes.
         model: The report on the whole model's gradients, a tensor at a time.
     """
 
@@ -48,10 +52,10 @@ class ModelCheck:
     @property
     def wrong(self) -> Call | None:
         """The first call whose rule disagrees with its oracles."""
-        return next((call for call, report in self.operations if not report), None)
+        return next((call for call, report in self.operations if report.wrong), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``passed``, ``wrong`` (an operation's name or None) and all ``rows``."""
+        """Return ``passed``, ``wrong`` (an operation's name or None), ``notes`` and ``rows``."""
         rows = [
             {"operation": str(call), **asdict(row)}
             for call, report in self.operations
@@ -59,7 +63,12 @@ class ModelCheck:
         ]
         rows += [{"operation": None, **asdict(row)} for row in self.model.rows]
         wrong = self.wrong
-        return {"passed": self.passed, "wrong": wrong.op if wrong else None, "rows": rows}
+        return {
+            "passed": self.passed,
+            "wrong": wrong.op if wrong else None,
+            "notes": list(self.model.notes),
+            "rows": rows,
+        }
 
 
 def check_model(
@@ -102,7 +111,7 @@ def check_model(
             operations.append((call, _check_call(call, ops, samples, generator)))
         rows = _compare_gradients(problem, generator, report)
         rows += _compare_differences(problem, samples, generator, report)
-        return ModelCheck(tuple(operations), Report(tuple(rows)))
+        return ModelCheck(tuple(operations), Report(tuple(rows), problem.own_rules()))
 
 
 def _check_call(call: Call, ops: Any, samples: int, generator: np.random.Generator) -> Report:
@@ -131,10 +140,16 @@ class _Problem:
     def key(self) -> jax.Array:
         return jax.random.key(self.experiment.seed)
 
-    def loss(self, params: Any, x: jax.Array, namespace: Any, start: int = 0) -> jax.Array:
+    @property
+    def at(self) -> tuple[Any, jax.Array]:
+        return self.params, self.x
+
+    def loss(
+        self, params: Any, x: jax.Array, namespace: Any, start: int = 0, training: bool = True
+    ) -> jax.Array:
         """Return the loss; ``x`` is the input of the layer at position ``start``."""
         steps = self.experiment.model.steps(
-            params, self.state, x, Context(namespace, training=True, key=self.key), start
+            params, self.state, x, Context(namespace, training, self.key), start
         )
         for _, output, _ in steps:
             x = output
@@ -143,8 +158,13 @@ class _Problem:
     def calls(self) -> list[Call]:
         """Return the operations that the loss calls, each set of shapes once."""
         recorder = Recorder()
-        jax.eval_shape(lambda params, x: self.loss(params, x, recorder), self.params, self.x)
+        for training in (True, False):
+            jax.eval_shape(partial(self.loss, namespace=recorder, training=training), *self.at)
         return list(recorder.calls)
+
+    def own_rules(self) -> tuple[str, ...]:
+        """Return what is to be noted of the rules that are in the reference too."""
+        return own_rules(partial(self.loss, namespace=reference), *self.at)
 
     def inputs(self) -> list[jax.Array]:
         """Return the input of each layer."""
@@ -164,7 +184,7 @@ def _compare_gradients(
     problem: _Problem, generator: np.random.Generator, report: Callable[[str], None]
 ) -> list[Row]:
     """Compare gradients and Hessian-vector products with the reference's."""
-    primals = (problem.params, problem.x)
+    primals = problem.at
     v = jax.tree.map(lambda a: jnp.asarray(generator.standard_normal(a.shape)), primals)
 
     def derivatives(namespace: Any) -> tuple[list[Any], list[Any]]:
@@ -181,10 +201,12 @@ def _compare_gradients(
     report("the whole model, against jax.grad of the reference")
     found, expected = derivatives(problem.ops), derivatives(reference)
     names = [*_names(problem.params), INPUT]
+    size = float(jax.jit(partial(problem.loss, namespace=reference))(*primals))
+    noise = [noise_of(abs(size), span(a)) for a in jax.tree.leaves(primals)]
     return [
-        compare(name, against, a, b, GRADIENT)
-        for against, mine, theirs in zip(("jax.grad", "second order"), found, expected, strict=True)
-        for name, a, b in zip(names, mine, theirs, strict=True)
+        compare(name, against, a, b, GRADIENT, noise=left)
+        for against, mine, theirs in zip((DERIVED, "second order"), found, expected, strict=True)
+        for name, a, b, left in zip(names, mine, theirs, noise, strict=True)
     ]
 
 
@@ -195,9 +217,9 @@ def _compare_differences(
     report: Callable[[str], None],
 ) -> list[Row]:
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
-    gradients = jax.jit(jax.grad(lambda p: problem.loss(p[0], p[1], problem.ops)))(
-        (problem.params, problem.x)
-    )
+    loss = jax.value_and_grad(lambda p: problem.loss(p[0], p[1], problem.ops))
+    value, gradients = jax.jit(loss)(problem.at)
+    noise = noise_of(abs(float(value)), STEP)
     rows = []
     for position, (name, x) in enumerate(
         zip(problem.experiment.model.names, problem.inputs(), strict=True)
@@ -209,13 +231,14 @@ def _compare_differences(
             label = f"{name}.{_names(own)[k]}"
             report(f"{label}, against differences")
             gradient = jax.tree.leaves(gradients[0][name])[k]
-            rows.append(_difference_row(label, along, leaf, gradient, samples, generator))
+            rows.append(_difference_row(label, along, leaf, gradient, noise, samples, generator))
     report(f"{INPUT}, against differences")
     whole = _difference_row(
         INPUT,
         lambda a: problem.loss(problem.params, a, problem.ops),
         problem.x,
         gradients[1],
+        noise,
         samples,
         generator,
     )
@@ -240,6 +263,7 @@ def _difference_row(
     function: Callable[[jax.Array], jax.Array],
     a: jax.Array,
     gradient: jax.Array,
+    noise: float,
     samples: int,
     generator: np.random.Generator,
 ) -> Row:
@@ -250,6 +274,7 @@ def _difference_row(
         np.asarray(gradient).ravel()[at],
         central_differences(function, a, at),
         DIFFERENCES,
+        noise=noise,
         places=[tuple(map(int, np.unravel_index(i, a.shape))) for i in at],
         shape=a.shape,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from jcnn.console import styled, wide
 from jcnn.inspection.check import ModelCheck
-from jcnn.proof.comparison import Row
+from jcnn.proof.comparison import NOTHING, Row
 
 
 def print_check(check: ModelCheck) -> None:
@@ -30,13 +30,16 @@ def print_check(check: ModelCheck) -> None:
         table.add_row(*_cells(row))
     console = wide(110)
     console.print(table)
+    for note in check.model.notes:
+        console.print(note, style="yellow")
     if check.passed:
         console.print("every gradient agrees with every oracle", style="green")
     elif check.wrong is not None:
         console.print(f"the rule of {check.wrong.op} is wrong: {check.wrong}", style="red")
-    elif all(row.passed or row.shows_nothing for row in check.model.rows):
+    elif not check.model.wrong:
         unseen = ", ".join(row.tensor for row in check.model.rows if row.shows_nothing)
-        console.print(f"differences show nothing of {unseen}: all at kinks; try --random-batch")
+        words = f"differences show nothing of {unseen}: all at kinks; try --random-batch"
+        console.print(words if unseen else NOTHING, style="red")
     else:
         console.print("gradients disagree, though each operation alone is right", style="red")
 
@@ -44,7 +47,7 @@ def print_check(check: ModelCheck) -> None:
 def _cells(row: Row) -> tuple[Any, ...]:
     left_out = f", {row.left_out:,} at kinks left out" if row.left_out else ""
     return (
-        "ok" if row.passed else "–" if row.shows_nothing else styled("FAIL", "red"),
+        styled(row.verdict, "red") if row.verdict == "FAIL" else row.verdict,
         row.tensor,
         "x".join(map(str, row.shape)) or "scalar",
         row.against,

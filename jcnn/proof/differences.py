@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcnn.proof.comparison import LEFT
+
+STEP = 1e-6
 MOST_COLUMNS = 64
 MOST_NUMBERS = 1 << 24  # so that the nudged copies of one call stay within 128 MiB
-# By how much slopes may differ: a tenth of what a comparison of each lets pass; of a typical one,
-# since sums round; and what rounding makes of the function's own value.
+# By how much slopes may differ: a tenth of what a comparison of each lets pass, and of a typical
+# one, since sums round; besides what rounding makes of the function's own value.
 _BEND, _SLIGHT = 1e-4, 1e-6
-_ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
 def sample(size: int, limit: int, generator: np.random.Generator) -> np.ndarray:
@@ -33,7 +35,7 @@ def central_differences(
     function: Callable[[jax.Array], jax.Array],
     x: jax.Array,
     places: np.ndarray,
-    step: float = 1e-6,
+    step: float = STEP,
 ) -> np.ma.MaskedArray:
     r"""Return d function / d x.flat[place] for each place; masked where a kink is within a step.
 
@@ -79,7 +81,7 @@ def _bound(here: np.ndarray, steep: np.ndarray, step: float) -> np.ndarray:
     """Return by how much two slopes may differ that are as steep, of a function of such a value."""
     some = steep[np.isfinite(steep) & (steep > 0)]
     typical = np.median(some) if some.size else 0.0
-    return _BEND * steep + _SLIGHT * typical + _ROUNDING * np.abs(here) / step
+    return _BEND * steep + _SLIGHT * typical + LEFT * np.abs(here) / step
 
 
 def _slopes(

@@ -6,9 +6,15 @@ bilinear, linear or selecting operation is therefore *the* number, and the compa
 the compiled default program and at any shape.
 
 The numbers are drawn from :math:`S = \{-s, \dots, s\}`, where s is as large as the bound on partial
-sums allows. An element of a wrong bilinear rule differs from the right one by a polynomial of
-degree two that isn't zero, which vanishes with a probability of at most :math:`2 / |S|` per draw
-(Schwartz and Zippel), and so passes all draws with :math:`(2 / |S|)^{draws}` at most.
+sums allows. An element of a bilinear rule that adds wrong products differs from the right one by a
+polynomial of degree two that isn't zero, which vanishes with a probability of at most
+:math:`2 / |S|` per draw (Schwartz and Zippel), and so passes all draws with
+:math:`(2 / |S|)^{draws}` at most.
+
+For other comparisons no such probability is claimed. A wrong selection is no polynomial: besides
+those draws selections meet numbers that are all zero, all one and all different, with cotangents
+that are nowhere zero. In half precision a sum is rounded once before it is compared, and what is
+wrong by less than that doesn't show.
 
 Minimal filtering divides, and isn't exact: where it runs, each element must lie within the rigorous
 bound of :mod:`jcnn.proof.bounds`, and be nearer to the right whole number than to any other.
@@ -25,9 +31,18 @@ import numpy as np
 
 from jcnn import lowering
 from jcnn import ops as explicit_ops
-from jcnn.proof.programs import PROGRAMS, Found
+from jcnn.axes import integer
+from jcnn.proof.oracle import OPERATIONS
+from jcnn.proof.programs import PROGRAMS, SECOND_ORDER, Found
 from jcnn.proof.recording import Call
-from jcnn.proof.whole_numbers import Notes, Problem, problem_of
+from jcnn.proof.whole_numbers import (
+    DIFFERENTIATED_TWICE,
+    EXACT_BELOW,
+    Notes,
+    Problem,
+    is_floating,
+    problem_of,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,9 @@ class ExactRow:
         shape: The tensor's shape.
         elements: How many were compared, over all draws.
         draws: How often the arguments were drawn.
-        chance: With what probability a wrong element passes, at most.
+        shown: What elements that are right have been shown to be, in words.
+        chance: With what probability an element that adds wrong products passes, at most; None
+            where that is not bounded, as for selections, in half precision and within a bound.
         first: The first element that differs, or None.
         share: How much of its bound an element took at most; 0 where the comparison was ``==``.
     """
@@ -66,21 +83,22 @@ class ExactRow:
     shape: tuple[int, ...]
     elements: int
     draws: int
-    chance: float
+    shown: str
+    chance: float | None
     first: Difference | None
     share: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """Whether every element is right."""
-        return self.first is None
+        """Whether every element is right; of none, nothing has been shown."""
+        return self.elements > 0 and self.first is None
 
 
 def check_exact(
     call: Call,
     *,
     ops: Any = explicit_ops,
-    programs: Sequence[str] = tuple(PROGRAMS),
+    programs: Sequence[str] | None = None,
     draws: int = 2,
     seed: int = 0,
 ) -> list[ExactRow]:
@@ -98,6 +116,9 @@ def check_exact(
         A row per program and tensor.
 
     Raises:
+        TypeError: The arrays are not of one of the dtypes that hold whole numbers.
+        ValueError: No such operation or program, an array without an element, or ``draws`` or
+            ``seed`` is too small.
         TooLargeError: No range of whole numbers keeps every partial sum exact.
 
     >>> import jcnn.proof.recording as recording
@@ -106,13 +127,16 @@ def check_exact(
     >>> {row.tensor for row in rows if row.passed and row.evidence == "=="} >= {"y", "dx", "dw"}
     True
     """
-    with jax.enable_x64(any(dtype == "float64" for _, _, dtype in call.arrays)):
+    dtype = _check_call(call)
+    programs = _checked_programs(programs, dtype)
+    draws = integer("check_exact: draws", draws, 1)
+    seed = integer("check_exact: seed", seed, 0)
+    with jax.enable_x64(dtype == "float64"):
         problem = problem_of(call, ops)
-        generator = np.random.default_rng(seed)
-        drawn = [problem.draw(generator) for _ in range(draws)]
+        drawn = problem.draws(np.random.default_rng(seed), draws)
         rows: list[ExactRow] = []
-        for order in (1, 2) if problem.order_two else (1,):
-            chosen = [name for name in programs if (name == "second order") == (order == 2)]
+        for order in (1, 2):
+            chosen = [name for name in programs if (name == SECOND_ORDER) == (order == 2)]
             bounds: dict[frozenset[tuple[str, str]], Found] = {}
             expected = [problem.expected(order, *arrays) for arrays in drawn] if chosen else []
             for program in chosen:
@@ -124,6 +148,37 @@ def check_exact(
                     bounds[met] = [problem.bounds(e, notes, *arrays) for e, arrays in pairs]
                 rows += _rows(problem, program, notes, expected, found, bounds[met])
         return rows
+
+
+def _check_call(call: Call) -> str:
+    """Return the dtype of a call's arrays; refuse what has no formula, or nothing to compare."""
+    if call.op not in OPERATIONS:
+        raise ValueError(
+            f"check_exact: expected one of {', '.join(sorted(OPERATIONS))}, found '{call.op}'"
+        )
+    free = [array for array in call.arrays if is_floating(array[2])]
+    dtypes = {dtype for _, _, dtype in free}
+    if len(dtypes) != 1 or not dtypes <= EXACT_BELOW.keys():
+        raise TypeError(
+            f"check_exact: {call.op}'s arrays must be of one of {', '.join(EXACT_BELOW)}, "
+            f"found {', '.join(sorted(dtypes)) or 'none'}"
+        )
+    for name, shape, _ in free:
+        if 0 in shape:
+            raise ValueError(f"check_exact: {name} must have an element, found shape {shape}")
+    return dtypes.pop()
+
+
+def _checked_programs(programs: Sequence[str] | None, dtype: str) -> list[str]:
+    known = [name for name in PROGRAMS if name != SECOND_ORDER or dtype in DIFFERENTIATED_TWICE]
+    if programs is None:
+        return known
+    if isinstance(programs, str) or not programs or not set(programs) <= set(known):
+        raise ValueError(
+            f"check_exact: programs must be a list of {', '.join(known)} for arrays of {dtype}, "
+            f"found {programs!r}"
+        )
+    return list(programs)
 
 
 def _rows(
@@ -140,16 +195,18 @@ def _rows(
             for e, f, b in zip(expected, found, bounds, strict=True)
         ]
         differences = (first_difference(*triple) for triple in triples)
+        equal = triples[0][2] is None
         yield ExactRow(
             operation=str(problem.call),
             tensor=tensor,
             program=program,
             lowering=problem.lowerings(tensor, notes),
-            evidence=problem.evidence(triples[0][2] is None),
+            evidence=problem.evidence(equal),
             shape=triples[0][0].shape,
             elements=sum(e.size for e, _, _ in triples),
             draws=len(triples),
-            chance=problem.chance ** len(triples),
+            shown=problem.shown(equal),
+            chance=problem.chance(equal, len(triples)),
             first=next((d for d in differences if d is not None), None),
             share=max(_share(*triple) for triple in triples),
         )

@@ -92,7 +92,13 @@ def _reach(f: Flat, output: tuple[int, ...], shapes: list[tuple[int, ...]], dtyp
     ones = [jnp.ones(shape, jnp.float64) for shape in (output, *shapes)]
     closed = jax.make_jaxpr(_with_gradients(f))(*ones)
     sums = map(_magnitude, _magnitudes(closed.jaxpr, closed.consts, ones))
-    terms = max(float(jnp.max(a)) if jnp.size(a) else 1.0 for a in sums)
+    largest = [float(jnp.max(a)) for a in sums if jnp.size(a)]
+    if not np.all(np.isfinite(largest)):
+        raise NotLinearError(
+            "check_rule: exact=True needs a reference that is linear in each argument, and of "
+            "ones it gives what is not finite"
+        )
+    terms = max(largest, default=1.0)
     # A rule may round every partial sum to its dtype.
     limit = min(EXACT_BELOW[dtype], REPRESENTABLE[dtype])
     reach = int(((limit - 1) / max(terms, 1.0)) ** (1 / len(shapes)))
@@ -167,7 +173,9 @@ def _assert_linear(
             return np.asarray(run(*(b.astype(np.float64) for b in whole)))
 
         a, b = first[i], second[i]
-        if not np.array_equal(along(a + b) - along(b), along(a) - along(np.zeros_like(a))):
+        with np.errstate(invalid="ignore", over="ignore"):  # no whole numbers either
+            linear = np.array_equal(along(a + b) - along(b), along(a) - along(np.zeros_like(a)))
+        if not linear:
             raise NotLinearError(
                 f"check_rule: exact=True needs a reference that is linear in each argument, and "
                 f"it is not linear in {label}"

@@ -12,6 +12,7 @@ from jax import lax
 
 from jcnn.proof.whole_numbers import Problem
 
+SECOND_ORDER = "second order"
 Draws = list[list[np.ndarray]]
 Found = list[dict[str, np.ndarray]]
 
@@ -83,7 +84,7 @@ def _second_order(problem: Problem, drawn: Draws) -> Found:
 
 PROGRAMS: dict[str, Callable[[Problem, Draws], Found]] = {
     "jit": _jit,
-    "second order": _second_order,
+    SECOND_ORDER: _second_order,
     "scan": _scan,
     "vmap": _vmap,
     "remat": _remat,

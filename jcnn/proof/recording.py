@@ -40,7 +40,7 @@ class Call:
         return lambda *arrays: op(**dict(zip(names, arrays, strict=True)), **dict(self.statics))
 
     def draw(self, generator: np.random.Generator) -> list[jax.Array]:
-        """Draw random arguments: variances positive, labels from the classes there are."""
+        """Draw random arguments: variances positive, labels from the classes, masks of both."""
         return [self._draw(generator, *array) for array in self.arrays]
 
     def _draw(
@@ -48,8 +48,10 @@ class Call:
     ) -> jax.Array:
         if dtype.startswith("key"):
             return jax.random.key(int(generator.integers(2**31)))
+        if dtype == "bool":
+            return jnp.asarray(generator.integers(0, 2, shape).astype(bool))
         if jnp.issubdtype(dtype, jnp.integer):
-            classes = self.arrays[0][1][-1]
+            classes = self.arrays[0][1][dict(self.statics).get("axis", -1)]
             return jnp.asarray(generator.integers(0, classes, shape).astype(dtype))
         if name in ("variance", "target"):
             return jnp.asarray(generator.uniform(0.1, 1.0, shape))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import jax
@@ -12,8 +11,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jcnn.axes import integer
-from jcnn.proof.comparison import Report, Row, Tolerance, compare
-from jcnn.proof.differences import central_differences, sample
+from jcnn.proof.arguments import count_of_outputs, double, labelled, note_dtypes
+from jcnn.proof.comparison import DERIVED, Report, Row, Tolerance, compare, noise_of
+from jcnn.proof.differences import STEP, central_differences, sample
 from jcnn.proof.multilinear import exact_rows
 
 GRADIENT = Tolerance(rtol=1e-10, atol=1e-12)
@@ -33,9 +33,11 @@ def check_rule(
 ) -> Report:
     r"""Hold a function with a gradient rule of its own against a reference without one.
 
-    Everything runs in float64, whatever the dtype of ``args``; that gradients are of that dtype too
-    is looked at before. For a random cotangent :math:`\delta` and direction :math:`v` four things
-    are compared, element by element:
+    Everything runs in float64, whatever the dtypes of ``args``; that each gradient is of its
+    argument's dtype is looked at before, in ``args`` as they are, unless ``function`` itself
+    refuses such a mix, which the report then notes; a Python number has none of its own. For a
+    random cotangent :math:`\delta` and direction :math:`v` four things are compared, element by
+    element:
 
     - the value, by itself and as the rule's forward half gives it ("output under jax.grad"), and
       each gradient :math:`\nabla \langle \delta, f \rangle`, with the reference's through
@@ -46,8 +48,12 @@ def check_rule(
       respect to the arguments and to :math:`\delta` ("cotangent" in the report), with the
       reference's: rtol 1e-10, atol 1e-12.
 
-    No tolerance grows with the size of an array. A kink or a tie within a step of ``args`` makes
-    differences meaningless; random arguments avoid them.
+    Absolute tolerances are relative to the largest element that is expected of a tensor, so that
+    nothing depends on units, and none grows with the size of an array. A derivative that is zero
+    where terms cancel may besides be what rounding leaves of them: 64 units of the last place of
+    :math:`\langle \delta, f \rangle` (of 1 where f is zero), over the step of a difference or over
+    the size of what is differentiated by, if that is above 1. A kink or a tie within a step of
+    ``args`` makes differences meaningless; random arguments avoid them.
 
     Args:
         function: Takes ``args``, returns an array or a tree of arrays; under test.
@@ -62,8 +68,9 @@ def check_rule(
             whole numbers too, with ``==``, ``function`` compiled in the dtype of ``args``.
 
     Returns:
-        A :class:`Report`, true if all agree. In a test: ``assert check_rule(f, g, x), ...`` or,
-        to see the table on failure, ``report = check_rule(...); assert report, str(report)``.
+        A :class:`Report`, true if all agree and an element of a gradient was compared. In a test:
+        ``assert check_rule(f, g, x), ...`` or, to see the table on failure,
+        ``report = check_rule(...); assert report, str(report)``.
 
     Raises:
         TypeError: An argument or an output is not an array, a gradient is not of its argument's
@@ -87,15 +94,15 @@ def check_rule(
     x64 = jax.config.read("jax_enable_x64")
     with jax.enable_x64(True):
         generator = np.random.default_rng(seed)
-        whole = [_double(i, a) for i, a in enumerate(args)]
+        whole = [double(i, a) for i, a in enumerate(args)]
         places = [i for i, a in enumerate(whole) if jnp.issubdtype(a.dtype, jnp.floating)]
-        labels = _labels(names, places, len(args))
+        labels = labelled(names, places, len(args))
         free = tuple(whole[i] for i in places)
         if not free:
             raise ValueError("check_rule: expected an argument of floating dtype, found none")
-        shape = _count_of_outputs(function, reference, whole)
+        shape = count_of_outputs(function, reference, whole)
         with jax.enable_x64(x64):
-            _check_dtypes(function, [jnp.asarray(a) for a in args], places, labels)
+            notes = note_dtypes(function, [jnp.asarray(a) for a in args], places, labels)
         outputs = [_flat(f, whole, places) for f in (function, reference)]
         cotangent = jnp.asarray(generator.standard_normal(shape))
         v = [jnp.asarray(generator.standard_normal(a.shape)) for a in free]
@@ -104,86 +111,19 @@ def check_rule(
         )
         rows = [compare("output", "value", found[0], expected[0], GRADIENT)]
         rows += [compare("output under jax.grad", "value", found[1], expected[0], GRADIENT)]
-        tensors = {"jax.grad": labels, "second order": [*labels, "cotangent"]}
-        for (against, of), a, b in zip(tensors.items(), found[2:], expected[2:], strict=False):
-            pairs = zip(of, a, b, strict=True)
-            rows += [compare(label, against, x, y, GRADIENT) for label, x, y in pairs]
+        size = float(jnp.linalg.norm(cotangent * expected[0]))
+        rows += _derivative_rows(labels, found[2:], expected[2:], [*free, jnp.ones(())], size)
         if differences:
             scalar = _scalar(outputs[0], cotangent)
-            rows += difference_rows(labels, scalar, free, found[2], samples, generator)
+            rows += difference_rows(labels, scalar, free, found[2], samples, generator, size)
         if exact:
             given = [jnp.asarray(args[i]) for i in places]
             own, right = (_flat(f, whole, places) for f in (function, reference))
             rows += exact_rows(own, right, given, labels, seed=seed)
-        return Report(tuple(rows))
+        return Report(tuple(rows), notes)
 
 
 Scalar = Callable[..., jax.Array]
-
-
-def _double(number: int, a: Any) -> jax.Array:
-    try:
-        a = jnp.asarray(a)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"check_rule: argument {number} must be an array, found a {type(a).__name__}; let the "
-            "function take a tree's arrays one by one"
-        ) from None
-    return a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
-
-
-def _labels(names: Sequence[str] | None, places: list[int], count: int) -> list[str]:
-    if names is None:
-        return [f"argument {i}" for i in places]
-    if isinstance(names, str) or len(names) != count:
-        raise ValueError(
-            f"check_rule: names must be a list of {count}, one per argument, found {names!r}"
-        )
-    return [names[i] for i in places]
-
-
-def _count_of_outputs(
-    function: Callable[..., Any], reference: Callable[..., Any], whole: list[jax.Array]
-) -> tuple[int]:
-    """How many numbers both give, in arrays of the same shapes, whatever tree these are in."""
-    found, expected = (_shapes(f, whole) for f in (function, reference))
-    if found != expected:
-        raise ValueError(
-            f"check_rule: expected outputs of the reference's shapes {expected}, found {found}"
-        )
-    return (sum(map(prod, expected)),)
-
-
-def _shapes(function: Callable[..., Any], whole: list[jax.Array]) -> list[tuple[int, ...]]:
-    arrays = jax.tree.leaves(jax.eval_shape(function, *whole))
-    if not arrays:
-        raise TypeError("check_rule: expected functions that return arrays, found no array")
-    for a in arrays:
-        if not any(jnp.issubdtype(a.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
-            raise TypeError(f"check_rule: expected outputs of real numbers, found {a.dtype}")
-    return [a.shape for a in arrays]
-
-
-def _check_dtypes(
-    function: Callable[..., Any], args: list[jax.Array], places: list[int], labels: list[str]
-) -> None:
-    """Refuse a gradient of another dtype than its argument's, which JAX hands on as it is."""
-    free = [args[i] for i in places]
-    if len({a.dtype for a in free}) > 1:
-        return  # of which a function that is checked in float64 need not take several
-
-    def total(*free: jax.Array) -> jax.Array:
-        whole = dict(enumerate(args)) | dict(zip(places, free, strict=True))
-        leaves = jax.tree.leaves(function(*whole.values()))
-        return sum((a.astype(jnp.float32).sum() for a in leaves), start=jnp.zeros((), jnp.float32))
-
-    gradients = jax.eval_shape(jax.grad(total, argnums=tuple(range(len(free)))), *free)
-    for label, a, gradient in zip(labels, free, gradients, strict=True):
-        if gradient.dtype != a.dtype:
-            raise TypeError(
-                f"check_rule: the gradient of {label} must be {a.dtype} as it is, "
-                f"found {gradient.dtype}"
-            )
 
 
 def _flat(function: Callable[..., Any], whole: list[jax.Array], places: list[int]) -> Scalar:
@@ -233,6 +173,27 @@ def _derivatives(
     return derivatives
 
 
+def _derivative_rows(
+    labels: Sequence[str],
+    found: Sequence[Any],
+    expected: Sequence[Any],
+    by: Sequence[jax.Array],
+    size: float,
+) -> list[Row]:
+    """Compare gradients, and their own where taken, of a number of this size, by each of ``by``."""
+    tensors = {DERIVED: labels, "second order": [*labels, "cotangent"]}
+    return [
+        compare(label, against, a, b, GRADIENT, noise=noise_of(size, span(x)))
+        for (against, of), mine, theirs in zip(tensors.items(), found, expected, strict=False)
+        for label, a, b, x in zip(of, mine, theirs, by, strict=False)
+    ]
+
+
+def span(a: jax.Array) -> float:
+    """How far rounding is spread that a derivative by this array has: its largest element, or 1."""
+    return max(1.0, float(jnp.max(jnp.abs(a), initial=0.0)))
+
+
 def difference_rows(
     labels: Sequence[str],
     scalar: Scalar,
@@ -240,8 +201,9 @@ def difference_rows(
     gradients: Sequence[jax.Array],
     samples: int,
     generator: np.random.Generator,
+    size: float,
 ) -> list[Row]:
-    """Compare each gradient of ``scalar`` with central differences at sampled places."""
+    """Compare each gradient of ``scalar``, of this size, with differences at sampled places."""
     chosen = [sample(a.size, samples, generator) for a in free]
     starts = np.cumsum([0, *(a.size for a in free)])
     flat, unflatten = ravel_pytree(tuple(free))
@@ -255,6 +217,7 @@ def difference_rows(
             np.asarray(gradient).ravel()[at],
             part,
             DIFFERENCES,
+            noise=noise_of(size, STEP),
             places=[tuple(map(int, np.unravel_index(i, gradient.shape))) for i in at],
             shape=gradient.shape,
         )

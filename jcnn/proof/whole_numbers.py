@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import jax
@@ -21,9 +21,17 @@ from jcnn.proof.recording import Call
 # float32; what is rounded to it once is compared with the right number, rounded once.
 EXACT_BELOW = {"float16": 2**15, "bfloat16": 2**24, "float32": 2**24, "float64": 2**53}
 REPRESENTABLE = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
+# In half precision each part of a second derivative is rounded.
+DIFFERENTIATED_TWICE = ("float32", "float64")
 # Of few numbers selections tie often, and what minimal filtering rounds stays far below one half.
 FEW = 3
 NEAREST = 0.499
+# What it is of which elements are compared, for whoever reads that they are right.
+SUMS = "sums of products, compared with =="
+SELECTIONS = "selections, compared with == where numbers tie and where they differ"
+HALVES = "sums of products in half precision, compared with == as they are rounded to it"
+NEAREST_ONE = "within the bound of minimal filtering, and nearest to the right whole number"
+DIVIDED = "within the bound of a division's roundings"
 # The lowerings that round whole numbers: minimal filtering.
 FILTERING = ("winograd", "fold_winograd", "native_winograd", "fold_native_winograd")
 
@@ -54,8 +62,8 @@ class Problem:
 
     @property
     def order_two(self) -> bool:
-        """Whether second derivatives are compared: in half precision each part is rounded."""
-        return self.dtype in ("float32", "float64")
+        """Whether second derivatives are compared."""
+        return self.dtype in DIFFERENTIATED_TWICE
 
     @property
     def reach(self) -> int:
@@ -74,19 +82,58 @@ class Problem:
             )
         return min(s, FEW) if f.kind == "selecting" or self.filters else s
 
-    @property
-    def chance(self) -> float:
-        """The probability that a wrong element passes one draw, at most."""
+    def shown(self, equal: bool) -> str:
+        """What elements that are right have been shown to be, which ``equal`` were equal."""
+        if not equal:
+            return DIVIDED if self.formula.roundings else NEAREST_ONE
+        if self.formula.kind == "selecting":
+            return SELECTIONS
+        return SUMS if self.order_two else HALVES
+
+    def chance(self, equal: bool, draws: int) -> float | None:
+        """With what probability an element that adds wrong products passes, at most.
+
+        None where a wrong element need not differ by a polynomial, as selections don't, or may by
+        less than what is tolerated or rounded away.
+        """
+        if self.shown(equal) != SUMS:
+            return None
         degree = 2 if self.formula.kind == "bilinear" else 1
-        return min(1.0, degree / (2 * self.reach + 1))
+        return min(1.0, degree / (2 * self.reach + 1)) ** draws
+
+    def draws(self, generator: np.random.Generator, count: int) -> list[list[np.ndarray]]:
+        """Draw ``count`` times; of a selection, whose ties these may miss, three times more."""
+        drawn = [self.draw(generator) for _ in range(count)]
+        if self.formula.kind == "selecting":
+            drawn += self._selected(generator)
+        return drawn
 
     def draw(self, generator: np.random.Generator) -> list[np.ndarray]:
         """Draw dy, the arguments, and a direction v for each: whole numbers."""
-        output = jax.eval_shape(self.function, *self._placeholders()).shape
         return [
             self.formula.multiple * generator.integers(-self.reach, self.reach + 1, shape)
-            for shape in (output, *self.shapes, *self.shapes)
+            for shape in (self._output(), *self.shapes, *self.shapes)
         ]
+
+    def _selected(self, generator: np.random.Generator) -> Iterator[list[np.ndarray]]:
+        """Draw where all numbers tie, at the kink and above it, and where none do.
+
+        No cotangent is zero and directions differ, which tells the places apart that they come to.
+        """
+        (shape,) = self.shapes
+        zeros, ones = np.zeros(shape, np.int64), np.ones(shape, np.int64)
+        for x in (zeros, ones, self._different(generator, shape)):
+            dy = generator.integers(1, self.reach + 1, self._output())
+            yield [dy, x, self._different(generator, shape)]
+
+    def _different(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers that all differ, as far as the dtype has so many."""
+        count, most = prod(shape), REPRESENTABLE[self.dtype]
+        numbers = generator.permutation(count) % (2 * most + 1)
+        return (numbers - min(count // 2, most)).reshape(shape)
+
+    def _output(self) -> tuple[int, ...]:
+        return jax.eval_shape(self.function, *self._placeholders()).shape
 
     def _placeholders(self) -> list[jax.ShapeDtypeStruct]:
         return [jax.ShapeDtypeStruct(shape, self.dtype) for shape in self.shapes]
@@ -189,8 +236,8 @@ class Problem:
 
 def problem_of(call: Call, ops: Any) -> Problem:
     """Tell apart what is drawn, keys and options of a call, and find its formula."""
-    free = [(name, shape) for name, shape, dtype in call.arrays if _floating(dtype)]
-    keys = {name: jax.random.key(7) for name, _, dtype in call.arrays if not _floating(dtype)}
+    free = [(name, shape) for name, shape, dtype in call.arrays if is_floating(dtype)]
+    keys = {name: jax.random.key(7) for name, _, dtype in call.arrays if not is_floating(dtype)}
     names, shapes = zip(*free, strict=True)
     options = dict(call.statics)
     op = getattr(ops, call.op)
@@ -215,5 +262,6 @@ def _filters(function: Callable[..., jax.Array], shapes: Any, dtype: str) -> boo
     return any(name in FILTERING for _, _, name in notes)
 
 
-def _floating(dtype: str) -> bool:
+def is_floating(dtype: str) -> bool:
+    """Whether an array of this dtype is drawn, and not a key."""
     return "float" in dtype

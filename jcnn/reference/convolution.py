@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.reference.arrays import of_arrays
 from jcnn.reference.padding import MODES, Axes, Padding, Pairs, bordered, folded, pads, per_axis
 
 
@@ -24,6 +25,7 @@ def _dimensions(rank: int) -> lax.ConvDimensionNumbers:
     )
 
 
+@of_arrays
 def correlate(
     x: jax.Array,
     w: jax.Array,
@@ -63,6 +65,7 @@ def correlate(
     return _with_bias(y, b)
 
 
+@of_arrays
 def convolve(
     x: jax.Array,
     w: jax.Array,
@@ -80,6 +83,7 @@ def convolve(
     )
 
 
+@of_arrays
 def convolve_transpose(
     x: jax.Array,
     w: jax.Array,
@@ -149,6 +153,7 @@ def _transposed_pads(
     return [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(span, cuts, strict=True)]
 
 
+@of_arrays
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     """Multiply by a matrix and add a bias."""
     y = jnp.matmul(x, w)

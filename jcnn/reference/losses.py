@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jcnn.precision import in_float32
+from jcnn.reference.arrays import of_arrays
 
 
 def _mean_of_example(a: jax.Array) -> jax.Array:
@@ -14,12 +15,14 @@ def _mean_of_example(a: jax.Array) -> jax.Array:
     return jnp.mean(a, axis=tuple(range(1, a.ndim)))
 
 
+@of_arrays
 @in_float32
 def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Average the squared errors of each example."""
     return _mean_of_example((prediction - target) ** 2)
 
 
+@of_arrays
 @in_float32
 def binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Cross entropy of a sigmoid output, from its logit."""
@@ -27,6 +30,7 @@ def binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     return _mean_of_example(-target * positive - (1 - target) * negative)
 
 
+@of_arrays
 @in_float32
 def softmax_cross_entropy(
     logits: jax.Array,

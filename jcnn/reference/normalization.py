@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn.precision import in_float32, widened
+from jcnn.reference.arrays import of_arrays
 
 
+@of_arrays
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
@@ -38,6 +40,7 @@ def batch_norm(
     return y.astype(x.dtype), mean, variance
 
 
+@of_arrays
 def batch_norm_inference(
     x: jax.Array,
     scale: jax.Array,
@@ -67,6 +70,7 @@ def _channels(a: jax.Array, x: jax.Array) -> jax.Array:
     return lax.broadcast_to_rank(widened(a), x.ndim)
 
 
+@of_arrays
 @in_float32
 def local_response_norm(
     x: jax.Array,
@@ -89,6 +93,7 @@ def local_response_norm(
     return x / (offset + scale * sums) ** power
 
 
+@of_arrays
 @in_float32
 def dropout(
     x: jax.Array, key: jax.Array, drop_rate: float, *, spec: tuple[Any, ...] = ()

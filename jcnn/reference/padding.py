@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jcnn.axes import is_single
+from jcnn.reference.arrays import of_arrays
 
 Axes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
@@ -37,6 +38,7 @@ def pads(
     return [(lo, hi) for lo, hi in lax.padtype_to_pads(size, span, strides, padding.upper())]
 
 
+@of_arrays
 def pad(x: jax.Array, padding: Padding, *, mode: str = "ZEROS") -> jax.Array:
     """Pad the spatial axes, or crop them where ``padding`` is negative."""
     edges = pads(padding, x.shape[1:-1], x.shape[1:-1], x.shape[1:-1])

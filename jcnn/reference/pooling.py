@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jcnn.precision import in_float32
+from jcnn.reference.arrays import of_arrays
 from jcnn.reference.padding import Axes, Padding, Pairs, bordered, pad, pads, per_axis
 
 
@@ -47,6 +48,7 @@ def _to_the_last(
     return wide
 
 
+@of_arrays
 def max_pool(
     x: jax.Array,
     window: Axes,
@@ -60,11 +62,13 @@ def max_pool(
     return _reduce_window(x, "max", window, strides, edges)
 
 
+@of_arrays
 def relu_max_pool(x: jax.Array, window: Axes, **options: Any) -> jax.Array:
     """Rectify, then take the largest element of each window."""
     return max_pool(jax.nn.relu(x), window, **options)
 
 
+@of_arrays
 @in_float32
 def average_pool(
     x: jax.Array,
@@ -88,6 +92,7 @@ def average_pool(
     return sums / _reduce_window(counted, "sum", window, strides, beyond)
 
 
+@of_arrays
 @in_float32
 def square_pool(
     x: jax.Array,
@@ -102,18 +107,21 @@ def square_pool(
     return _reduce_window(x * x, "sum", window, strides, edges)
 
 
+@of_arrays
 def decimate(x: jax.Array, factor: Axes) -> jax.Array:
     """Keep every ``factor``-th element of each spatial axis."""
     steps = (slice(None, None, f) for f in per_axis(factor, x.ndim - 2))
     return x[(slice(None), *steps, slice(None))]
 
 
+@of_arrays
 def global_max_pool(x: jax.Array) -> jax.Array:
     """Take the largest element over all spatial axes; at a tie the first."""
     size = x.shape[1:-1]
     return max_pool(x, size).reshape(x.shape[0], x.shape[-1])
 
 
+@of_arrays
 @in_float32
 def global_average_pool(x: jax.Array) -> jax.Array:
     """Average over all spatial axes."""

@@ -9,6 +9,7 @@ import pytest
 from jcnn import cli, ops
 from jcnn.config import load_experiment
 from jcnn.inspection.certificate import certify
+from jcnn.proof.whole_numbers import SELECTIONS, SUMS
 
 # They start processes, train or compile much.
 pytestmark = pytest.mark.slow
@@ -64,6 +65,9 @@ def test_a_certificate_says_what_was_compared_on_which_machine(config, capsys):
     assert {row["program"] for row in found["rows"]} == {"jit", "scan"}
     assert found["elements"] == sum(row["elements"] for row in found["rows"])
     assert 0 < found["chance"] < 0.05
+    assert sum(found["shown"].values()) == found["elements"]
+    assert {row["chance"] is None for row in found["rows"] if row["shown"] == SELECTIONS} == {True}
+    assert {row["chance"] is None for row in found["rows"] if row["shown"] == SUMS} == {False}
     assert found["lowerings"]
     assert {"jcnn", "python", "jax", "jaxlib", "numpy"} <= set(found["versions"])
     assert {"processor", "instructions", "cores"} <= set(found["hardware"])
@@ -75,6 +79,8 @@ def test_the_table_ends_with_the_verdict(config, capsys):
     assert "batch 2; " in output
     assert "so not compared here: sigmoid" in output
     assert "elements is right" in output
+    assert "compared with ==; one that adds wrong products passes with a probability of" in output
+    assert "selections, compared with == where numbers tie" in output
 
 
 def test_the_first_element_that_differs_is_named(config):

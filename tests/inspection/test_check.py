@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import jax
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 
 from jcnn import cli
 from jcnn.config import load_experiment
-from jcnn.inspection import check_model, random_batch, real_batch
+from jcnn.inspection import check_model, print_check, random_batch, real_batch
 from jcnn.inspection.check import ModelCheck
-from jcnn.inspection.check_table import print_check
+from jcnn.layers import BatchNorm, Dense, GlobalAveragePool, Layer, Model, Residual
+from jcnn.losses import SoftmaxCrossEntropy
 from jcnn.proof.comparison import Report, Tolerance, compare
 from tests.mutation.reloading import replaced
 from tests.mutation.table import mutants
@@ -91,7 +94,7 @@ def test_the_table_counts_what_is_left_out_and_fails_nothing_that_shows_nothing(
     print_check(ModelCheck((), Report(tuple(rows))))
     said = capsys.readouterr().out
     part, none = (line.split() for line in said.splitlines() if " differences " in line)
-    assert (part[0], none[0]) == ("ok", "–")
+    assert (part[0], none[0]) == ("ok", "-")
     assert "1, 1 at kinks left out" in " ".join(part)
     assert "differences show nothing of none: all at kinks; try --random-batch" in said
     assert "FAIL" not in said
@@ -137,3 +140,68 @@ def test_every_config_passes(path):
         pytest.skip("too large for a test: run `jcnn check --random-batch --samples 20` on it")
     result = check_model(experiment, *random_batch(experiment, 2), samples=4)
     assert result.passed, str(result.wrong or result.model)
+
+
+class Swish(Layer):
+    """A layer whose pullback is ``factor`` times too large, and a function that JAX has."""
+
+    type: Literal["swish"] = "swish"
+    factor: float = 1.0
+
+    def apply(self, params, state, x, context):
+        def value(x):
+            return x * jax.nn.sigmoid(x)
+
+        @jax.custom_vjp
+        def swish(x):
+            return value(x)
+
+        swish.defvjp(
+            lambda x: (swish(x), x), lambda x, dy: (self.factor * jax.vjp(value, x)[1](dy)[0],)
+        )
+        return jax.nn.relu6(jax.jit(swish)(x) + 3), state
+
+
+def checked(*layers, weight=1.0, **options):
+    """A small model of these layers, on noise, whose loss is multiplied by ``weight``."""
+    experiment = SimpleNamespace(
+        model=Model((*layers, GlobalAveragePool(), Dense(features=3))),
+        loss=SoftmaxCrossEntropy(class_weights=(weight,) * 3),
+        seed=0, input_shape=(5, 4, 2), class_count=3,
+    )  # fmt: skip
+    return check_model(experiment, *random_batch(experiment, 2), samples=4, **options)
+
+
+def test_a_layer_that_brings_its_own_rule_is_named(capsys):
+    result = checked(Residual.model_construct(layers=(Swish(),), shortcut=()))
+    assert result.passed, str(result.model)
+    (note,) = result.to_dict()["notes"]
+    assert note.startswith("residual_1.swish_1: swish has a gradient rule of its own")
+    print_check(result)
+    assert "residual_1.swish_1: swish" in capsys.readouterr().out
+    assert checked(BatchNorm()).to_dict()["notes"] == []
+
+
+def test_a_gradient_that_is_zero_in_place_of_a_small_one_fails():
+    """Differences alone can tell: the rule stands in the reference too."""
+    result = checked(Swish(factor=0), weight=1e-3)
+    largest = max(row.absolute_error for row in result.model.rows if row.tensor == "input")
+    assert 0 < largest < 1e-5
+    failed = {(row.tensor, row.against) for row in result.model.rows if not row.passed}
+    assert failed == {("input", "differences")}
+    assert result.wrong is None
+
+
+def test_operations_that_evaluation_alone_calls_are_checked():
+    result = checked(BatchNorm())
+    called = [call.op for call, _ in result.operations]
+    assert called.index("batch_norm") < called.index("batch_norm_inference")
+    assert result.passed, str(result.model)
+
+
+def test_a_check_of_nothing_does_not_pass(capsys):
+    result = checked(BatchNorm())
+    nothing = type(result)((), type(result.model)(()))
+    assert not nothing.passed
+    print_check(nothing)
+    assert "nothing is shown" in capsys.readouterr().out

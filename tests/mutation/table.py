@@ -53,6 +53,7 @@ LEFT_OUT = {
     "lowering/order.py": "what is computed first: tests/lowering/test_order.py",
     "lowering/blocks.py: _to_fill": "zeros of which XLA does not know",
     "axes.py: integer": "a check and its messages",
+    "axes.py: extent": "a check and its message",
     "axes.py: per_axis": "a check and its messages",
     "geometry.py: place_pool": "a check and its message",
     "axes.py: _pair": "a check",

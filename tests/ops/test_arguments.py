@@ -51,6 +51,10 @@ REFUSED_OPTIONS = [
      "padding must be an integer or a pair (before, after) for each axis, found 0.5"),
     ({"padding": ("SAME", "VALID")}, TypeError, "for each axis, found 'SAME'"),
     ({"padding": ((0, 1.5), 0)}, TypeError, "padding must be an integer, found 1.5"),
+    ({"strides": 10**20}, ValueError, f"strides must be an integer of 32 bits, found {10**20}"),
+    ({"dilation": (1, 2**31)}, ValueError, "dilation must be an integer of 32 bits, found 2147"),
+    ({"padding": 10**20}, ValueError, f"padding must be an integer of 32 bits, found {10**20}"),
+    ({"padding": ((0, -(2**31)), 0)}, ValueError, "an integer of 32 bits, found -2147483648"),
 ]  # fmt: skip
 
 
@@ -315,6 +319,23 @@ def test_lists_and_numbers_of_numpy_will_do():
         options = {"strides": one, "dilation": one, "padding": one}
         for namespace in (ops, reference):
             assert namespace.correlate(x, w, **options).shape == (1, 5, 5, 1)
+
+
+def test_lists_will_do_for_arrays():
+    for namespace in (ops, reference):
+        assert namespace.relu([1.0, -2.0]).tolist() == [1, 0]
+        assert namespace.dense([[1.0, 2.0]], [[1.0], [2.0]], [3.0]).tolist() == [[8]]
+        assert namespace.correlate(x=[[[1.0], [2.0]]], w=[[[3.0]]]).tolist() == [[[3], [6]]]
+        losses = namespace.softmax_cross_entropy(
+            [[0.0, 9.0], [9.0, 0.0]], [0, 1], where=[False, True]
+        )
+        assert np.round(losses).tolist() == [0, 9]
+
+
+def test_a_softmax_needs_an_axis():
+    for namespace in (ops, reference):
+        with pytest.raises(ValueError, match=r"^softmax: x must have an axis of classes"):
+            namespace.softmax(jnp.ones(()))
 
 
 @pytest.mark.parametrize("name", ["valid", "Same", "same_lower", "Full", "circular"])

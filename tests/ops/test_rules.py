@@ -1,5 +1,6 @@
 """Every rule, on every case: against ``jax.grad`` of the reference, differences, second order."""
 
+import numpy as np
 import pytest
 
 from jcnn import ops, reference
@@ -14,8 +15,10 @@ pytestmark = pytest.mark.usefixtures("mathematics")
     "case", slow_unless(is_quick, CASES, lambda case: case.id, in_ci=is_distinct)
 )
 def test_rule_agrees_with_every_oracle(case):
-    report = check_rule(case.function(ops), case.function(reference), *case.arguments())
-    assert report, str(report)
+    args = case.arguments()
+    report = check_rule(case.function(ops), case.function(reference), *args)
+    assert not report.wrong, str(report)
+    assert report.shows or any(0 in np.shape(a) for a in args)
 
 
 def test_every_public_operation_has_cases():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jcnn.proof.comparison import Report, Tolerance, compare
+from jcnn.proof.comparison import DERIVED, NOTHING, Report, Tolerance, compare, noise_of
 
 TOLERANCE = Tolerance(rtol=1e-10, atol=1e-12)
 
@@ -37,3 +37,36 @@ def test_shapes_that_differ_are_an_error():
 
 def test_a_report_without_rows_shows_nothing():
     assert not Report(())
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
+def test_the_absolute_tolerance_is_in_units_of_the_largest_element(unit):
+    expected = unit * np.array([1.0, 0.0, -3.0])
+    off = unit * np.array([0.0, 2e-12, 0.0])
+    assert compare("w", "value", expected + off, expected, TOLERANCE).passed
+    assert not compare("w", "value", expected + 2 * off, expected, TOLERANCE).passed
+
+
+def test_zeros_in_place_of_small_numbers_fail():
+    differences = Tolerance(rtol=1e-3, atol=1e-5)
+    assert not compare("w", "differences", np.zeros(2), np.full(2, 2.9e-6), differences).passed
+
+
+def test_where_zeros_are_expected_all_are_zero_but_for_noise():
+    zero, little = np.zeros(2), np.array([0.0, 1e-15])
+    assert compare("w", "value", zero, zero, TOLERANCE).passed
+    assert not compare("w", "value", little, zero, TOLERANCE).passed
+    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(1, 1)).passed
+    assert not compare("w", "value", little, zero, TOLERANCE, noise=noise_of(np.inf, 1)).passed
+    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(0, 1)).passed
+
+
+def test_a_report_on_tensors_without_an_element_shows_nothing():
+    nothing, one = np.zeros((0, 3)), np.ones(1)
+    empty = compare("w", DERIVED, nothing, nothing, TOLERANCE)
+    other = compare("b", DERIVED, one, one, TOLERANCE)
+    value = compare("output", "value", one, one, TOLERANCE)
+    assert not Report((value, empty))
+    assert str(Report((value, empty))).endswith(NOTHING)
+    assert (empty.verdict, other.verdict) == ("-", "ok")
+    assert Report((value, empty, other))

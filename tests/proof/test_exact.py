@@ -13,8 +13,9 @@ from jcnn import lowering, ops
 from jcnn.lowering import Geometry, depthwise, forced, on_machine, this_machine
 from jcnn.lowering.algorithms import POOL_ALGORITHMS, applicable, is_native
 from jcnn.lowering.problem import CORRELATIONS as OPERATIONS
-from jcnn.proof import TooLargeError, check_exact
+from jcnn.proof import Call, TooLargeError, check_exact
 from jcnn.proof.oracle import OPERATIONS as PROVED
+from jcnn.proof.whole_numbers import DIVIDED, SELECTIONS
 from tests.proof.problems import (
     CORRELATIONS,
     DOUBLES,
@@ -51,8 +52,8 @@ QUICK_POOLS = {
 
 
 def assert_exact(problem, name="", **options):
-    programs = None if name in TRANSFORMED else PLAIN
-    rows = check_exact(problem, **({"programs": programs} if programs else {}), **options)
+    options.setdefault("programs", None if name in TRANSFORMED else PLAIN)
+    rows = check_exact(problem, **options)
     wrong = [row for row in rows if not row.passed]
     assert not wrong, wrong[0]
     assert {row.tensor for row in rows} >= {"y", "dx"}
@@ -89,7 +90,8 @@ def test_other_operations(name):
 
 @pytest.mark.parametrize("name", slow_unless(lambda name: "bfloat16" in name, HALVES))
 def test_half_precision_is_the_right_number_rounded_once(name):
-    assert_exact(HALVES[name])
+    rows = assert_exact(HALVES[name], programs=("jit",))
+    assert {row.chance for row in rows} == {None}
 
 
 @pytest.mark.parametrize("name", DOUBLES)
@@ -251,7 +253,7 @@ def test_minimal_filtering_with_a_wrong_tap_is_seen():
     with forced("winograd"):
         fine = check_exact(problem, programs=("jit",))
         wrong = check_exact(problem, ops=left_out, programs=("jit",))
-    assert {row.evidence for row in fine} == {"nearest"}
+    assert {(row.evidence, row.chance) for row in fine} == {("nearest", None)}
     assert all(0 < row.share < 0.1 for row in fine)
     assert not all(row.passed for row in wrong)
 
@@ -266,3 +268,84 @@ def test_the_chance_is_that_of_schwartz_and_zippel():
     reach = int(np.sqrt((2**24 - 1) // (2 * 5)))
     assert row.chance == pytest.approx((2 / (2 * reach + 1)) ** 3)
     json.dumps(row.chance)
+
+
+def by_rule(function, pullback):
+    """A function with a gradient of its own."""
+    own = jax.custom_vjp(function)
+    own.defvjp(lambda x: (function(x), x), lambda x, dy: (pullback(x, dy),))
+    return own
+
+
+def last_of(function):
+    """A pool that gives a tie to the last element of a window."""
+
+    def turned(x):
+        return function(x[:, ::-1])
+
+    return by_rule(function, lambda x, dy: jax.vjp(turned, x)[1](dy[:, ::-1])[0])
+
+
+WRONG_SELECTIONS = {
+    "max_pool": (last_of(lambda x: ops.max_pool(x, 2)), (1, 2, 1), {"window": 2}),
+    "relu_max_pool": (last_of(lambda x: ops.relu_max_pool(x, 2)), (1, 2, 1), {"window": 2}),
+    "global_max_pool": (
+        by_rule(ops.global_max_pool, lambda x, dy: jnp.where(x == x.max(), dy, 0)), (1, 3, 1), {}
+    ),
+    "relu": (by_rule(ops.relu, lambda x, dy: jnp.where(x >= 0, dy, 0)), (1, 1), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", WRONG_SELECTIONS)
+def test_a_wrong_choice_at_a_tie_is_seen_in_every_draw(op):
+    wrong, shape, options = WRONG_SELECTIONS[op]
+    namespace = SimpleNamespace(**{op: lambda x, **_: wrong(x)})
+    for seed in range(8):
+        problem = call(op, shape, **options)
+        rows = check_exact(problem, ops=namespace, programs=("jit",), draws=1, seed=seed)
+        assert [row.tensor for row in rows if not row.passed] == ["dx"]
+
+
+def test_of_selections_and_divisions_no_chance_is_claimed():
+    selected = check_exact(call("relu", (3, 4)), programs=("jit",))
+    divided = check_exact(call("global_average_pool", (2, 7, 3)), programs=("jit",))
+    assert {(row.shown, row.chance) for row in selected} == {(SELECTIONS, None)}
+    assert {(row.shown, row.chance) for row in divided} == {(DIVIDED, None)}
+
+
+RELU, HALF = call("relu", (3, 4)), call("relu", (3, 4), dtype="bfloat16")
+NARROW = Call("dense", (("x", (2, 3), "float32"), ("w", (3, 4), "bfloat16")), ())
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "error", "sentence"),
+    [
+        (RELU, {"draws": 0}, ValueError, "draws must be at least 1, found 0"),
+        (RELU, {"draws": 1.5}, TypeError, "draws must be an integer, found 1.5"),
+        (RELU, {"seed": -1}, ValueError, "seed must be at least 0, found -1"),
+        (RELU, {"programs": "jit"}, ValueError,
+         "programs must be a list of jit, second order, scan, vmap, remat for arrays of float32, "
+         "found 'jit'"),
+        (RELU, {"programs": ("jitt",)}, ValueError, "found ('jitt',)"),
+        (RELU, {"programs": ()}, ValueError, "found ()"),
+        (HALF, {"programs": ("second order",)}, ValueError,
+         "programs must be a list of jit, scan, vmap, remat for arrays of bfloat16, "
+         "found ('second order',)"),
+        (call("sigmoid", (3, 4)), {}, ValueError, "square_pool, found 'sigmoid'"),
+        (call("relu", (3, 4), dtype="float8_e5m2"), {}, TypeError,
+         "relu's arrays must be of one of float16, bfloat16, float32, float64, found float8_e5m2"),
+        (call("relu", (3, 4), dtype="int32"), {}, TypeError, "found none"),
+        (NARROW, {}, TypeError, "found bfloat16, float32"),
+        (call("relu", (0, 4)), {}, ValueError, "x must have an element, found shape (0, 4)"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_what_would_show_nothing_is_refused_in_one_sentence(problem, options, error, sentence):
+    with pytest.raises(error) as found:
+        check_exact(problem, **options)
+    assert str(found.value).startswith("check_exact: ")
+    assert str(found.value).endswith(sentence)
+
+
+def test_all_programs_of_a_dtype_are_run_where_none_is_named():
+    assert {row.program for row in check_exact(HALF)} == {"jit", "scan", "vmap", "remat"}

@@ -121,6 +121,74 @@ def test_a_gradient_of_another_dtype_is_named():
         check_rule(scaled, jnp.multiply, low, low, names=["x", "w"])
 
 
+def widened(scale):
+    """x of half precision times s of float32, whose gradient of x is of ``scale``'s dtype."""
+
+    @jax.custom_vjp
+    def product(x, s):
+        return x.astype(s.dtype) * s
+
+    product.defvjp(
+        lambda x, s: (product(x, s), (x, s)),
+        lambda kept, dy: (scale(dy * kept[1], kept[0]), dy * kept[0].astype(dy.dtype)),
+    )
+    return product
+
+
+def test_a_gradient_of_another_dtype_is_named_among_arguments_of_several():
+    x, s = jnp.ones(3, jnp.bfloat16), jnp.ones(3, jnp.float32)
+    right, wrong = widened(lambda dx, x: dx.astype(x.dtype)), widened(lambda dx, x: dx)
+    assert check_rule(right, jnp.multiply, x, s)
+    sentence = "^check_rule: the gradient of x must be bfloat16 as it is, found float32$"
+    with pytest.raises(TypeError, match=sentence):
+        check_rule(wrong, jnp.multiply, x, s, names=["x", "s"])
+
+
+def test_a_mix_of_dtypes_that_the_function_refuses_is_noted():
+    low, single = jnp.ones((2, 2), jnp.bfloat16), jnp.ones((2, 2), jnp.float32)
+    report = check_rule(ops.dense, jnp.matmul, low, single, names=["x", "w"])
+    assert report, str(report)
+    (note,) = report.notes
+    assert note.endswith("the function refuses x: bfloat16, w: float32")
+    assert note in str(report)
+    assert not check_rule(ops.dense, jnp.matmul, single, single).notes
+
+
+def test_a_python_number_has_no_dtype_of_its_own():
+    report = check_rule(rule_for_swish(right), reference, jnp.asarray(X, jnp.bfloat16), 1.5)
+    assert report, str(report)
+
+
+def test_arrays_without_an_element_show_nothing():
+    @jax.custom_vjp
+    def square(x):
+        return x**2
+
+    square.defvjp(lambda x: (square(x), x), lambda x, dy: (17 * x * dy,))
+    report = check_rule(square, jnp.square, np.zeros((0, 3)))
+    assert not report
+    assert all(row.passed for row in report.rows)
+    assert not check_rule(square, jnp.square, X)
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e14])
+def test_units_do_not_matter(unit):
+    def square(factor):
+        @jax.custom_vjp
+        def f(x):
+            return unit * x**2
+
+        f.defvjp(lambda x: (f(x), x), lambda x, dy: (factor * unit * x * dy,))
+        return f
+
+    def plain(x):
+        return unit * x**2
+
+    assert check_rule(square(2), plain, X)
+    failed = {row.against for row in check_rule(square(34), plain, X).rows if not row.passed}
+    assert failed == {"jax.grad", "second order", "differences"}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
@@ -144,8 +212,9 @@ def test_options_that_would_show_nothing_are_refused(options, error, sentence):
         (lambda x: x.T, ValueError, r"outputs of the reference's shapes \[\(3, 4\)\], found \[\(4"),
         (lambda x: None, TypeError, "functions that return arrays, found no array"),
         (lambda x: jax.lax.complex(x, x), TypeError, "outputs of real numbers, found complex128"),
+        (lambda x: (x, 3.0), TypeError, "functions that return arrays, found a float"),
     ],
-    ids=["transposed", "nothing", "complex"],
+    ids=["transposed", "nothing", "complex", "number"],
 )
 def test_outputs_that_are_not_the_references_are_named(function, error, sentence):
     with pytest.raises(error, match=f"^check_rule: expected {sentence}"):
@@ -237,8 +306,11 @@ def test_a_dtype_without_whole_numbers_is_named():
         (lambda x: jnp.maximum(x, 0), "not linear in argument 0"),
         (lambda x: 2.0**24 * x, "too many for sums of whole numbers to be exact in float32"),
         (lambda x: jax.lax.fori_loop(0, 3, lambda i, a: a + a, x), "can't look into"),
+        (jnp.exp, "not linear in argument 0"),
+        (jax.nn.softmax, "linear in each argument, and of ones it gives what is not finite"),
+        (lambda x: jnp.linalg.inv(x[:, :2]), "of ones it gives what is not finite"),
     ],
-    ids=["tanh", "square", "relu", "too-large", "loop"],
+    ids=["tanh", "square", "relu", "too-large", "loop", "exp", "softmax", "inverse"],
 )
 def test_what_cannot_be_compared_exactly_is_refused_in_one_sentence(function, message):
     with pytest.raises(ValueError, match=message) as error:
