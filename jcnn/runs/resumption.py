@@ -9,7 +9,7 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError, command
 from jcnn.runs.run import Run
 
-# What changes no bit of the steps that are done already.
+# What changes no bit of the steps that are done already: keys, and tables and lists as a whole.
 CHANGEABLE = (
     "training.epochs",
     "training.evaluate_every_epochs",
@@ -26,20 +26,8 @@ CHANGEABLE = (
     "data.worker_count",
     # where is computed: the same images in the same order, and other roundings
     "mesh",
-    "mesh.data",
-    "mesh.model",
-    "mesh.space",
     "distributed",
-    "distributed.coordinator",
-    "distributed.processes",
-    "distributed.process_index",
-    "distributed.connect_seconds",
-    "distributed.lost_after_seconds",
-    "distributed.stuck_after_seconds",
     "tracking",
-    "tracking.to",
-    "tracking.project",
-    "tracking.online",
 )
 
 Changes = dict[str, tuple[Any, Any]]
@@ -60,7 +48,7 @@ def check_continues(run: Run, experiment: Experiment) -> Changes:
     if not run.has_learned():
         return changes
     for key, (old, new) in changes.items():
-        if key not in CHANGEABLE:
+        if not _may_change(key):
             raise UserError(
                 f"--resume: '{run.folder}' was started with {key} = {old!r}, not {new!r}; "
                 "start a new run for another experiment"
@@ -78,7 +66,7 @@ def check_unused(run: Run, experiment: Experiment) -> None:
         return run.check_unused()
     resume = command("train", run.folder, "--resume")
     where = f"folder '{run.folder}' already holds a run of"
-    other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]
+    other = [key for key in _changes(run, experiment) if not _may_change(key)]
     if other:
         raise UserError(f"{where} another experiment ({other[0]} differs); give another --out")
     if run.summary_file.exists():
@@ -87,6 +75,10 @@ def check_unused(run: Run, experiment: Experiment) -> None:
             f"with: {resume} --set training.epochs=N"
         )
     raise UserError(f"{where} this experiment, which has not ended; continue it with: {resume}")
+
+
+def _may_change(key: str) -> bool:
+    return any(f"{key}.".startswith(f"{changeable}.") for changeable in CHANGEABLE)
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:
