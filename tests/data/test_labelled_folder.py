@@ -314,6 +314,7 @@ def test_what_only_looks_like_an_end_of_a_line_is_part_of_a_label(flat):
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
         ("file,label\ncat/000.jpg,a\n", "has 1 label: expected 2"),
         (f"file,label\n{'a' * 200_000},b\n", "is not a table: field larger than"),
+        (f"file,label\n{'a' * 300}.jpg,b\n", r"names files that are not among .*\(line 2\)"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(flat, text, message):
