@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
-from jcnn.lax import conv_general_dilated, no_counterpart, no_model
+from jcnn.frameworks import no_counterpart, no_model
+from jcnn.lax import conv_general_dilated
 
 try:
     import equinox as eqx

@@ -21,6 +21,7 @@ from jcnn.validation import explain
 Shape = tuple[int, ...]
 LARGEST = 2**30  # so that sums of two have a place in the 32 bits that JAX counts in
 LARGEST_REAL = 3.4e38  # of float32, in which programs compute
+SMALLEST_REAL = 1.2e-38  # likewise; processors may take smaller ones for zero
 _LONGEST_PATH = 3000  # bytes, less than a system takes with the folder it is seen from
 
 
@@ -36,6 +37,21 @@ def checked_real(value: float) -> float:
     if abs(value) > LARGEST_REAL:
         known = {"largest": LARGEST_REAL}
         raise PydanticCustomError("too_large", "expected at most {largest} (float32)", known)
+    return value
+
+
+def checked_positive(value: float) -> float:
+    """Return a positive number, or refuse one that is zero in float32."""
+    if value < SMALLEST_REAL:
+        known = {"smallest": SMALLEST_REAL}
+        raise PydanticCustomError("too_small", "expected at least {smallest} (float32)", known)
+    return value
+
+
+def checked_fraction(value: float) -> float:
+    """Return a number below one, or refuse one that float32 rounds to it."""
+    if np.float32(value) >= 1:
+        raise PydanticCustomError("too_large", "expected a value less than 1.0 (float32)")
     return value
 
 
@@ -58,9 +74,14 @@ NonNegativeReal = Annotated[
     float, Field(strict=True, allow_inf_nan=False, ge=0), AfterValidator(checked_real)
 ]
 PositiveReal = Annotated[
-    float, Field(strict=True, allow_inf_nan=False, gt=0), AfterValidator(checked_real)
+    float,
+    Field(strict=True, allow_inf_nan=False, gt=0),
+    AfterValidator(checked_real),
+    AfterValidator(checked_positive),
 ]
-Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Fraction = Annotated[
+    float, Field(strict=True, allow_inf_nan=False, ge=0, lt=1), AfterValidator(checked_fraction)
+]
 Flag = Annotated[bool, Field(strict=True)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(checked_path)]
 

@@ -16,15 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jcnn import ops
-from jcnn.lax import (
-    check_precision,
-    conv_general_dilated,
-    conv_transpose,
-    no_counterpart,
-    no_model,
-    pool,
-    refuse,
-)
+from jcnn.frameworks import check_precision, no_counterpart, no_model, pool, refuse
+from jcnn.lax import conv_general_dilated, conv_transpose
 
 try:
     from flax import linen, nnx

@@ -14,13 +14,14 @@ CACHE_BYTES = 32 << 20
 # At most so much of it per core: a virtual machine with two cores names all 300 MB that the many
 # cores of its processor share.
 CACHE_PER_CORE = 32 << 20
+_INFORMATION = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def name() -> str:
-    """Return the processor's name."""
-    return _information("model name") or _sysctl("machdep.cpu.brand_string") or _architecture()
+    """Return the processor's name, or the numbers that Linux has for ARM's instead of one."""
+    return _information("model name") or _sysctl("machdep.cpu.brand_string") or _numbered()
 
 
 def instructions() -> str:
@@ -77,6 +78,13 @@ def _size(source: Path | str) -> int:
     return int(found[1]) * _UNITS.get(found[2], 1) if found else 0
 
 
+def _numbered() -> str:
+    """Name the architecture with who made the processor, and which of the maker's it is."""
+    words = (("implementer", "CPU implementer"), ("part", "CPU part"))
+    numbers = (f"{word} {number}" for word, key in words if (number := _information(key)))
+    return ", ".join((_architecture(), *numbers))
+
+
 def _architecture() -> str:
     return platform.processor() or platform.machine()
 
@@ -84,7 +92,7 @@ def _architecture() -> str:
 @cache
 def _information(key: str) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = _INFORMATION.read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")

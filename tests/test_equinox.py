@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.frameworks.drawn import HOW_MANY, agree, floats, one_of, pairs, per_axis
+from tests.frameworks.drawn import (
+    HOW_MANY,
+    agree,
+    floats,
+    one_of,
+    pairs,
+    per_axis,
+    same_arguments,
+)
 from tests.optional import optional
 
 eqx, ours, pytestmark = optional("equinox", "jcnn.equinox")
@@ -119,6 +127,11 @@ def test_a_layer_without_a_counterpart_is_refused_by_name(name):
     with pytest.raises(ImportError, match=message):
         getattr(ours, name)
     assert not hasattr(ours, "Nonsense")
+
+
+def test_the_arguments_are_equinox_s_own():
+    for name in set(ours.__all__) - {"swap"}:
+        same_arguments("equinox", getattr(eqx.nn, name).__call__, getattr(ours, name).__call__)
 
 
 def test_a_window_of_padding_alone_is_refused():

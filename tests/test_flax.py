@@ -16,6 +16,7 @@ from tests.frameworks.drawn import (
     pairs,
     per_axis,
     refuses,
+    same_arguments,
 )
 from tests.optional import optional
 
@@ -95,6 +96,19 @@ def test_transposed_convolutions(examples):
             3, 5, w, transpose_kernel=t, rngs=nnx.Rngs(0), **o
         )
         same_layers(make, "ConvTranspose", floats(generator, *batch, *(4, 3)[:rank], 3))
+
+
+def test_a_transposed_convolution_may_pad_one_more_before():
+    make = lambda kind: kind(3, 5, (4,), padding="SAME_LOWER", rngs=nnx.Rngs(0))  # noqa: E731
+    same_layers(make, "ConvTranspose", floats(np.random.default_rng(0), 2, 6, 3))
+
+
+def test_the_arguments_are_flax_s_own():
+    for name in ("max_pool", "min_pool", "avg_pool"):
+        same_arguments("flax", getattr(nnx, name), getattr(ours, name))
+    for name in ("Conv", "ConvTranspose", "BatchNorm"):
+        same_arguments("flax", getattr(nnx, name).__call__, getattr(ours, name).__call__)
+    same_arguments("flax", linen.ConvTranspose.__call__, ours.LinenConvTranspose.__call__)
 
 
 @pytest.mark.thorough
@@ -216,6 +230,8 @@ def test_what_is_not_taken_is_refused_by_name():
         list(values)[3:],
         lambda name: ours.BatchNorm(2, rngs=nnx.Rngs(0), **{name: values[name]}),
     )
+    pair = 2 * (jax.lax.Precision.DEFAULT,)  # what None means, for each array
+    assert ours.Conv(2, 2, (3,), precision=pair, rngs=nnx.Rngs(0)).precision == pair
     layer = ours.BatchNorm(2, rngs=nnx.Rngs(0))
     refuses(["mask"], lambda name: layer(jnp.ones((3, 2)), mask=jnp.ones((3, 1), bool)))
 

@@ -21,6 +21,7 @@ ROWS = (
     ("lowering",),
     ("ops", "reference"),
     ("proof",),
+    ("frameworks",),
     ("lax",),
     ("flax", "equinox"),
     ("layers", "losses", "augmentations", "optimizers", "data", "views"),

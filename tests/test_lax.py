@@ -7,7 +7,15 @@ import pytest
 from jax import lax
 
 from jcnn.lax import conv_general_dilated, conv_transpose
-from tests.frameworks.drawn import HOW_MANY, agree, floats, one_of, pairs, refuses
+from tests.frameworks.drawn import (
+    HOW_MANY,
+    agree,
+    floats,
+    one_of,
+    pairs,
+    refuses,
+    same_arguments,
+)
 
 pytestmark = pytest.mark.usefixtures("mathematics")
 NUMBERS = {1: ("NCH", "OIH", "NCH"), 2: ("NHWC", "HWIO", "CHWN")}
@@ -53,16 +61,51 @@ def test_conv_transpose(examples):
     for _ in range(examples):
         x, w = floats(generator, 2, 4, 3, 2), floats(generator, 3, 2, 2, 2)
         strides = one_of(generator, (1, 1), (2, 3), (4, 1))
-        padding = one_of(generator, "SAME", "VALID", pairs(generator, 2, 1, 3))
+        consistent = one_of(generator, True, False)
+        edges = pairs(generator, 2, 0, 1) if consistent else pairs(generator, 2, 1, 3)
+        padding = one_of(generator, "SAME", "VALID", edges)
         options = {
             "rhs_dilation": one_of(generator, None, (2, 1)),
             "transpose_kernel": one_of(generator, True, False),
+            "use_consistent_padding": consistent,
         }
         theirs, ours = (
             lambda x, w, f=f, o=options, s=strides, p=padding: f(x, w, s, p, **o)
             for f in (lax.conv_transpose, conv_transpose)
         )
         agree(theirs, ours, x, w)
+
+
+def test_the_arguments_are_those_of_jax_lax():
+    same_arguments("jax", lax.conv_general_dilated, conv_general_dilated)
+    same_arguments("jax", lax.conv_transpose, conv_transpose)
+
+
+@pytest.mark.parametrize("padding", ["SAME_LOWER", "same", "valid"])
+def test_other_names_transposed_at_strides_of_one_pad_the_image_itself(padding):
+    generator = np.random.default_rng(0)
+    x, w = floats(generator, 2, 6, 2), floats(generator, 4, 2, 3)
+    theirs, ours = (
+        lambda x, w, f=f: f(x, w, (1,), padding) for f in (lax.conv_transpose, conv_transpose)
+    )
+    agree(theirs, ours, x, w)
+
+
+def test_an_image_of_no_element_has_no_zeros_between():
+    x, w = jnp.ones((1, 2, 0)), jnp.ones((4, 2, 3))
+    theirs, ours = (
+        f(x, w, (1,), [(3, 3)], (2,)) for f in (lax.conv_general_dilated, conv_general_dilated)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("precision", [("default", "default"), 2 * (lax.Precision.DEFAULT,)])
+def test_a_precision_for_each_array_may_be_the_default(precision):
+    x, w = jnp.ones((2, 2, 5)), jnp.ones((2, 2, 3))
+    run = lambda x, w: conv_general_dilated(x, w, (1,), "SAME", precision=precision)  # noqa: E731
+    assert jax.eval_shape(run, x, w).shape == (2, 2, 5)
+    with pytest.raises(ValueError, match="precision must be None, found"):
+        conv_general_dilated(x, w, (1,), "SAME", precision=("default", "highest"))
 
 
 def test_what_is_not_taken_is_refused_by_name():
@@ -80,7 +123,9 @@ def test_what_is_not_taken_is_refused_by_name():
         conv_general_dilated(x, w, (1,), "SAME", (2,))
     with pytest.raises(ValueError, match="padding must be 'SAME' or 'VALID', found 'FULL'"):
         conv_transpose(x, w, (2,), "FULL", dimension_numbers=NUMBERS[1])
-    with pytest.raises(TypeError, match="must be floating point"):
+    with pytest.raises(ValueError, match="must be one of VALID, SAME, SAME_LOWER, or pairs, found"):
+        conv_general_dilated(x, w, (1,), "FULL")
+    with pytest.raises(TypeError, match="lhs must be floating point"):
         conv_general_dilated(jnp.ones((2, 2, 5), int), w, (1,), "SAME")
 
 
@@ -122,3 +167,32 @@ def test_steps_and_padding_that_do_not_fit_are_named():
         conv_general_dilated(x[..., 0, 0], w[..., 0, 0], (), [])
     with pytest.raises(ValueError, match=r"^conv_transpose: strides must have one entry"):
         conv_transpose(x, w, (1,), "SAME")
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "sentence"),
+    [
+        ((2, 4, 5), {}, r"rhs must have 3 input channels .*\(1, 3, 8\) .*found 4 .*\(2, 4, 5\)"),
+        ((2, 3, 5), {"feature_group_count": 2}, "feature_group_count must divide the channels of"),
+        ((2, 3, 5), {"feature_group_count": 0}, "feature_group_count must be at least 1, found 0"),
+        ((2, 3, 9), {}, r"must fit into lhs .*, found a window of 9 in 8, with padding \(\(0"),
+        (
+            (2, 3, 5),
+            {"lhs_dilation": (2,), "padding": [(-9, -9)]},
+            "found a window of 5 in 15, as dilated,",
+        ),
+        ((2, 3, 5), {"padding": [(-8, 20)]}, r"padding \(\(-8, 20\),\) leaves nothing of lhs, 8"),
+        ((2, 3, 5, 5), {}, r"lhs and rhs must have as many axes, found shapes \(1, 3, 8\) and"),
+        ((2, 3, 0), {}, "rhs must have an element along each spatial axis, found shape"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named_as_the_caller_has_them(shape, options, sentence):
+    arguments = {"window_strides": (1,), "padding": [(0, 0)]} | options
+    with pytest.raises(ValueError, match=f"^conv_general_dilated: .*{sentence}"):
+        conv_general_dilated(jnp.ones((1, 3, 8)), jnp.ones(shape), **arguments)
+
+
+def test_a_transposed_kernel_that_does_not_fit_is_named_as_the_caller_has_it():
+    x, w = jnp.ones((1, 8, 3)), jnp.ones((5, 2, 4))
+    with pytest.raises(ValueError, match=r"^conv_transpose: rhs .*found 4 .* \(5, 2, 4\)"):
+        conv_transpose(x, w, (2,), "SAME", transpose_kernel=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -35,10 +34,10 @@ def load(
 ) -> None:
     """Make a run out of a .safetensors file, to evaluate, predict with, or train further."""
     from jcnn import runs, training
+    from jcnn.config import load_experiment
 
-    experiment = options.load(
-        config, [*(overrides or ()), f"training.initial_weights={json.dumps(str(file))}"]
-    )
+    named = {"training.initial_weights": str(file)}
+    experiment = load_experiment(config, options.parsed(overrides) | named)
     say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)
     training.load_weights(experiment, out)

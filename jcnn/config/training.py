@@ -111,7 +111,7 @@ class Training(Table):
         checkpoint_every_seconds: Seconds between checkpoints, which are written behind the
             training; 0 writes one wherever one can be.
         keep_best: Whether the checkpoint with the best test accuracy is kept beside the newest;
-            early stopping keeps its own best in its place.
+            early stopping that restores its own best keeps that in its place.
         on_nonfinite: What a loss or a gradient that is infinite or not a number does: "stop" the
             run, or "skip" the step, which then changes nothing but the count of steps.
     """

@@ -242,8 +242,12 @@ def walk(folder: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, os.DirE
 
 
 def _is_outside(entry: os.DirEntry[str]) -> bool:
-    """Whether a link to a folder leads out of where it stands, and so not round and round."""
-    return Path(entry.path).resolve() not in Path(entry.path).absolute().parents
+    """Whether a link to a folder leads out of where it stands, and so not round and round.
+
+    What it stands in may have been come to by links itself.
+    """
+    target = Path(entry.path).resolve()
+    return all(target != above.resolve() for above in Path(entry.path).absolute().parents)
 
 
 def _is_own(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,9 +109,18 @@ def _column(path: Path, columns: list[str], names: tuple[str, ...]) -> int:
 
 def _with_ending(folder: Path, name: str, kind: Kind) -> str | None:
     """The name as the file has it, which a table may give without its ending."""
-    if name.lower().endswith(kind.endings) and (folder / name).is_file():
+    if name.lower().endswith(kind.endings) and _is_file(folder / name):
         return name
-    return next((name + e for e in kind.endings if name and (folder / (name + e)).is_file()), None)
+    return next((name + e for e in kind.endings if name and _is_file(folder / (name + e))), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no file has such a name
+            return False
+        raise
 
 
 def _label(path: Path, number: int, written: str) -> str:

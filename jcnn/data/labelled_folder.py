@@ -22,7 +22,7 @@ from jcnn.data.folder_scan import FileList, Kind, class_folders, list_files, sha
 from jcnn.errors import UserError, counted
 from jcnn.fields import Count, FilePath
 
-Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
+Share = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, lt=1)]
 # What people call the folder of the files that training is judged by.
 VALIDATION_FOLDERS = ("valid", "val", "validation")
 
@@ -225,6 +225,11 @@ class LabelledFolder(DataConfig):
         labels = np.array([names.index(row.label) for row in rows], np.int32)
         whole = FileList(self.path, tuple(row.name for row in rows), labels)
         if self.test_share is not None:
+            if any(row.split for row in rows):
+                raise UserError(
+                    f"{self.path / (self.labels or '')} says of each file in which split it is: "
+                    f"expected an experiment without data.test_share, found {self.test_share:g}"
+                )
             return *share(whole, self.test_share, self.split_seed), None
         splits = np.array([row.split or "train" for row in rows])
         self._check_splits(set(splits.tolist()), needs_test)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".c
 ENDLESS = 0x7FFFF000
 # Samples per second, ten times as many as converters take.
 FASTEST = 10_000_000
+# Of two rates, reduced, the other one's part at most: the filter between them has 20 times as many
+# numbers, which of rates that share no factor would fill the memory.
+FINEST = 1 << 18
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
@@ -72,5 +75,5 @@ def _check_length(path: Path, log: str) -> None:
 def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
-    common = math.gcd(rate, wanted)
-    return resample_poly(samples, wanted // common, rate // common).astype(np.float32)
+    ratio = Fraction(wanted, rate).limit_denominator(FINEST) or Fraction(1, FINEST)
+    return resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32)

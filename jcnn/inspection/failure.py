@@ -61,7 +61,8 @@ class Dissection:
     """What :func:`dissect` found.
 
     Attributes:
-        record: ``step``, ``epoch``, ``tensor`` and ``value``, as training noted them.
+        record: ``step``, ``epoch``, ``tensor``, ``value`` and ``steps_per_epoch``, as training
+            noted them.
         passages: Every tensor of the step, forward and then backward.
     """
 
@@ -93,7 +94,7 @@ class Dissection:
 def dissect(failure: Failure) -> Dissection:
     """Take the step of a failure once more, operation by operation, and look at each tensor."""
     experiment, state = failure.experiment, failure.state
-    step = Step(experiment)
+    step = Step(experiment, steps_per_epoch=failure.record.get("steps_per_epoch"))
     key = keys.step_key(experiment.seed, state.step)
     x, model_key = step.prepared(jnp.asarray(failure.batch[0]), key, state.step)
     taken = _Taken(failure, x, model_key)

@@ -40,7 +40,7 @@ def _ends(key: str, table: Mapping[str, Any], per_epoch: float) -> Iterator[tupl
         steps = [resolve(part, table.get(part, 0), per_epoch) for part in _ENDS[name]]
         rises = table.get("end_value", 0) > table.get("init_value", 0) and "linear" in name
         yield key, int(sum(steps)), not rises
-    elif name == "join_schedules":
+    elif name == "join_schedules" and table["boundaries"]:
         yield key, int(max(resolve("boundaries", table["boundaries"], per_epoch))), False
     elif table.get(SCALES):
         yield key, int(max(resolve(SCALES, table[SCALES], per_epoch))), False

@@ -10,7 +10,7 @@ from jcnn.config import Experiment
 from jcnn.errors import UserError, command
 from jcnn.runs.run import Run
 
-# What changes no bit of the steps that are done already.
+# What changes no bit of the steps that are done already: keys, and tables and lists as a whole.
 CHANGEABLE = (
     "training.epochs",
     "training.evaluate_every_epochs",
@@ -27,20 +27,8 @@ CHANGEABLE = (
     "data.worker_count",
     # where is computed: the same images in the same order, and other roundings
     "mesh",
-    "mesh.data",
-    "mesh.model",
-    "mesh.space",
     "distributed",
-    "distributed.coordinator",
-    "distributed.processes",
-    "distributed.process_index",
-    "distributed.connect_seconds",
-    "distributed.lost_after_seconds",
-    "distributed.stuck_after_seconds",
     "tracking",
-    "tracking.to",
-    "tracking.project",
-    "tracking.online",
 )
 
 Changes = dict[str, tuple[Any, Any]]
@@ -61,7 +49,7 @@ def check_continues(run: Run, experiment: Experiment) -> Changes:
     if not run.has_learned():
         return changes
     for key, (old, new) in changes.items():
-        if key not in CHANGEABLE:
+        if not _may_change(key):
             before = f"without {key}" if old is None else f"with {key} = {_shown(old)}"
             now = "and is resumed without it" if new is None else f"not with {_shown(new)}"
             raise UserError(
@@ -81,7 +69,7 @@ def check_unused(run: Run, experiment: Experiment) -> None:
         return run.check_unused()
     resume = command("train", run.folder, "--resume")
     where = f"folder '{run.folder}' already holds a run of"
-    other = [key for key in _changes(run, experiment) if key not in CHANGEABLE]
+    other = [key for key in _changes(run, experiment) if not _may_change(key)]
     if other:
         raise UserError(f"{where} another experiment ({other[0]} differs); give another --out")
     if run.summary_file.exists():
@@ -90,6 +78,10 @@ def check_unused(run: Run, experiment: Experiment) -> None:
             f"with: {resume} --set training.epochs=N"
         )
     raise UserError(f"{where} this experiment, which has not ended; continue it with: {resume}")
+
+
+def _may_change(key: str) -> bool:
+    return any(f"{key}.".startswith(f"{changeable}.") for changeable in CHANGEABLE)
 
 
 def _changes(run: Run, experiment: Experiment) -> Changes:

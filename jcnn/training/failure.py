@@ -57,7 +57,7 @@ class Failure:
         experiment: The run's.
         state: The training state before the step.
         batch: Its examples, not yet augmented.
-        record: ``step``, ``epoch``, ``tensor`` and ``value``.
+        record: ``step``, ``epoch``, ``tensor`` and ``value``; ``steps_per_epoch``.
     """
 
     experiment: Experiment
@@ -92,6 +92,7 @@ def keep_failure(
     step = done if tensor == TEST_LOSS else done + 1
     epoch = -(-step // feed.step.steps_per_epoch)
     record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
+    record["steps_per_epoch"] = feed.step.steps_per_epoch  # some augmentations change by epochs
     arrays = own_parts({"state": feed.step.layout.gathered(state), "x": x, "y": y})
     if not isinstance(run, WatchedRun):
         with writing(f"'{run.failure_folder}'"):

@@ -272,11 +272,13 @@ class Trainer:
 
     def _judged(self, at: Stand, rows: list[dict[str, Any]]) -> Stand:
         """Return where the run stands after an evaluation; see whether training is to end."""
+        judges_best = keeps_best(self._experiment)
+        keep_best = self._experiment.training.keep_best and not judges_best
+        stand = at.evaluated(rows, keep_best=keep_best)
         if self._judge is None:
-            return at.evaluated(rows, keep_best=self._experiment.training.keep_best)
-        stand = at.evaluated(rows, keep_best=False)
+            return stand
         watched = next(row for row in rows if row["split"] == self._judge.split)
-        if self._judge.improved(watched) and keeps_best(self._experiment):
+        if self._judge.improved(watched) and judges_best:
             stand = stand._replace(best=str(stand.place))
         if self._judge.is_over:
             self._stopped = "early_stopping"

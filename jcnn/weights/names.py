@@ -60,7 +60,7 @@ def renamed(path: Path, names: Sequence[str], replace: Mapping[str, str]) -> dic
         for pattern, instead in replace.items():
             try:
                 new = re.sub(pattern, instead, new)
-            except re.error as error:
+            except (re.error, LookupError, OverflowError, RecursionError) as error:
                 raise UserError(
                     f"training.initial_weights.replace: '{pattern}' with '{instead}' is no regular "
                     f"expression and its replacement: {error}"

@@ -1,3 +1,4 @@
+import math
 import re
 from datetime import date
 from pathlib import Path
@@ -140,6 +141,10 @@ MISTAKES = [
     ("training.precision", "half", "expected 'float32', 'bfloat16' or 'float16', found 'half'"),
     ("training.matmul_precision", "bf16", "expected 'bfloat16', 'tensorfloat32' or 'float32'"),
     ("training.average_decay", 1, "expected a value less than 1.0, found 1"),
+    ("training.average_decay", math.nan, "expected a finite number, found nan"),
+    ("training.average_decay", 1 - 1e-9, "expected a value less than 1.0 (float32), found 0.99999"),
+    ("training.max_seconds", 1e-50, "expected at least 1.2e-38 (float32), found 1e-50"),
+    ("loss.label_smoothing", math.nan, "expected a finite number, found nan"),
     ("training.augment.0.pixels", 0, "expected a value greater than 0, found 0"),
     ("training.augment.0.name", "shfit", "unknown 'shfit' (did you mean 'shift'?)"),
     *(

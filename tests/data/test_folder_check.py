@@ -59,6 +59,13 @@ def test_a_link_round_and_round_ends(folder):
     assert ("stray", "cat/loop") in found(folder)
 
 
+def test_a_link_round_and_round_ends_in_a_folder_that_is_a_link_itself(folder, tmp_path):
+    (folder / "cat" / "loop").symlink_to(folder.resolve())
+    (tmp_path / "alias").symlink_to(folder)
+    assert found(tmp_path / "alias") == found(folder)
+    assert check_folder(tmp_path / "alias")[0] == check_folder(folder)[0]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a named pipe")
 def test_a_pipe_is_named_and_not_waited_for(folder):
     os.mkfifo(folder / "cat" / "pipe.jpg")

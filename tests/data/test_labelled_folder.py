@@ -1,6 +1,7 @@
 """Own files as people have them: flat folders, tables of labels, leftovers, broken ones."""
 
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def test_the_split_depends_on_the_seed_alone(flat):
     assert names(first) != names(other)
     # written down: every machine and version takes these
     assert names(first)[:3] == ["cat/000.jpg", "cat/005.jpg", "cat/009.jpg"]
+
+
+def test_a_share_that_is_no_number_is_refused():
+    with pytest.raises(UserError, match=r"test_share: expected a finite number, found nan"):
+        config(test_share=math.nan)
 
 
 @pytest.mark.parametrize("test_share", [0.001, 0.999])
@@ -248,6 +254,13 @@ def test_a_table_without_training_files_is_refused(flat):
         config(labels="t.csv").lists()
 
 
+def test_a_table_of_splits_and_a_share_exclude_each_other(flat):
+    """Else training would learn from files that the table keeps for testing."""
+    (flat / "labels.csv").write_text(TABLE)
+    with pytest.raises(UserError, match=r"expected an experiment without data\.test_share, found"):
+        config(labels="labels.csv", test_share=0.5).lists()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -301,6 +314,7 @@ def test_what_only_looks_like_an_end_of_a_line_is_part_of_a_label(flat):
         ("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n", "names no file for testing"),
         ("file,label\ncat/000.jpg,a\n", "has 1 label: expected 2"),
         (f"file,label\n{'a' * 200_000},b\n", "is not a table: field larger than"),
+        (f"file,label\n{'a' * 300}.jpg,b\n", r"names files that are not among .*\(line 2\)"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(flat, text, message):

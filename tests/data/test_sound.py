@@ -63,6 +63,21 @@ def test_another_sample_rate_is_resampled(tmp_path, rate):
     np.testing.assert_allclose(found[200:-200], tone(440)[200:-200], atol=5e-3)
 
 
+def test_rates_that_share_no_factor_take_no_filter_as_large_as_the_memory(tmp_path, monkeypatch):
+    asked = []
+
+    def resampled(samples, up, down):
+        asked.append((up, down))
+        return samples
+
+    monkeypatch.setattr("scipy.signal.resample_poly", resampled)
+    soundfile.write(tmp_path / "a.wav", tone(440), 9_999_991)
+    read(tmp_path / "a.wav")
+    ((up, down),) = asked
+    assert max(up, down) <= 1 << 18
+    assert up / down == pytest.approx(RATE / 9_999_991, rel=1e-6)
+
+
 def test_frequencies_that_the_rate_cannot_carry_are_filtered_out(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(9000, rate=44100), 44100, subtype="FLOAT")
     assert np.abs(read(tmp_path / "a.wav")[200:-200]).max() < 0.01

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from importlib import metadata
+from inspect import signature
 from typing import Any
 
 import jax
@@ -14,6 +17,9 @@ import pytest
 HOW_MANY = pytest.mark.parametrize(
     "examples", [2, pytest.param(6, marks=(pytest.mark.slow, pytest.mark.thorough))]
 )
+
+# The newest versions whose arguments were looked at; later ones may have more.
+LOOKED_AT = {"jax": (0, 12, 0), "flax": (0, 12, 12), "equinox": (0, 13, 8)}
 
 
 def one_of(generator: np.random.Generator, *values: Any) -> Any:
@@ -67,3 +73,15 @@ def refuses(names: Sequence[str], make: Callable[..., Any]) -> None:
     for name in names:
         with pytest.raises(ValueError, match=name):
             make(name)
+
+
+def same_arguments(library: str, theirs: Callable[..., Any], ours: Callable[..., Any]) -> None:
+    """Assert that two functions take the same arguments, of the same defaults."""
+    expected, found = (
+        [(a.name, a.kind, a.default) for a in signature(function).parameters.values()]
+        for function in (theirs, ours)
+    )
+    version = tuple(map(int, re.findall(r"\d+", metadata.version(library))[:3]))
+    if version > LOOKED_AT[library]:
+        expected = [argument for argument in expected if argument in found]
+    assert found == expected

@@ -161,6 +161,22 @@ def test_the_processor_is_held_to_what_the_last_flag_says(flags, instructions, m
     assert processor.instructions() == instructions
 
 
+def test_a_processor_of_arm_s_is_known_by_its_numbers(monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr(processor, "_INFORMATION", cpuinfo)
+    monkeypatch.setattr(processor, "_information", processor._information.__wrapped__)
+    monkeypatch.setattr(processor, "_sysctl", lambda key: "")
+    monkeypatch.setattr(processor, "_architecture", lambda: "aarch64")
+    monkeypatch.setattr(processor, "cores", lambda: 1)
+    for part in ("0xd0c", "0xd40"):
+        cpuinfo.write_text(
+            "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n"
+            f"CPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: {part}\n"
+        )
+        assert processor.name() == f"aarch64, implementer 0x41, part {part}"
+        assert table_path().name.startswith(f"aarch64-implementer-0x41-part-{part}-")
+
+
 def test_where_the_system_says_nothing_there_are_defaults(monkeypatch, tmp_path):
     monkeypatch.setattr(processor, "_CACHES", tmp_path)
     processor.cache_bytes.cache_clear()

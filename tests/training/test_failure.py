@@ -122,6 +122,24 @@ def test_a_tensor_without_a_finite_element_has_no_largest(capsys):
     assert (lost.split()[-2:], part.split()[-2:]) == (["–", "2"], ["2.00e+00", "1"])
 
 
+def test_what_is_taken_apart_is_of_its_own_epoch(tiny):
+    """Images are mirrored in every other epoch."""
+    experiment = tiny({"training.augment": [{"name": "flip", "alternate": True}]})
+    step, batch = Step(experiment, steps_per_epoch=9), _batch(experiment)
+    state = step.init()._replace(step=jnp.int32(9))
+    x, key = step.prepared(batch[0], keys.step_key(experiment.seed, state.step), state.step)
+    _, (_, totals) = step.gradients(state, x, batch[1], key)
+    record = {"step": 10, "epoch": 2, "tensor": "loss", "value": "nan", "steps_per_epoch": 9}
+    passages = dissect(Failure(experiment, state, batch, record)).passages
+    (loss,) = (p.largest for p in passages if p.what == "loss")
+    assert loss == pytest.approx(float(totals.loss) / len(x), rel=1e-6)
+
+
+def test_a_failure_keeps_how_long_its_epochs_are(tiny, tmp_path, poisoned):
+    stopped(tiny(), tmp_path / "run")
+    assert load_failure(tmp_path / "run").record["steps_per_epoch"] == 9
+
+
 def test_what_is_taken_apart_multiplies_as_training_does(tiny, monkeypatch):
     seen = set()
     dense = ops.dense

@@ -159,6 +159,8 @@ def test_names_with_a_prefix_are_answered_and_replaced(tiny, written, tmp_path):
     ("replace", "message"),
     [
         ({"(": ""}, r"replace: '\(' with '' is no regular expression"),
+        ({"features": r"\g<layers>"}, r"'features' with '.*' is no regular .*unknown group name"),
+        ({"a{9999999999}": ""}, r"is no regular expression .*repetition number is too large"),
         ({"weight|bias": "x"}, r"makes 'classifier\.0\.x' of two tensors"),
     ],
 )

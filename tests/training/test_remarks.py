@@ -15,6 +15,13 @@ def cosine(steps):
     return {"schedule": "cosine_decay_schedule", "init_value": 0.1, "decay_steps": steps}
 
 
+SINGLE = {
+    "schedule": "join_schedules",
+    "schedules": [{"schedule": "constant_schedule", "value": 0.1}],
+    "boundaries": [],
+}
+
+
 @pytest.mark.parametrize(
     ("keys", "examples", "words"),
     [
@@ -26,6 +33,7 @@ def cosine(steps):
         ({"training.accumulate_batches": 100}, 300, ["the optimizer takes no step"]),
         ({"training.matmul_precision": "bfloat16"}, 300, ["changes nothing here"]),
         ({"training.matmul_precision": "float32"}, 300, []),
+        ({"optimizer.learning_rate": SINGLE}, 300, []),
         ({}, 300, []),
     ],
 )

@@ -65,6 +65,14 @@ def test_an_extension_is_written_down_before_it_is_trained(tiny, finished, tmp_p
     assert steps(finished) == [9, 18, 27, 36]
 
 
+def test_a_resumed_run_may_measure_more(tiny, finished):
+    keys = {"training.epochs": 3, "training.metrics": ["f1", "top_5"]}
+    summary = train(tiny(keys), finished, resume=True)
+    assert {"loss", "accuracy", "f1", "top_5"} == summary["test"].keys()
+    (row,) = map(json.loads, Run(finished).history_file.read_text().splitlines())
+    assert row["changes"]["training.metrics.0"] == [None, "f1"]
+
+
 def test_a_run_can_be_shortened_to_where_it_stands_and_no_further(tiny, tmp_path):
     with pytest.raises(Interrupted):
         train(
@@ -264,6 +272,16 @@ def test_the_best_is_kept_beside_the_newest(tiny, tmp_path):
     measured = evaluate(tmp_path / "run", best=True)
     assert measured["step"] == best["step"]
     assert measured["loss"] == best["loss"]
+
+
+def test_the_best_is_kept_where_early_stopping_keeps_none(tiny, tmp_path):
+    rule = {"patience": 2, "min_delta": 100.0, "restore_best": False}
+    keys = {"training.early_stopping": rule, "optimizer.learning_rate": 3.0}
+    train(tiny({**keys, "training.keep_best": True}), tmp_path / "run")
+    rows = [row for row in Run(tmp_path / "run").metrics() if row["split"] == "test"]
+    best = max(rows, key=lambda row: (row["accuracy"], -row["loss"]))
+    assert evaluate(tmp_path / "run", best=True)["step"] == best["step"]
+    assert load_trained(tmp_path / "run").step == rows[-1]["step"]
 
 
 def test_without_keep_best_there_is_none(finished):

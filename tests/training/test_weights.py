@@ -254,6 +254,14 @@ def test_weights_that_do_not_fit_leave_no_run(tiny, written, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+def test_a_file_of_weights_may_have_any_name(experiment, written, tmp_path):
+    (tmp_path / "small.toml").write_text(experiment.to_toml(), encoding="utf-8")
+    named = written.rename(tmp_path / 'the "first" \N{SNOWMAN} \N{GRINNING FACE}.safetensors')
+    paths = [str(tmp_path / "small.toml"), str(named), "--out", str(tmp_path / "run")]
+    assert main(["weights", "load", *paths]) == 0
+    assert load_trained(tmp_path / "run").experiment.training.initial_weights.file == str(named)
+
+
 @pytest.mark.slow
 def test_the_commands(experiment, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
