@@ -70,7 +70,7 @@ def test_a_resumed_run_may_measure_more(tiny, finished):
     summary = train(tiny(keys), finished, resume=True)
     assert {"loss", "accuracy", "f1", "top_5"} == summary["test"].keys()
     (row,) = map(json.loads, Run(finished).history_file.read_text().splitlines())
-    assert row["changes"]["training.metrics.0"] == [None, "f1"]
+    assert row["changes"]["training.metrics"] == [[], ["f1", "top_5"]]
 
 
 def test_a_run_can_be_shortened_to_where_it_stands_and_no_further(tiny, tmp_path):
