@@ -22,7 +22,15 @@ from jcnn.config import Experiment
 from jcnn.inspection.batches import without_ties
 from jcnn.inspection.own_rules import own_rules
 from jcnn.layers import Context
-from jcnn.proof.comparison import DERIVED, Report, Row, compare, noise_of
+from jcnn.proof.comparison import (
+    DERIVED,
+    OF_DIFFERENCES,
+    OF_GRADIENTS,
+    Report,
+    Row,
+    compare,
+    noise_of,
+)
 from jcnn.proof.differences import STEP, central_differences, sample
 from jcnn.proof.recording import Call, Recorder
 from jcnn.proof.rules import DIFFERENCES, GRADIENT, check_rule, span
@@ -202,7 +210,7 @@ def _compare_gradients(
     found, expected = derivatives(problem.ops), derivatives(reference)
     names = [*_names(problem.params), INPUT]
     size = float(jax.jit(partial(problem.loss, namespace=reference))(*primals))
-    noise = [noise_of(abs(size), span(a)) for a in jax.tree.leaves(primals)]
+    noise = [noise_of(abs(size), span(a), OF_GRADIENTS) for a in jax.tree.leaves(primals)]
     return [
         compare(name, against, a, b, GRADIENT, noise=left)
         for against, mine, theirs in zip((DERIVED, "second order"), found, expected, strict=True)
@@ -219,7 +227,7 @@ def _compare_differences(
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
     loss = jax.value_and_grad(lambda p: problem.loss(p[0], p[1], problem.ops))
     value, gradients = jax.jit(loss)(problem.at)
-    noise = noise_of(abs(float(value)), STEP)
+    noise = noise_of(abs(float(value)), STEP, OF_DIFFERENCES)
     rows = []
     for position, (name, x) in enumerate(
         zip(problem.experiment.model.names, problem.inputs(), strict=True)

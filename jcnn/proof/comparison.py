@@ -11,8 +11,10 @@ import numpy as np
 # What every report on a gradient holds it against first.
 DERIVED = "jax.grad"
 NOTHING = "no element of a gradient was compared, so nothing is shown"
-# Of a sum whose terms cancel, units of the last place of these are left in place of zero.
-LEFT = 64 * float(np.finfo(np.float64).eps)
+# Where terms cancel, so many units of the last place are left in place of zero. Those of a gradient
+# are larger than the number itself by as much as what lies between amplifies.
+OF_DIFFERENCES = 64
+OF_GRADIENTS = 4096
 
 
 class Tolerance(NamedTuple):
@@ -25,15 +27,16 @@ class Tolerance(NamedTuple):
     atol: float
 
 
-def noise_of(size: float, step: float) -> float:
+def noise_of(size: float, step: float, units: int) -> float:
     """What rounding leaves of the derivative of a number of this size, where it should be zero.
 
     Args:
         size: Of the number, or of the terms that it is the sum of; 0 tells nothing of those, and
             counts as 1.
         step: That it changes along: of a difference, or the size of what is differentiated by.
+        units: ``OF_DIFFERENCES`` or ``OF_GRADIENTS``, in the last place.
     """
-    left = LEFT * (size or 1.0) / step
+    left = units * float(np.finfo(np.float64).eps) * (size or 1.0) / step
     return left if np.isfinite(left) else 0.0
 
 

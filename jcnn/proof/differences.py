@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcnn.proof.comparison import LEFT
+from jcnn.proof.comparison import OF_DIFFERENCES
 
 STEP = 1e-6
 MOST_COLUMNS = 64
@@ -17,6 +17,7 @@ MOST_NUMBERS = 1 << 24  # so that the nudged copies of one call stay within 128 
 # By how much slopes may differ: a tenth of what a comparison of each lets pass, and of a typical
 # one, since sums round; besides what rounding makes of the function's own value.
 _BEND, _SLIGHT = 1e-4, 1e-6
+_ROUNDING = OF_DIFFERENCES * float(np.finfo(np.float64).eps)
 
 
 def sample(size: int, limit: int, generator: np.random.Generator) -> np.ndarray:
@@ -81,7 +82,7 @@ def _bound(here: np.ndarray, steep: np.ndarray, step: float) -> np.ndarray:
     """Return by how much two slopes may differ that are as steep, of a function of such a value."""
     some = steep[np.isfinite(steep) & (steep > 0)]
     typical = np.median(some) if some.size else 0.0
-    return _BEND * steep + _SLIGHT * typical + LEFT * np.abs(here) / step
+    return _BEND * steep + _SLIGHT * typical + _ROUNDING * np.abs(here) / step
 
 
 def _slopes(

@@ -12,7 +12,16 @@ from jax.flatten_util import ravel_pytree
 
 from jcnn.axes import integer
 from jcnn.proof.arguments import count_of_outputs, double, labelled, note_dtypes
-from jcnn.proof.comparison import DERIVED, Report, Row, Tolerance, compare, noise_of
+from jcnn.proof.comparison import (
+    DERIVED,
+    OF_DIFFERENCES,
+    OF_GRADIENTS,
+    Report,
+    Row,
+    Tolerance,
+    compare,
+    noise_of,
+)
 from jcnn.proof.differences import STEP, central_differences, sample
 from jcnn.proof.multilinear import exact_rows
 
@@ -50,10 +59,10 @@ def check_rule(
 
     Absolute tolerances are relative to the largest element that is expected of a tensor, so that
     nothing depends on units, and none grows with the size of an array. A derivative that is zero
-    where terms cancel may besides be what rounding leaves of them: 64 units of the last place of
-    :math:`\langle \delta, f \rangle` (of 1 where f is zero), over the step of a difference or over
-    the size of what is differentiated by, if that is above 1. A kink or a tie within a step of
-    ``args`` makes differences meaningless; random arguments avoid them.
+    where terms cancel may besides be what rounding leaves of them, units of the last place of
+    :math:`\langle \delta, f \rangle` (of 1 where f is zero): 64 over the step of a difference,
+    4096 over the size of what is differentiated by, if that is above 1. A kink or a tie within a
+    step of ``args`` makes differences meaningless; random arguments avoid them.
 
     Args:
         function: Takes ``args``, returns an array or a tree of arrays; under test.
@@ -183,7 +192,7 @@ def _derivative_rows(
     """Compare gradients, and their own where taken, of a number of this size, by each of ``by``."""
     tensors = {DERIVED: labels, "second order": [*labels, "cotangent"]}
     return [
-        compare(label, against, a, b, GRADIENT, noise=noise_of(size, span(x)))
+        compare(label, against, a, b, GRADIENT, noise=noise_of(size, span(x), OF_GRADIENTS))
         for (against, of), mine, theirs in zip(tensors.items(), found, expected, strict=False)
         for label, a, b, x in zip(of, mine, theirs, by, strict=False)
     ]
@@ -217,7 +226,7 @@ def difference_rows(
             np.asarray(gradient).ravel()[at],
             part,
             DIFFERENCES,
-            noise=noise_of(size, STEP),
+            noise=noise_of(size, STEP, OF_DIFFERENCES),
             places=[tuple(map(int, np.unravel_index(i, gradient.shape))) for i in at],
             shape=gradient.shape,
         )

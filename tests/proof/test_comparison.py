@@ -56,9 +56,9 @@ def test_where_zeros_are_expected_all_are_zero_but_for_noise():
     zero, little = np.zeros(2), np.array([0.0, 1e-15])
     assert compare("w", "value", zero, zero, TOLERANCE).passed
     assert not compare("w", "value", little, zero, TOLERANCE).passed
-    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(1, 1)).passed
-    assert not compare("w", "value", little, zero, TOLERANCE, noise=noise_of(np.inf, 1)).passed
-    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(0, 1)).passed
+    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(1, 1, 64)).passed
+    assert not compare("w", "value", little, zero, TOLERANCE, noise=noise_of(np.inf, 1, 64)).passed
+    assert compare("w", "value", little, zero, TOLERANCE, noise=noise_of(0, 1, 64)).passed
 
 
 def test_a_report_on_tensors_without_an_element_shows_nothing():
