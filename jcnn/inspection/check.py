@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -170,6 +170,18 @@ class _Problem:
             jax.eval_shape(partial(self.loss, namespace=recorder, training=training), *self.at)
         return list(recorder.calls)
 
+    @cached_property
+    def size(self) -> float:
+        """Of the loss's terms: a loss near zero is what is left of the outputs."""
+        return float(jax.jit(self._largest_term)(*self.at))
+
+    def _largest_term(self, params: Any, x: jax.Array) -> jax.Array:
+        context = Context(reference, training=True, key=self.key)
+        for _, output, _ in self.experiment.model.steps(params, self.state, x, context):
+            x = output
+        loss = self.experiment.loss.per_example(x, self.y, reference).mean()
+        return jnp.maximum(jnp.abs(loss), jnp.abs(x).max(initial=0.0))
+
     def own_rules(self) -> tuple[str, ...]:
         """Return what is to be noted of the rules that are in the reference too."""
         return own_rules(partial(self.loss, namespace=reference), *self.at)
@@ -209,8 +221,7 @@ def _compare_gradients(
     report("the whole model, against jax.grad of the reference")
     found, expected = derivatives(problem.ops), derivatives(reference)
     names = [*_names(problem.params), INPUT]
-    size = float(jax.jit(partial(problem.loss, namespace=reference))(*primals))
-    noise = [noise_of(abs(size), span(a), OF_GRADIENTS) for a in jax.tree.leaves(primals)]
+    noise = [noise_of(problem.size, span(a), OF_GRADIENTS) for a in jax.tree.leaves(primals)]
     return [
         compare(name, against, a, b, GRADIENT, noise=left)
         for against, mine, theirs in zip((DERIVED, "second order"), found, expected, strict=True)
@@ -225,9 +236,8 @@ def _compare_differences(
     report: Callable[[str], None],
 ) -> list[Row]:
     """Compare gradients with differences; what lies before a parameter's layer is computed once."""
-    loss = jax.value_and_grad(lambda p: problem.loss(p[0], p[1], problem.ops))
-    value, gradients = jax.jit(loss)(problem.at)
-    noise = noise_of(abs(float(value)), STEP, OF_DIFFERENCES)
+    gradients = jax.jit(jax.grad(lambda p: problem.loss(p[0], p[1], problem.ops)))(problem.at)
+    noise = noise_of(problem.size, STEP, OF_DIFFERENCES)
     rows = []
     for position, (name, x) in enumerate(
         zip(problem.experiment.model.names, problem.inputs(), strict=True)
@@ -280,7 +290,7 @@ def _difference_row(
         label,
         "differences",
         np.asarray(gradient).ravel()[at],
-        central_differences(function, a, at),
+        central_differences(function, a, at, noise=noise),
         DIFFERENCES,
         noise=noise,
         places=[tuple(map(int, np.unravel_index(i, a.shape))) for i in at],

@@ -37,6 +37,8 @@ def central_differences(
     x: jax.Array,
     places: np.ndarray,
     step: float = STEP,
+    *,
+    noise: float = 0.0,
 ) -> np.ma.MaskedArray:
     r"""Return d function / d x.flat[place] for each place; masked where a kink is within a step.
 
@@ -51,6 +53,8 @@ def central_differences(
         x: Where to differentiate, float64.
         places: Flat indices into ``x``, (P,).
         step: h, in units of ``x``.
+        noise: What rounding leaves of a slope where the function's value is smaller than the terms
+            that it is a sum of; see :func:`jcnn.proof.comparison.noise_of`.
 
     Returns:
         (P, *output) as float64, masked at kinks.
@@ -67,7 +71,7 @@ def central_differences(
     with np.errstate(invalid="ignore"):  # what is no number is no kink, and compared
         here, ahead, behind = slopes(places, step)
         found, bend = (ahead + behind) / 2, ahead - behind
-        bound = _bound(here, np.maximum(np.abs(ahead), np.abs(behind)), step)
+        bound = _bound(here, np.maximum(np.abs(ahead), np.abs(behind)), step) + noise
         kinks = np.abs(bend) > bound
         doubtful = kinks.any(axis=tuple(range(1, bend.ndim)))
         if doubtful.any():

@@ -217,7 +217,8 @@ def difference_rows(
     starts = np.cumsum([0, *(a.size for a in free)])
     flat, unflatten = ravel_pytree(tuple(free))
     places = np.concatenate([c + s for c, s in zip(chosen, starts[:-1], strict=True)])
-    expected = central_differences(lambda a: scalar(*unflatten(a)), flat, places)
+    noise = noise_of(size, STEP, OF_DIFFERENCES)
+    expected = central_differences(lambda a: scalar(*unflatten(a)), flat, places, noise=noise)
     parts = np.split(expected, np.cumsum([len(c) for c in chosen])[:-1])
     return [
         compare(
@@ -226,7 +227,7 @@ def difference_rows(
             np.asarray(gradient).ravel()[at],
             part,
             DIFFERENCES,
-            noise=noise_of(size, STEP, OF_DIFFERENCES),
+            noise=noise,
             places=[tuple(map(int, np.unravel_index(i, gradient.shape))) for i in at],
             shape=gradient.shape,
         )

@@ -205,3 +205,19 @@ def test_a_check_of_nothing_does_not_pass(capsys):
     assert not nothing.passed
     print_check(nothing)
     assert "nothing is shown" in capsys.readouterr().out
+
+
+def test_what_rounding_leaves_of_a_loss_near_zero_fails_nothing(tmp_path):
+    """Of a network that is certain: the loss is what is left of logits a billion times as large."""
+    path = tmp_path / "linear.toml"
+    path.write_text(LINEAR)
+    experiment = load_experiment(path)
+    x, _ = random_batch(experiment, 4)
+    w = np.random.default_rng(1).standard_normal((64, 10))
+    logits = x.reshape(4, -1) @ w
+    ordered = np.sort(logits)
+    w *= 25 / (ordered[:, -1] - ordered[:, -2]).min()
+    params = {"dense_1": {"w": w, "b": np.zeros(10)}}
+    result = check_model(experiment, x, logits.argmax(1), params=params, state={}, samples=50)
+    assert result.passed, str(result.model)
+    assert all(row.left_out < row.elements for row in result.model.rows)
