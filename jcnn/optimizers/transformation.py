@@ -58,17 +58,6 @@ _MISPLACED = {
     ),
 }
 PLACES = ("before", "after")
-
-
-def places(name: str) -> tuple[str, ...]:
-    """Return the keys of ``[optimizer]`` in which a transformation may stand.
-
-    >>> places("clip_by_global_norm"), places("reduce_on_plateau"), places("apply_every")
-    (('before', 'after'), ('after',), ())
-    """
-    return tuple(place for place in PLACES if (place, name) not in _MISPLACED)
-
-
 # Without a learning rate Optax leaves its minus sign out, too.
 _CLIMBS_WITHOUT = {"adadelta"}
 
@@ -82,6 +71,15 @@ _EVERY_KIND = {
         "prelu_1": {"slope": (2,)},
     }.items()
 }
+
+
+def places(name: str) -> tuple[str, ...]:
+    """Return the keys of ``[optimizer]`` in which a transformation may stand.
+
+    >>> places("clip_by_global_norm"), places("reduce_on_plateau"), places("apply_every")
+    (('before', 'after'), ('after',), ())
+    """
+    return tuple(place for place in PLACES if (place, name) not in _MISPLACED)
 
 
 def _tried(built: Any, params: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from jcnn.sweep.plan import Plan, Range, combinations, drawn, parse_over
 from jcnn.sweep.run import Combination, Sweep, run_sweep
-from jcnn.sweep.tables import markdown, print_sweep, save_figure
+from jcnn.sweep.tables import print_sweep, save_figure
 
 __all__ = [
     "Combination",
@@ -11,7 +11,6 @@ __all__ = [
     "Sweep",
     "combinations",
     "drawn",
-    "markdown",
     "parse_over",
     "print_sweep",
     "run_sweep",

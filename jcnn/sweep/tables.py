@@ -1,4 +1,4 @@
-"""A sweep as a table in the terminal, in Markdown, and as a figure."""
+"""A sweep as a table in the terminal, and as a figure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,6 @@ _COLUMNS = ("n", "test error %", "deviation", "95 % interval", "test loss", "sec
 _FURTHER = ("train error %", "validation error %")
 
 
-def markdown(combination: Combination) -> str:
-    """Write what the seeds of one combination gave."""
-    figures = combination.figures
-    count = max((own.count for own in figures.values()), default=0)
-    rows = [
-        f"| n = {count} | mean | deviation | 95 % interval | min | max |",
-        "|---|---|---|---|---|---|",
-    ]
-    for column, own in figures.items():
-        digits = 4 if "loss" in column else 2
-        values = own.mean, own.deviation, own.least, own.largest
-        numbers = [_number(value, digits) for value in values]
-        numbers.insert(2, interval(own, digits))
-        rows.append(f"| {column} | " + " | ".join(numbers) + " |")
-    if combination.diverged:
-        rows += ["", f"Diverged, and not in the table: {', '.join(combination.diverged)}"]
-    return "\n".join(rows)
-
-
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -45,13 +26,15 @@ def interval(own: Spread, digits: int = 2) -> str:
 
 
 def print_sweep(sweep: Sweep) -> None:
-    """Print a row per combination."""
+    """Print a row per combination; of seeds alone, a row per figure."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     console = wide(110)
     table = Table(box=SIMPLE_HEAD)
     keys = list(sweep.combinations[0].values)
+    if not keys:
+        return _print_seeds(sweep.combinations[0])
     for key in keys:
         table.add_column(key, justify="right", overflow="fold")
     measured = {column for each in sweep.combinations for column in each.figures}
@@ -64,6 +47,25 @@ def print_sweep(sweep: Sweep) -> None:
         cells += [_number(error and error.mean, 2) for error in errors]
         table.add_row(*cells, style="bold" if each is sweep.best else None)
     console.print(table)
+
+
+def _print_seeds(combination: Combination) -> None:
+    """Print how far each figure spreads, since no other combination has to be beside it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    console, table = wide(110), Table(box=SIMPLE_HEAD)
+    count = max((own.count for own in combination.figures.values()), default=0)
+    table.add_column(f"n = {count}")
+    for column in ("mean", "deviation", "95 % interval", "min", "max"):
+        table.add_column(column, justify="right")
+    for column, own in combination.figures.items():
+        digits = 4 if "loss" in column else 2
+        numbers = [_number(n, digits) for n in (own.mean, own.deviation, own.least, own.largest)]
+        table.add_row(column, *numbers[:2], interval(own, digits), *numbers[2:])
+    console.print(table)
+    if combination.diverged:
+        console.print(f"Diverged, and not in the table: {', '.join(combination.diverged)}")
 
 
 def _cells(combination: Combination) -> list[str]:
