@@ -100,6 +100,13 @@ def test_a_library_that_does_not_ask_is_refused(script, tmp_path):
         script.sites(silent, tmp_path)
 
 
+def test_a_program_that_there_is_not_gives_a_sentence(script, monkeypatch):
+    monkeypatch.setattr(script, "answered", lambda library, folder: {})
+    monkeypatch.setattr(sys, "argv", ["as_avx2", "no-such-program"])
+    with pytest.raises(SystemExit, match="as_avx2: no-such-program can't be run"):
+        script.main()
+
+
 @pytest.mark.slow
 def test_a_command_runs_as_on_a_processor_with_avx2(tmp_path):
     code = "from jcnn import processor; import jax.numpy as n; print(processor.instructions())"
