@@ -108,6 +108,20 @@ def test_an_activation_keeps_its_output_alone(op):
     assert (residual != x).any()
 
 
+@pytest.mark.parametrize("op", [ops.sigmoid, ops.tanh, ops.scaled_tanh])
+def test_both_passes_of_an_activation_read_and_write_five_arrays(op):
+    if jax.default_backend() != "cpu":
+        pytest.skip("what XLA writes for a CPU")
+    x = jnp.ones((64, 1024))
+
+    def passes(x, dy):
+        y, pull = jax.vjp(op, x)
+        return y, pull(dy)
+
+    costs = jax.jit(passes).lower(x, x).compile().cost_analysis()
+    assert costs["bytes accessed"] / x.nbytes == pytest.approx(5, abs=0.1)  # x, y; y, dy, dx
+
+
 def test_gelu_keeps_its_input():
     """Two inputs share an output, so that it doesn't tell the slope."""
     assert kept(ops.gelu, X) == sizes(X)
