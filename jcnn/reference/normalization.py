@@ -81,14 +81,15 @@ def local_response_norm(
     power: float = 0.75,
 ) -> jax.Array:
     """Divide each activation by those of neighbouring channels at the same place."""
-    last = x.ndim - 1
+    last, others = x.ndim - 1, max(0, x.shape[-1] - 1)
+    before, after = min((size - 1) // 2, others), min(size // 2, others)
     sums = lax.reduce_window(
         x * x,
         x.dtype.type(0),
         lax.add,
-        (1,) * last + (size,),
+        (1,) * last + (before + 1 + after,),
         (1,) * x.ndim,
-        [(0, 0)] * last + [((size - 1) // 2, size // 2)],
+        [(0, 0)] * last + [(before, after)],
     )
     return x / (offset + scale * sums) ** power
 

@@ -23,9 +23,10 @@ from jcnn.training.feeds import Feed
 from jcnn.training.state import TrainState
 from jcnn.training.step import Step, checkpointed
 
-LOSS, TEST_LOSS = "loss", "test loss"
+LOSS = "loss"
+MEASURED = {split: f"{split} loss" for split in ("validation", "test")}  # after the step
 UNKNOWN = "step's result, but only where the step is compiled with others,"
-_NO_GRADIENTS = (LOSS, TEST_LOSS, UNKNOWN)
+_NO_GRADIENTS = (LOSS, *MEASURED.values(), UNKNOWN)
 
 
 class NonFiniteError(Exception):
@@ -34,13 +35,14 @@ class NonFiniteError(Exception):
     Attributes:
         step: Which step, numbered from 1.
         epoch: In which epoch, numbered from 1.
-        tensor: "loss", "test loss", or the parameter whose gradient it is: "conv_1.w".
+        tensor: "loss", "validation loss", "test loss", or the parameter whose gradient it is:
+            "conv_1.w".
     """
 
     def __init__(self, run: Run, record: dict[str, Any], hint: str) -> None:
         """Say what it was, and how to look into it."""
         self.step, self.epoch, self.tensor = (record[k] for k in ("step", "epoch", "tensor"))
-        after = "after " if self.tensor == TEST_LOSS else ""
+        after = "after " if self.tensor in MEASURED.values() else ""
         what = "the" if self.tensor in _NO_GRADIENTS else "the gradient of"
         super().__init__(
             f"{after}step {self.step} (epoch {self.epoch}): {what} {self.tensor} is "
@@ -89,7 +91,7 @@ def keep_failure(
     done = int(state.step)
     x, y = feed.batch(done)
     tensor, value = found or _first(feed.step, experiment, state, x, y)
-    step = done if tensor == TEST_LOSS else done + 1
+    step = done if tensor in MEASURED.values() else done + 1
     epoch = -(-step // feed.step.steps_per_epoch)
     record = {"step": step, "epoch": epoch, "tensor": tensor, "value": str(value)}
     record["steps_per_epoch"] = feed.step.steps_per_epoch  # some augmentations change by epochs

@@ -14,7 +14,7 @@ from jcnn.runs.resumption import Changes
 from jcnn.runs.run import Run
 from jcnn.training.calibration import calibrated
 from jcnn.training.evaluation import Evaluation, all_metrics
-from jcnn.training.failure import TEST_LOSS, NonFiniteError, keep_failure
+from jcnn.training.failure import MEASURED, NonFiniteError, keep_failure
 from jcnn.training.feeds import Feed, StreamFeed
 from jcnn.training.interruption import Interrupted, Interruption
 from jcnn.training.pacing import Pacer
@@ -285,12 +285,13 @@ class Trainer:
         return stand
 
     def _check_finite(self, means: dict[str, dict[str, Any]], at: Stand) -> None:
-        """Stop where no step could be taken, or where the test loss is no number."""
-        skipped, tested = at.totals.skipped.item(), means["test"]["loss"]
+        """Stop where no step could be taken, or where a measured loss is no number."""
+        skipped = at.totals.skipped.item()
         if not at.totals.examples.item():
             raise self._failed(at)
-        if not math.isfinite(tested):
-            raise self._failed(at, (TEST_LOSS, tested))
+        for split in MEASURED:
+            if split in means and not math.isfinite(loss := means[split]["loss"]):
+                raise self._failed(at, (MEASURED[split], loss))
         if skipped:
             logging.getLogger("jcnn").warning(
                 "%d steps before step %d were skipped: their loss or gradients are not finite",

@@ -306,6 +306,16 @@ def test_what_all_values_of_a_channel_share_takes_no_digits():
     np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("of", [ops, reference], ids=["ops", "reference"])
+def test_a_neighbourhood_larger_than_the_channels_is_all_of_them(of):
+    x = np.array([[1.0, -2.0, 3.0]], np.float32)
+    expected = x / (2 + (x * x).sum()) ** 0.75
+    y, pull = jax.vjp(lambda x: of.local_response_norm(x, size=10**12, scale=1.0), x)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+    all_of_them = jax.vjp(lambda x: of.local_response_norm(x, size=5, scale=1.0), x)[1]
+    np.testing.assert_allclose(pull(y)[0], all_of_them(y)[0], rtol=1e-6)
+
+
 def test_the_gradient_of_a_response_that_overflows_is_finite():
     x = np.array([[-2e38, 1.0, 3e19, 0.5]], np.float32)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -186,18 +188,20 @@ def test_a_run_that_skips_every_step_stops(tiny, tmp_path, monkeypatch):
     assert error.tensor == "loss"
 
 
-def test_a_test_loss_that_is_not_finite_stops_the_run(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_measured_loss_that_is_not_finite_stops_the_run(tiny, tmp_path, monkeypatch, split):
     load = Digits.load
 
     def loaded(self: Digits):
         data = load(self)
-        return type(data)(
-            data.train, Split(np.full_like(data.test.x, np.nan), data.test.y), data.classes
-        )
+        measured = getattr(data, split)
+        wrong = Split(np.full_like(measured.x, np.nan), measured.y)
+        return replace(data, **{split: wrong})
 
     monkeypatch.setattr(Digits, "load", loaded)
-    error = stopped(tiny({"training.epochs": 1}), tmp_path / "run")
-    assert str(error).startswith("after step 9 (epoch 1): the test loss is nan")
+    error = stopped(tiny({"training.epochs": 1, "data.validation": 20}), tmp_path / "run")
+    assert re.match(rf"after step \d+ \(epoch 1\): the {split} loss is nan", str(error))
+    assert "NaN" not in Run.open(tmp_path / "run").metrics_file.read_text()
 
 
 def test_a_run_that_was_stopped_goes_on_with_skipping(tiny, tmp_path, poisoned):
