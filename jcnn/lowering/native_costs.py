@@ -103,6 +103,15 @@ def max_pool(p: Problem, machine: Machine) -> Work:
     return add(done, memory(machine, p.bytes, 2 * p.inputs, p.outputs))
 
 
+def scatter(p: Problem, machine: Machine) -> Work:
+    """A loop over inputs and the windows that each lies in."""
+    g = p.geometry
+    whole = -(-p.channels // machine.vector) * machine.vector
+    seen = prod(-(-k // s) for k, s in zip(g.window, g.strides, strict=True))
+    done = {"swept": p.batch * prod(g.size) * whole * seen, "woken": 1}
+    return add(done, memory(machine, p.bytes, p.inputs, p.outputs))
+
+
 def knows_native(machine: Machine) -> bool:
     """Whether a machine's table has what compiled loops cost."""
     return dict(machine.costs).get("filtered", 0) > 0

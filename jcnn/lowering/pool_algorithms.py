@@ -16,6 +16,8 @@ from jcnn.lowering.problem import Problem
 # for each: beyond, it would grow with the window, and so would the time that it takes to compile.
 UNROLLED = 25
 OVERLAPS = 9
+# Elements of the largest vectors there are.
+LANES = 16
 
 
 def reach(p: Problem) -> int:
@@ -41,6 +43,11 @@ def spreads(p: Problem) -> bool:
 def spreads_sums(p: Problem) -> bool:
     """The same where there are no winners to compare."""
     return small(p) or reach(p) <= OVERLAPS
+
+
+def asks_vectors(p: Problem) -> bool:
+    """Whether several windows are in reach, and channels fill vectors: where loops gain."""
+    return reach(p) > 1 and p.channels % LANES == 0
 
 
 def views(p: Problem, machine: Machine) -> Work:
@@ -95,11 +102,17 @@ _NATIVE = Algorithm(
     native_costs.max_pool,
     worthwhile=lambda p: not small(p),
 )
+_ASKED = Algorithm(
+    "compiled loops that ask the windows in reach, a vector of channels at a time",
+    compiled,
+    native_costs.scatter,
+    worthwhile=asks_vectors,
+)
 POOL_ALGORITHMS = {
     "max_pool": {"views": _ANY_VIEWS, "doubling": _DOUBLING, "native": _NATIVE},
     "window_sum": {"views": _ANY_VIEWS, "doubling": _DOUBLING},
     "gather": {"views": _VIEWS, "placed": _PLACED},
-    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED},
+    "scatter": {"spread": _SPREAD, "overlap_add": _ADDED, "placed": _PLACED, "native": _ASKED},
     "window_spread": {
         "spread": replace(_SPREAD, serves=lambda p: undilated(p) and spreads_sums(p)),
         "overlap_add": replace(_ADDED, serves=lambda p: small(p) or not undilated(p)),

@@ -91,6 +91,10 @@ def gather(g: Geometry, x: jax.Array, winner: jax.Array) -> jax.Array:
 def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
     """Adjoint of gather: adds each dy[m] at the winner of window m."""
     name = _chosen("scatter", g, dy)
+    if name == "native":
+        run = partial(native_pools.scatter, g)
+        with allow_native(False):
+            return lax.platform_dependent(dy, winner, cpu=run, default=partial(scatter, g))
     if name == "placed":
         return large_windows.scatter(g, dy, winner)
     if name == "spread":

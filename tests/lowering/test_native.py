@@ -133,6 +133,11 @@ def test_pools_agree_to_the_bit_with_those_without_loops(built, pool, floor):
     np.testing.assert_array_equal(y, expected)
     ordered = ~np.isnan(np.asarray(y))
     np.testing.assert_array_equal(np.asarray(found)[ordered], np.asarray(winner)[ordered])
+    dy = rng.integers(-3, 4, y.shape).astype(np.float32)
+    with forced(scatter="placed"):
+        back = jax.jit(partial(pools.scatter, g))(dy, winner)
+    with forced(scatter="native"):
+        np.testing.assert_array_equal(jax.jit(partial(pools.scatter, g))(dy, winner), back)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -172,9 +177,10 @@ def test_gradients_of_pools_under_vmap_and_on_a_mesh_are_the_same(built):
 
     with allow_native(False):
         expected = jax.jit(gradient)(x)
-    with forced(max_pool="native"):
+    with forced(max_pool="native", scatter="native"):
         mapped = jax.jit(jax.vmap(gradient)).lower(x[:, None])
         assert "max_pool" in mapped.as_text()
+        assert "scatter_uint8" in mapped.as_text()
         assert "while" not in mapped.as_text()  # one call, not one per example
         each = mapped.compile()(x[:, None])[:, 0]
         parts = jax.jit(gradient)(split)
@@ -229,10 +235,12 @@ def test_cores_share_a_line_where_there_are_fewer_lines_than_cores(built, stride
     pool = Geometry((700,), (60,), (2,), ((7, 0),), (1,))
     x = arrays("correlate", pool, images=1)[0]
     with allow_native(False):
-        expected = pools.max_pool(pool, x)
-    with on_machine(replace(named("avx512"), cores=7)), forced(max_pool="native"):
+        expected = y, winner = pools.max_pool(pool, x)
+        back = pools.scatter(pool, jnp.round(4 * y), winner)
+    with on_machine(replace(named("avx512"), cores=7)), forced(max_pool="native", scatter="native"):
         for got, wanted in zip(pools.max_pool(pool, x), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(pools.scatter(pool, jnp.round(4 * y), winner), back)
 
 
 def test_a_forward_pass_does_not_depend_on_the_number_of_cores(built):

@@ -102,15 +102,17 @@ def wrong(found: dict[str, float]) -> dict[str, float]:
 
 
 def _of_pool(g: Geometry, channels: int) -> float:
-    """The same of a max pool and its winners, by its plain lowering."""
+    """The same of a max pool, its winners and their adjoint, by their plain lowerings."""
     from jcnn import lowering
 
     x = np.random.default_rng(0).standard_normal((IMAGES, *g.size, channels))
     results = []
-    for name in ("native", "doubling"):
-        with lowering.forced(max_pool=name):
-            run = jax.jit(lowering.max_pool, static_argnums=0)
-            results.append(run(g, jnp.asarray(x, jnp.float32)))
+    for name, back in (("native", "native"), ("doubling", "placed")):
+        with lowering.forced(max_pool=name, scatter=back):
+            y, winner = jax.jit(lowering.max_pool, static_argnums=0)(g, jnp.asarray(x, jnp.float32))
+            whole = jnp.round(4 * y)  # whose sums are the same in any order
+            dx = jax.jit(lowering.scatter, static_argnums=0)(g, whole, winner)
+            results.append((y, winner, dx))
     return max(_apart(*pair) for pair in zip(*results, strict=True))
 
 

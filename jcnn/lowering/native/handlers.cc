@@ -179,6 +179,30 @@ auto MaximaBound() {
       .template Attr<float>("floor");
 }
 
+template <ffi::DataType WINNER>
+ffi::Error Scattered(ffi::ThreadPool pool, Array dy, ffi::Buffer<WINNER> winner, Result dx,
+                     Integers window, Integers strides, Integers dilation, Integers before,
+                     int64_t workers) {
+  const Places places = {window, strides, dilation, before};
+  const Correlation s = places.Between(dx->dimensions(), dy.dimensions(), dy.dimensions().back());
+  const Team team = {pool, static_cast<int>(workers)};
+  OnPool(team, s.work(), [&] {
+    Scatter<ffi::NativeType<WINNER>>::Run(team, s, dy.typed_data(), winner.typed_data(),
+                                          dx->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType WINNER>
+auto ScatteredBound() {
+  return WithPlaces(ffi::Ffi::Bind()
+                        .Ctx<ffi::ThreadPool>()
+                        .Arg<Array>()
+                        .template Arg<ffi::Buffer<WINNER>>()
+                        .template Ret<Array>())
+      .template Attr<int64_t>("workers");
+}
+
 }  // namespace
 
 #define JCNN_HANDLERS(name, Kind, D)                                                   \
@@ -204,6 +228,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(few_correlate, Correlate<Few>, Bound());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint8, Maxima<ffi::U8>, MaximaBound<ffi::U8>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint16, Maxima<ffi::U16>, MaximaBound<ffi::U16>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(max_pool_uint32, Maxima<ffi::U32>, MaximaBound<ffi::U32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(scatter_uint8, Scattered<ffi::U8>, ScatteredBound<ffi::U8>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(scatter_uint16, Scattered<ffi::U16>, ScatteredBound<ffi::U16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(scatter_uint32, Scattered<ffi::U32>, ScatteredBound<ffi::U32>());
 
 }  // namespace jcnn
 

@@ -22,10 +22,11 @@ KINDS = (
     "winograd_3_pairs", "winograd_3_bfloat16_pairs", "patches", "depthwise",
 )  # fmt: skip
 OPERATIONS = ("correlate", "kernel_gradient")
-# A max pool for each dtype of winners, a correlation of few features, and into parts of images.
+# A max pool and its adjoint for each dtype of winners, a correlation of few features, and into
+# parts of images.
 OTHERS = (
-    ("max_pool", "uint8"), ("max_pool", "uint16"), ("max_pool", "uint32"), ("few", "correlate"),
-    ("patches", "correlate_into"), ("depthwise", "correlate_into"),
+    *product(("max_pool", "scatter"), ("uint8", "uint16", "uint32")),
+    ("few", "correlate"), ("patches", "correlate_into"), ("depthwise", "correlate_into"),
 )  # fmt: skip
 LOOPS = (*product(KINDS, OPERATIONS), *OTHERS)
 

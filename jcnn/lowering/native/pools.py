@@ -1,4 +1,4 @@
-"""Maxima and their winners by compiled loops; the conventions are those of the pools without."""
+"""Maxima, winners and the adjoint by compiled loops; conventions as in the pools without them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ def max_pool(
     lines = widened(x if g.rank == 2 else x[:, None])
     y, winner = run("max_pool", winners.name, made, lines, mapped="broadcast_all", **values)
     return y.reshape(shape).astype(x.dtype), winner.reshape(shape)
+
+
+def scatter(g: Geometry, dy: jax.Array, winner: jax.Array) -> jax.Array:
+    """Adds each dy[m] at the winner of window m, in the order of the loop without."""
+    shape = (dy.shape[0], *g.size, dy.shape[-1])
+    seen = (dy.shape[0], *((1, *g.size))[-2:], dy.shape[-1])
+    lines = (a if g.rank == 2 else a[:, None] for a in (dy, winner))
+    values = {**places(g), "workers": np.int64(workers())}
+    made = [jax.ShapeDtypeStruct(seen, np.float32)]
+    name = winner.dtype.name
+    return run("scatter", name, made, *lines, mapped="broadcast_all", **values)[0].reshape(shape)
