@@ -103,7 +103,7 @@ def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:
 
 def _shifted_sum(before: int, after: int, x: jax.Array) -> jax.Array:
     channels = x.shape[-1]
-    before, after = (min(n, max(0, channels - 1)) for n in (before, after))  # further is nothing
+    before, after = min(before, channels), min(after, channels)  # further is nothing
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
     shifted = (padded[..., k : k + channels] for k in range(before + after + 1))
     return sum(shifted, jnp.zeros_like(x))

@@ -81,8 +81,8 @@ def local_response_norm(
     power: float = 0.75,
 ) -> jax.Array:
     """Divide each activation by those of neighbouring channels at the same place."""
-    last, others = x.ndim - 1, max(0, x.shape[-1] - 1)
-    before, after = min((size - 1) // 2, others), min(size // 2, others)
+    last, channels = x.ndim - 1, x.shape[-1]
+    before, after = min((size - 1) // 2, channels), min(size // 2, channels)
     sums = lax.reduce_window(
         x * x,
         x.dtype.type(0),

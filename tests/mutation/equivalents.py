@@ -131,7 +131,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a pool of any size may take either": (
         "lowering/pools.py: gather: _chosen('gather', g, x) == 'placed' → _chosen('gather', g, x) >= 'placed'",
-        "lowering/pools.py: scatter: name == 'placed' → name != 'placed'",
         "lowering/large_windows.py: _max_along: k <= s → k < s",
     ),
     "the greatest common divisor is the same of both orders": (

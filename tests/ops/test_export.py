@@ -104,8 +104,8 @@ def pulled(call, *arrays):
 def exported(function, *shapes):
     """The program, written to bytes and read again."""
     # What JAX cannot conclude by itself: that every window fits.
-    open_size = any("h" in shape for shape in shapes)
-    scope = export.SymbolicScope(["h >= 16", "w >= 16"] if open_size else ())
+    names = {name for shape in shapes for name in shape.split(", ")}
+    scope = export.SymbolicScope([f"{name} >= 16" for name in ("h", "w") if name in names])
     types = [
         jax.ShapeDtypeStruct(export.symbolic_shape(s, scope=scope), jnp.float64) for s in shapes
     ]
