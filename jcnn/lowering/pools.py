@@ -184,7 +184,8 @@ def _is_winner(
     first = sum(i * s * n for i, s, n in zip(j, g.strides, strides, strict=True))
     terms = (lax.mul(place, jnp.uint32(n)) for place, n in zip(r, strides, strict=True))
     index = lax.add(reduce(lax.add, terms), jnp.uint32(first))
-    disjoint, channels = all(map(int.__le__, g.window, g.strides)), winner.shape[-1]
+    disjoint = all(k <= s for k, s in zip(g.window, g.strides, strict=True))
+    channels = winner.shape[-1]
     if not (disjoint and known(channels) and 32 <= channels < 40):
         return lax.eq(winner, index.astype(winner.dtype))
     # So short a loop LLVM unrolls whole where it is over fewer than 40 channels, and vectorizes it
