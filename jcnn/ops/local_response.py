@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jcnn.axes import integer
+from jcnn.axes import integer, known
 from jcnn.lowering import computed_anew
 from jcnn.ops.arguments import floating, naming, number
 from jcnn.ops.mesh import axis, on_mesh
@@ -103,7 +103,8 @@ def _neighbours(x: jax.Array, before: int, after: int) -> jax.Array:
 
 def _shifted_sum(before: int, after: int, x: jax.Array) -> jax.Array:
     channels = x.shape[-1]
-    before, after = min(before, channels), min(after, channels)  # further is nothing
+    if known(channels):  # further is nothing
+        before, after = min(before, channels), min(after, channels)
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
     shifted = (padded[..., k : k + channels] for k in range(before + after + 1))
     return sum(shifted, jnp.zeros_like(x))

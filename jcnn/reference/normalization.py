@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.axes import known
 from jcnn.precision import in_float32, widened
 from jcnn.reference.arrays import of_arrays
 
@@ -82,7 +83,9 @@ def local_response_norm(
 ) -> jax.Array:
     """Divide each activation by those of neighbouring channels at the same place."""
     last, channels = x.ndim - 1, x.shape[-1]
-    before, after = min((size - 1) // 2, channels), min(size // 2, channels)
+    before, after = (size - 1) // 2, size // 2
+    if known(channels):  # further is nothing
+        before, after = min(before, channels), min(after, channels)
     sums = lax.reduce_window(
         x * x,
         x.dtype.type(0),

@@ -13,7 +13,7 @@ import pytest
 from jax import export
 
 import jcnn
-from jcnn import ops
+from jcnn import ops, reference
 from tests.selection import slow_unless
 from tests.tolerances import tolerance
 
@@ -74,6 +74,8 @@ CALLS = {
     "relu_max_pool": (partial(ops.relu_max_pool, window=2), "b, h, w, 2"),
     "dense": (ops.dense, "b, 4", "4, 5"),
     "local_response_norm": (ops.local_response_norm, "b, h, w, 8"),
+    "local_response_norm, any channels": (ops.local_response_norm, "b, 3, c"),
+    "local_response_norm of the reference": (reference.local_response_norm, "b, 3, c"),
     "batch_norm": (lambda x, s, o: ops.batch_norm(x, s, o)[0], "b, 4, 4, 3", "3", "3"),
     "softmax": (ops.softmax, "b, 8"),
     "tanh": (ops.tanh, "b, 8"),
