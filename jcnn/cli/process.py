@@ -20,7 +20,7 @@ from jcnn.errors import command
 from jcnn.remains import end_workers
 
 SWITCH = "JCNN_ALLOCATOR"
-COMMANDS = ("train", "bench", "tune")
+COMMANDS = ("train", "sweep", "evaluate", "bench", "tune")
 TUNABLES = ":".join(
     (
         "glibc.malloc.hugetlb=1",

@@ -13,8 +13,9 @@ def _linux_without_accelerator(monkeypatch):
     monkeypatch.setattr(process, "_ACCELERATORS", ())
 
 
-def test_training_gets_the_tunables():
-    environment = process.tuned_environment(["train", "a.toml"], {"HOME": "/home"})
+@pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "bench", "tune"])
+def test_what_computes_for_long_gets_the_tunables(command):
+    environment = process.tuned_environment([command, "a.toml"], {"HOME": "/home"})
     assert environment is not None
     assert environment["GLIBC_TUNABLES"] == process.TUNABLES
     assert environment["HOME"] == "/home"
