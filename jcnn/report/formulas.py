@@ -6,32 +6,12 @@ channels of input and output, k a tap of the kernel. [T] is the ECE 544 tutorial
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import replace
 
-from markupsafe import Markup, escape
-
-from jcnn.layers import Conv, Layer
+from jcnn.layers import Conv, ConvTranspose, Layer
 from jcnn.losses import Loss
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A layer's formulas; ``_{…}`` is a subscript.
-
-    Attributes:
-        forward: What it computes.
-        back: ∂L/∂a, what it passes back.
-        kernel: ∂L/∂w, where it has one.
-        bias: ∂L/∂b, likewise.
-        source: Where the lectures derive it.
-    """
-
-    forward: str
-    back: str
-    kernel: str = ""
-    bias: str = ""
-    source: str = ""
+from jcnn.report.sums import spread_sum, weighted_sum
+from jcnn.report.written import Formula
 
 
 _BIAS = "∂L/∂b[d] = Σ_{m} δ[m, d]"
@@ -39,27 +19,6 @@ _SPREAD = "∂L/∂a[m′, c] = Σ_{m with m′ in its window} "
 _KEPT = "the same values in their places: ∂L/∂a = δ, put back"
 
 _FORMULAS = {
-    "conv": Formula(
-        "z[m, d] = Σ_{c} Σ_{m′} w[m − m′, c, d] · a[m′, c] + b[d]",
-        "∂L/∂a[m′, c] = Σ_{d} Σ_{m} w[m − m′, c, d] · δ[m, d]: a correlation",
-        "∂L/∂w[k, c, d] = Σ_{m} δ[m, d] · a[m − k, c]: a correlation",
-        _BIAS,
-        "[L] Back-Prop of Convolution is Correlation; [T] Gradient for Weight term",
-    ),
-    "correlation": Formula(
-        "z[m, d] = Σ_{c} Σ_{k} w[k, c, d] · a[m + k, c] + b[d]",
-        "∂L/∂a[m′, c] = Σ_{d} Σ_{m} w[m′ − m, c, d] · δ[m, d]: a convolution",
-        "∂L/∂w[k, c, d] = Σ_{m} δ[m, d] · a[m + k, c]: a correlation",
-        _BIAS,
-        "[L] Convolution versus Correlation",
-    ),
-    "conv_transpose": Formula(
-        "z[n, d] = Σ_{c} Σ_{m} w[n − s m, c, d] · a[m, c] + b[d], s the stride",
-        "∂L/∂a[m, c] = Σ_{d} Σ_{k} w[k, c, d] · δ[s m + k, d]: a correlation",
-        "∂L/∂w[k, c, d] = Σ_{m} a[m, c] · δ[s m + k, d]: a correlation",
-        "∂L/∂b[d] = Σ_{n} δ[n, d]",
-        "the closed triple: the adjoint of a correlation",
-    ),
     "patch_whitening": Formula(
         "z[m, d] = Σ_{c} Σ_{k} w[k, c, d] · a[m + k, c] + b[d], w of the data and not learned",
         "∂L/∂a[m′, c] = Σ_{d} Σ_{m} w[m′ − m, c, d] · δ[m, d]",
@@ -141,33 +100,39 @@ _FORMULAS = {
 
 def formula(layer: Layer) -> Formula:
     """Return a layer's formulas; of a layer that has none here, what its docstring says."""
-    key = "correlation" if isinstance(layer, Conv) and layer.correlate else layer.type
-    if key in _FORMULAS:
-        return _FORMULAS[key]
+    if isinstance(layer, Conv):
+        return weighted_sum(layer)
+    if isinstance(layer, ConvTranspose):
+        return spread_sum(layer)
+    if known := _FORMULAS.get(layer.type):
+        biased = getattr(layer, "bias", True)
+        return (
+            known
+            if biased
+            else replace(
+                known, forward=known.forward.replace(" + b[d]", "").replace(" + b", ""), bias=""
+            )
+        )
     said = (type(layer).__doc__ or layer.type).splitlines()[0]
     return Formula(said.replace("``", ""), "∂L/∂a by its rule")
 
 
 def loss_formula(loss: Loss) -> tuple[str, str]:
     """Return the loss of one example by its output z, and δ of the last layer."""
-    divided = getattr(loss, "temperature", 1.0) != 1.0
-    return {
+    by = " / T" if getattr(loss, "temperature", 1.0) != 1.0 else ""
+    difference = "(p[d] − t[d])" if by or loss.class_weights else "p[d] − t[d]"
+    value, delta, letters = {
         "softmax_cross_entropy": (
-            f"L = −Σ_{{d}} t[d] · log p[d], p = softmax(z{' / T' * divided}), t the target",
-            "δ[d] = (p[d] − t[d]) / T" if divided else "δ[d] = p[d] − t[d]",
+            "−Σ_{d} t[d] · log p[d]", f"{difference}{by}", f", p = softmax(z{by}), t the target",
         ),
         "binary_cross_entropy": (
-            "L = −mean_{d} (t[d] log σ(z[d]) + (1 − t[d]) log(1 − σ(z[d])))",
-            "δ[d] = (σ(z[d]) − t[d]) / outputs",
+            "−mean_{d} (t[d] log σ(z[d]) + (1 − t[d]) log(1 − σ(z[d])))",
+            "(σ(z[d]) − t[d]) / outputs", "",
         ),
-        "mean_squared_error": ("L = mean_{d} (z[d] − t[d])²", "δ[d] = 2 (z[d] − t[d]) / outputs"),
-    }.get(loss.name, (f"L = {loss.name}(z, t)", "δ = ∂L/∂z"))
-
-
-def html(text: str) -> Markup:
-    """Write a formula's subscripts for the page.
-
-    >>> html("Σ_{m} δ[m]")
-    Markup('Σ<sub>m</sub> δ[m]')
-    """
-    return Markup(re.sub(r"_\{([^}]*)\}", r"<sub>\1</sub>", str(escape(text))))
+        "mean_squared_error": ("mean_{d} (z[d] − t[d])²", "2 (z[d] − t[d]) / outputs", ""),
+    }[loss.name]  # fmt: skip
+    if loss.class_weights is None:
+        return f"L = {value}{letters}", f"δ[d] = {delta}"
+    letters += ", v the weight of the example's class"
+    sign, value = ("−", value[1:]) if value.startswith("−") else ("", value)
+    return f"L = {sign}v · {value}{letters}", f"δ[d] = v · {delta}"

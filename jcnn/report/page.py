@@ -18,13 +18,14 @@ from jcnn.layers import Conv, ConvTranspose, Dense, Layer, PatchWhitening, Resid
 from jcnn.layers import Sequence as Layers
 from jcnn.report import pictures
 from jcnn.report.curves import Curve, draw
-from jcnn.report.formulas import html, loss_formula
+from jcnn.report.formulas import loss_formula
 from jcnn.report.measured import Measured, measure
 from jcnn.report.model_rows import layer_rows
 from jcnn.report.passes import Pass, passages
 from jcnn.report.pictures import Picture
 from jcnn.report.template import render
 from jcnn.report.views import Taps, check_taps, layer_views, output_rows
+from jcnn.report.written import html
 from jcnn.runs import Run
 from jcnn.runs.place import Place
 from jcnn.training import Trained, load_trained

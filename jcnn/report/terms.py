@@ -31,9 +31,10 @@ class Terms:
         moving: The padded plane that the tap reads from: the input; of a transposed convolution δ.
         read: What the tap reads of ``moving``, of the shape of ``steady``.
         products: ``steady`` times ``read``: the terms.
-        rule: What the explicit rule gives for this tap.
-        first: Where the window of the tap begins in ``moving``, for every tap: axis by axis, the
-            tap's index times the dilation, counted from the other end where the kernel is flipped.
+        rules: What the explicit rule gives for every tap of this pair of channels.
+        geometry: Where the windows stand.
+        flipped: Whether taps are counted from the other end of the window.
+        transposed: Whether the layer is a transposed convolution.
     """
 
     tap: tuple[int, ...]
@@ -42,9 +43,15 @@ class Terms:
     moving: np.ndarray
     read: np.ndarray
     products: np.ndarray
-    rule: float
+    rules: np.ndarray
     geometry: Geometry
     flipped: bool
+    transposed: bool
+
+    @property
+    def rule(self) -> float:
+        """What the explicit rule gives for this tap."""
+        return float(self.rules[self.tap[:-2]])
 
     @property
     def total(self) -> float:
@@ -91,13 +98,16 @@ def kernel_terms(passage: Passage, tap: Sequence[int] | None = None) -> Terms:
     channels = group * (passage.x.shape[-1] // layer.groups) + c, d
     x, dy = passage.x[..., channels[0]], passage.dy[..., d]
     geometry = _geometry(passage)
-    flipped = isinstance(layer, Conv) and not layer.correlate
-    steady, moving = (dy, x) if isinstance(layer, Conv) else (x, dy)
+    transposed = isinstance(layer, ConvTranspose)
+    flipped = not transposed and not layer.correlate
+    steady, moving = (x, dy) if transposed else (dy, x)
     padded = _padded(moving, geometry)
     read = padded[tuple(starmap(slice, _ends(geometry, k, flipped, steady.shape)))]
     read = read[tuple(slice(None, None, s) for s in geometry.strides)]
-    rule = float(passage.grads["w"][tap])
-    return Terms(tap, channels, steady, padded, read, steady * read, rule, geometry, flipped)
+    rules = passage.grads["w"][..., c, d]
+    return Terms(
+        tap, channels, steady, padded, read, steady * read, rules, geometry, flipped, transposed
+    )  # fmt: skip
 
 
 def _geometry(passage: Passage) -> Geometry:

@@ -14,10 +14,12 @@ from jcnn.axes import times
 from jcnn.errors import UserError
 from jcnn.layers import Conv, ConvTranspose, Dense, Residual
 from jcnn.report import pictures
-from jcnn.report.formulas import formula, html
+from jcnn.report.formulas import formula
 from jcnn.report.passes import Pass, Passage
 from jcnn.report.pictures import Picture
+from jcnn.report.sums import place_read
 from jcnn.report.terms import Terms, kernel_terms
+from jcnn.report.written import html
 
 # Layers that show nothing that the layer before doesn't.
 _SILENT = ("flatten", "reshape", "dropout")
@@ -164,8 +166,10 @@ def _shown(picture: Picture, text: str, note: str = "") -> Shown:
 def _term_view(terms: Terms) -> TermView:
     *k, c, d = terms.tap
     where = f"[{', '.join(map(str, k))}, {c}, {d}]"
-    transposed = terms.steady.shape != terms.geometry.output
-    first, second = ("a[m, c]", "δ[s m + k, d]") if transposed else ("δ[m, d]", "a[m − k, c]")
+    g = terms.geometry
+    there = place_read(g.strides, g.dilation, flipped=terms.flipped)
+    ends = ("a[m, c]", f"δ[{there}, d]"), ("δ[m, d]", f"a[{there}, c]")
+    first, second = ends[0] if terms.transposed else ends[1]
     read = pictures.plane(terms.read, f"What tap {where} reads")
     shown = (
         _shown(pictures.plane(terms.steady, f"Channel {d}"), first, "stays where it is"),
@@ -187,12 +191,14 @@ def _playable(terms: Terms) -> Markup:
 
     data = {
         "steady": plane(terms.steady),
+        "rules": plane(terms.rules)["values"],
         "moving": plane(terms.moving),
         "window": flat + list(g.window),
         "strides": flat + list(g.strides),
         "dilation": flat + list(g.dilation),
         "flipped": terms.flipped,
         "tap": ([0] if flat else []) + list(terms.tap[:-2]),
+        "channels": list(terms.tap[-2:]),
         "rank": g.rank,
     }
     return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))

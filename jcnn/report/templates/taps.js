@@ -4,7 +4,7 @@ for (const source of document.querySelectorAll(".tap-data")) {
   const data = JSON.parse(source.textContent);
   const block = source.parentElement;
   const [, readFigure, termsFigure] = block.querySelectorAll("figure");
-  const sum = block.querySelector(".formula");
+  const sum = block.querySelector(".formula"), named = block.querySelector(".tap");
   const [height, width] = data.steady.shape, columns = data.moving.shape[1];
 
   const readBy = (tap) => {
@@ -43,12 +43,15 @@ for (const source of document.querySelectorAll(".tap-data")) {
 
   const show = (tap) => {
     const read = readBy(tap), terms = times(read), name = tap.slice(2 - data.rank).join(", ");
+    const rule = data.rules[tap[0] * data.window[1] + tap[1]];
+    named.textContent = [name, ...data.channels].join(", ");
     draw(readFigure, read, `What tap [${name}] reads`);
     draw(termsFigure, terms, `The terms of tap [${name}]`);
     const order = terms.map((_, i) => i).sort((a, b) => Math.abs(terms[b]) - Math.abs(terms[a])).slice(0, 5);
     const written = order.map((i) => `(${shown(data.steady.values[i], 3)}) · (${shown(read[i], 3)})`);
     const rest = total(terms) - total(order.map((i) => terms[i]));
-    sum.textContent = `${written.join(" + ")} + ${shown(rest, 3)} of the others = ${shown(total(terms), 5)}`;
+    const others = terms.length > order.length ? ` + ${shown(rest, 3)} of the other ${terms.length - order.length}` : "";
+    sum.textContent = `${written.join(" + ")}${others} = ${shown(total(terms), 5)}; the rule gives ${shown(rule, 5)}`;
   };
 
   const field = document.createElement("fieldset");
