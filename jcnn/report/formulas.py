@@ -13,7 +13,6 @@ from jcnn.losses import Loss
 from jcnn.report.sums import spread_sum, weighted_sum
 from jcnn.report.written import Formula
 
-
 _BIAS = "∂L/∂b[d] = Σ_{m} δ[m, d]"
 _SPREAD = "∂L/∂a[m′, c] = Σ_{m with m′ in its window} "
 _KEPT = "the same values in their places: ∂L/∂a = δ, put back"
@@ -115,6 +114,11 @@ def formula(layer: Layer) -> Formula:
         )
     said = (type(layer).__doc__ or layer.type).splitlines()[0]
     return Formula(said.replace("``", ""), "∂L/∂a by its rule")
+
+
+def _without_bias(said: Formula) -> Formula:
+    forward = said.forward.replace(" + b[d]", "").replace(" + b", "")
+    return replace(said, forward=forward, bias="")
 
 
 def loss_formula(loss: Loss) -> tuple[str, str]:

@@ -64,7 +64,7 @@ def spread_sum(layer: ConvTranspose) -> Formula:
     )
 
 
-def _scaled(letter: str, per_axis: int | Sequence[int]) -> str:
+def _scaled(letter: str, per_axis: PerAxis) -> str:
     """The factor of an index, where it is not 1."""
     sizes = [per_axis] if isinstance(per_axis, int) else per_axis
     return "" if all(n == 1 for n in sizes) else f"{letter} "
