@@ -84,15 +84,21 @@ class MelFrontEnd(Table):
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples, float32 (T,), into float32 (frame_count, mel_bands)."""
-        kept = self._crop(self._log_energies(samples))
-        if self.normalization != "none":
-            axis = 0 if self.normalization == "coefficient" else None
-            kept = kept - kept.mean(axis=axis)
-            kept = kept / np.maximum(np.abs(kept).max(axis=axis), np.finfo(np.float32).tiny)
+        kept = self._normalized(self._crop(self._log_energies(samples)))
         framed = np.full((self.frame_count, self.mel_bands), self.padding_value, np.float32)
         start = (self.frame_count - len(kept)) // 2
         framed[start : start + len(kept)] = kept
         return framed
+
+    def _normalized(self, energies: np.ndarray) -> np.ndarray:
+        """Of mean 0 and largest magnitude 1; zeros where all are equal, as those of silence are."""
+        if self.normalization == "none":
+            return energies
+        axis = 0 if self.normalization == "coefficient" else None
+        constant = np.ptp(energies, axis=axis, keepdims=True) == 0
+        centred = np.where(constant, 0, energies - energies.mean(axis=axis, keepdims=True))
+        largest = np.abs(centred).max(axis=axis, keepdims=True)
+        return centred / np.where(constant, 1, largest)
 
     def _log_energies(self, samples: np.ndarray) -> np.ndarray:
         from scipy.signal import get_window

@@ -14,9 +14,10 @@ from jcnn.report.written import Formula
 _SOURCE = "[L] Back-Prop of Convolution is Correlation; [T] Gradient for Weight term"
 
 
-def place_read(
-    strides: int | Sequence[int], dilation: int | Sequence[int], *, flipped: bool
-) -> str:
+PerAxis = int | Sequence[int]
+
+
+def place_read(strides: PerAxis, dilation: PerAxis, *, flipped: bool) -> str:
     """Return where tap k of the window at place m reads: m − k where the kernel is flipped.
 
     >>> place_read((2, 2), 1, flipped=False)
@@ -32,10 +33,9 @@ def weighted_sum(layer: Conv) -> Formula:
     tap = f"m′ − {s}m" if layer.correlate else f"{s}m − m′"
     # The lecture's form, where each place of the input meets one tap at most.
     back = f"Σ_{{m, k with {read} = m′}} w[k, c, d]" if dilated else f"Σ_{{m}} w[{tap}, c, d]"
-    lecture = not layer.correlate and not dilated
-    forward = (
-        f"Σ_{{m′}} w[{tap}, c, d] · a[m′, c]" if lecture else f"Σ_{{k}} w[k, c, d] · a[{read}, c]"
-    )
+    forward = f"Σ_{{k}} w[k, c, d] · a[{read}, c]"
+    if not layer.correlate and not dilated:
+        forward = f"Σ_{{m′}} w[{tap}, c, d] · a[m′, c]"
     plain = not s and not dilated
     ends = (": a convolution" if layer.correlate else ": a correlation", ": a correlation")
     back_is, kernel_is = ends if plain else ("", "")
