@@ -36,7 +36,7 @@ def load(
     from jcnn import runs, training
     from jcnn.config import load_experiment
 
-    named = {"training.initial_weights": str(file)}
+    named = {"training.initial_weights.file": str(file)}
     experiment = load_experiment(config, options.parsed(overrides) | named)
     say_allocator_note(verbose)
     out = out or runs.unused_folder(experiment.name)

@@ -240,6 +240,10 @@ def _lists_as_tables(text: str) -> str:
     return ""
 
 
+# Tables that may be written as one of their keys alone.
+_SHORT = {"training.initial_weights": "file"}
+
+
 def _override(document: dict[str, Any], key: str, value: object) -> None:
     """Put a value in its place; whether its last name exists is seen when all is checked."""
     *parents, last = key.split(".")
@@ -254,7 +258,10 @@ def _override(document: dict[str, Any], key: str, value: object) -> None:
         if isinstance(here, list):
             here = here[_index(here, part, key, place)]
         elif isinstance(here, dict):
-            here = here.setdefault(part, {})
+            written = here.setdefault(part, {})
+            if isinstance(written, str) and (first := _SHORT.get(".".join(parents[: depth + 1]))):
+                here[part] = {first: written}
+            here = here[part]
         else:
             raise UserError(f"--set {key}: {place} is {here!r}, which holds no '{part}'")
     place = ".".join(parents)

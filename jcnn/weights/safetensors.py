@@ -6,7 +6,7 @@ Such a file is a header in JSON and plain numbers: reading one runs no code, unl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
@@ -93,6 +93,7 @@ def read_weights(
     try:
         with safe_open(path, framework="numpy") as file:
             theirs = renamed(path, list(file.keys()), replace or {})
+            _check_patterns(path, ignore, {*theirs, *(tensor.name for tensor in tensors)})
             slices = {n: file.get_slice(t) for n, t in theirs.items() if not fits(n, ignore)}
             _check_names(path, wanted, slices)
             for tensor in wanted:
@@ -112,6 +113,15 @@ def read_weights(
 def fits(name: str, patterns: Sequence[str]) -> bool:
     """Whether a tensor's name fits one of the patterns of ``ignore``."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_patterns(path: Path, patterns: Sequence[str], names: Collection[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(
+                f"training.initial_weights.ignore: '{pattern}' fits no tensor of the model or of "
+                f"{path}{nearest(pattern, names)}: there are {', '.join(sorted(names))}"
+            )
 
 
 def _float32(path: Path, tensor: Tensor, array: np.ndarray) -> np.ndarray:

@@ -99,6 +99,15 @@ def test_overrides_take_the_files_place(config):
     assert experiment.optimizer.arguments["learning_rate"]["init_value"] == 0.5
 
 
+def test_a_key_is_set_of_a_table_that_is_written_as_its_first(config):
+    config.write_text(
+        config.read_text().replace("[training]", '[training]\ninitial_weights = "w.safetensors"')
+    )
+    chosen = load_experiment(config, {"training.initial_weights.ignore": ["a.*"]})
+    begun = chosen.training.initial_weights
+    assert (begun.file, begun.ignore) == ("w.safetensors", ("a.*",))
+
+
 @pytest.mark.parametrize(
     ("text", "pair"),
     [

@@ -155,6 +155,12 @@ def test_names_with_a_prefix_are_answered_and_replaced(tiny, written, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+def test_a_pattern_that_fits_nothing_is_refused(tiny, written):
+    message = r"ignore: 'clasifier\.\*' fits no tensor .*did you mean 'classifier"
+    with pytest.raises(UserError, match=message):
+        initial_weights(experiment(tiny, file=str(written), ignore=["clasifier.*"]))
+
+
 @pytest.mark.parametrize(
     ("replace", "message"),
     [

@@ -262,6 +262,23 @@ def test_a_file_of_weights_may_have_any_name(experiment, written, tmp_path):
     assert load_trained(tmp_path / "run").experiment.training.initial_weights.file == str(named)
 
 
+@pytest.mark.parametrize("given", ["in the file", "by --set"])
+def test_what_is_said_of_the_file_is_kept(experiment, written, tmp_path, given):
+    prefixed = tmp_path / "p.safetensors"
+    tensors = load(written.read_bytes())
+    prefixed.write_bytes(save({f"module.{name}": array for name, array in tensors.items()}))
+    table = 'training.initial_weights.replace={"^module[.]" = ""}'
+    own = experiment.to_toml()
+    if given == "in the file":
+        own = own.replace("[training]", f"[training]\n{table.removeprefix('training.')}")
+    (tmp_path / "small.toml").write_text(own, encoding="utf-8")
+    words = [str(tmp_path / "small.toml"), str(prefixed), "--out", str(tmp_path / "run")]
+    words += ["--set", table] if given == "by --set" else []
+    assert main(["weights", "load", *words]) == 0
+    begun = load_trained(tmp_path / "run").experiment.training.initial_weights
+    assert (begun.file, begun.replace) == (str(prefixed), {"^module[.]": ""})
+
+
 @pytest.mark.slow
 def test_the_commands(experiment, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
