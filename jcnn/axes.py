@@ -155,6 +155,15 @@ def resized(size: Sequence[int], edges: Pairs) -> tuple[int, ...]:
     return tuple(n + lo + hi for n, (lo, hi) in zip(size, edges, strict=True))
 
 
+def check_filled(mode: str, size: Sequence[int], edges: Pairs) -> None:
+    """Refuse to fill a border with elements of an axis that has none, or of an unknown number."""
+    for n, pair in zip(size, edges, strict=True):
+        if mode != ZEROS and any(pair) and not (known(n) and n > 0):
+            raise ValueError(
+                f"padding {mode} needs lengths that are known, and at least 1, found {times(size)}"
+            )
+
+
 def _pair(entry: Any) -> tuple[int, int]:
     both = (entry, entry) if is_single(entry) else _entries(entry)
     kind = "an integer or a pair (before, after) for each axis"
@@ -162,7 +171,8 @@ def _pair(entry: Any) -> tuple[int, int]:
         raise wrong_kind("padding", kind, entry)
     if len(both) != 2:
         raise ValueError(f"padding must be {kind}, found {entry!r}")
-    lo, hi = (extent("padding", n) for n in both)
+    # A caller may have reckoned with lengths that are open.
+    lo, hi = (extent("padding", n) if known(n) else n for n in both)
     return lo, hi
 
 

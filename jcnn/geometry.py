@@ -12,6 +12,7 @@ from jcnn.axes import (
     Padding,
     Pairs,
     boolean,
+    check_filled,
     fill_of,
     integer,
     known,
@@ -140,6 +141,7 @@ def place(
     span = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     edges = pads(padding, size, span, strides)
     resolved = Geometry(size, window, strides, edges, dilation, groups, fill_of(padding))
+    check_filled(resolved.fill, size, resolved.border)
     if any(known(n) and n < 1 for n in resolved.output):
         raise ValueError(_too_large(resolved))
     inside = resolved.bordered().size if any(map(any, resolved.border)) else ()
@@ -172,6 +174,8 @@ def place_pool(
     With ``ceil_mode`` a last window may reach beyond the padding, if it begins before its end.
     """
     resolved = place(size, window, window if strides is None else strides, padding)
+    if any(known(n) and n < 1 for n in resolved.size):
+        raise ValueError(f"windows of padding alone: the input {times(size)} has no elements")
     for span, pair in zip(resolved.span, resolved.padding, strict=True):
         if known(*pair) and max(pair) >= span:
             raise ValueError(
@@ -193,10 +197,9 @@ def _up_to_the_last(g: Geometry) -> Geometry:
 
 def _check_zeros(option: str, g: Geometry) -> None:
     if any(map(any, g.border)):
-        raise ValueError(
-            f"{option} goes with padding of zeros, found {g.fill} of {g.padding}; "
-            "pad or crop before"
-        )
+        wanted, instead = ("of at least 0", "crop") if g.fill == ZEROS else ("of zeros", "pad")
+        found = g.padding if g.fill == ZEROS else f"{g.fill} of {g.padding}"
+        raise ValueError(f"{option} goes with padding {wanted}, found {found}; {instead} before")
 
 
 def _check_more(g: Geometry, more: tuple[int, ...]) -> None:

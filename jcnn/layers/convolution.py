@@ -229,6 +229,10 @@ class ConvTranspose(Convolution):
     type: Literal["conv_transpose"] = "conv_transpose"
     output_padding: Naturals = 0
 
+    def _fan_in(self, kernel: Shape) -> Fan:
+        """On average: at strides a unit is reached by every so many taps of the kernel alone."""
+        return prod(kernel[:-1]) / prod(per_axis("strides", self.strides, kernel[:-2]))
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """See :meth:`Layer.output_shape`."""
         self._check_groups(input_shape[-1])

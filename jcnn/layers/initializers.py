@@ -6,7 +6,8 @@ An initializer is named by a string, or by a table where it has arguments::
     initializer = {name = "uniform_fan_in", gain = 2.4}
 
 ``fan_in`` is the number of inputs a unit reads, its bias not counted; ``fan_out`` the number of
-units that read an input. With a connection table, ``fan_in`` is the unit's own.
+units that read an input, at strides of 1. With a connection table, ``fan_in`` is the unit's own; of
+a transposed convolution at strides it is the mean over units.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import BeforeValidator, Field
 
 from jcnn.fields import PositiveReal, Shape, Table
 
-Fan = int | np.ndarray
+Fan = float | np.ndarray
 
 
 class Initializer(Table):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from pydantic import Field
 
-from jcnn.axes import times
+from jcnn.axes import known, times
 from jcnn.errors import UserError
 from jcnn.fields import Count, Real, Shape
 from jcnn.layers.base import Context, Layer, Params, State
@@ -47,7 +47,7 @@ class Pad(Layer):
         size = spatial(input_shape)
         pairs = self._pairs(size)
         padded = [n + lo + hi for n, (lo, hi) in zip(size, pairs, strict=True)]
-        if min(padded) < 1:
+        if any(known(n) and n < 1 for n in padded):
             raise UserError(f"padding {pairs} leaves nothing of the input {times(size)}")
         return (*padded, input_shape[-1])
 

@@ -45,7 +45,8 @@ class BinaryCrossEntropy(Loss):
 
     def probabilities(self, output: Array) -> Array:
         """See :meth:`Loss.probabilities`."""
-        right = jax.nn.sigmoid(output)
         if output.shape[-1] == 1:
+            right = jax.nn.sigmoid(output)
             return jnp.concatenate([1 - right, right], axis=-1)
-        return right / right.sum(axis=-1, keepdims=True)
+        # The sigmoids over their sum, in logarithms: all of them may be too small for a number.
+        return jax.nn.softmax(jax.nn.log_sigmoid(output), axis=-1)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jcnn.axes import known
 from jcnn.geometry import Geometry
 from jcnn.ops.vmapped import Call, Which
 
@@ -100,7 +101,7 @@ def _looped(
     call: Call, statics: tuple[Geometry], kernel: tuple[int, ...], *arrays: jax.Array
 ) -> jax.Array | None:
     """One whole correlation after another."""
-    positions = arrays[0].shape[1] * prod(statics[0].output)
-    if positions * prod(kernel[1:]) < SMALL:
+    work = arrays[0].shape[1] * prod(statics[0].output) * prod(kernel[1:])
+    if known(work) and work < SMALL:
         return None
     return lax.map(lambda example: call(statics, *example), arrays)

@@ -71,7 +71,8 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> jax.Array:
         target: :math:`y` in [0, 1], of the same shape and dtype.
 
     Returns:
-        (N,), of the same dtype. Finite for every finite logit.
+        (N,), of the same dtype. Finite for every finite logit, as long as the sum
+        over an example is.
 
     Raises:
         TypeError: An array is not floating point, or dtypes differ.

@@ -17,7 +17,17 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jcnn.axes import FILLS, ZEROS, Padding, Pairs, integer_pads, known, resized, times
+from jcnn.axes import (
+    FILLS,
+    ZEROS,
+    Padding,
+    Pairs,
+    check_filled,
+    integer_pads,
+    known,
+    resized,
+    times,
+)
 from jcnn.geometry import Geometry
 from jcnn.lowering import windows
 from jcnn.ops import spatial
@@ -98,6 +108,7 @@ def place_border(size: tuple[int, ...], padding: Padding, mode: str) -> Border:
         raise ValueError(f"padding {pairs} leaves nothing of the input {times(size)}")
     if name != ZEROS and min(map(min, pairs)) < 0:
         raise ValueError(f"padding must be at least 0 with mode {name}, found {pairs}")
+    check_filled(name, size, pairs)
     return Border(size, pairs, name)
 
 

@@ -82,5 +82,18 @@ def test_dirac_is_refused_where_it_could_not_copy(keys, message):
         layer.output_shape((8, 8, 2))
 
 
+@pytest.mark.parametrize(("window", "strides"), [(3, 1), (4, 2), (3, 3)])
+def test_a_transposed_convolution_keeps_the_variance(window, strides):
+    """A unit reads window / strides taps along an axis, on average."""
+    layer = ConvTranspose(
+        features=64, window=window, strides=strides, initializer={"name": "lecun_normal"}
+    )
+    x = jax.random.normal(jax.random.key(1), (8, 12, 12, 64))
+    params, state = layer.init(jax.random.key(0), x.shape[1:])
+    y, _ = layer.apply(params, state, x, Context(ops))
+    margin = window * strides
+    assert y[:, margin:-margin, margin:-margin].var() == pytest.approx(1, rel=0.1)
+
+
 def test_same_key_same_weights():
     assert jnp.array_equal(_draw("he_normal"), _draw("he_normal"))

@@ -186,6 +186,12 @@ def test_shapes_are_those_of_the_outputs():
     assert model.shapes((8, 8, 1))[-1] == y.shape[1:] == (5,)
 
 
+def test_lengths_may_stay_open():
+    h, w = jax.export.symbolic_shape("h, w")
+    padded = Model((layers.Pad(padding=1), layers.Pad(padding=2, mode="reflect")))
+    assert padded.shapes((h, w, 3))[-1] == (h + 6, w + 6, 3)
+
+
 def test_parameters_and_state_lie_under_the_layers_names():
     params, state = Model(SMALL).init(KEY, (8, 8, 1))
     assert set(params) == {"conv_1", "batch_norm_1", "residual_1", "dense_1"}

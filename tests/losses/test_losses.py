@@ -80,6 +80,14 @@ def test_scores_tell_classes_apart_whose_probabilities_are_rounded_to_the_same()
     assert loss.scores(logits).argmax(-1).tolist() == loss.predict(logits).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("least", [-10.0, -100.0, -200.0, -1e4])
+def test_classes_that_are_all_improbable_have_probabilities(least):
+    logits = least - jnp.arange(3.0)[None]
+    found = BinaryCrossEntropy().probabilities(logits)[0]
+    expected = np.exp(-np.arange(3.0)) / np.exp(-np.arange(3.0)).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_one_logit_serves_two_classes():
     loss, logits = BinaryCrossEntropy(), jnp.array([[3.0], [-3.0]])
     loss.check_output((1,), 2)

@@ -151,7 +151,7 @@ def test_pools_refuse(op):
     sentence = "ceil_mode goes with padding of zeros, found "
     refused(
         ValueError,
-        sentence + "ZEROS of ((-1, 0)",
+        "ceil_mode goes with padding of at least 0, found ((-1, 0), (0, 0)); crop before",
         op,
         IMAGE,
         2,

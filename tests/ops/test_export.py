@@ -51,6 +51,17 @@ CALLS = {
         f"correlate, {name}": (partial(ops.correlate, **options), x, w)
         for name, (x, w, options) in CONVOLUTIONS.items()
     },
+    "correlate, mapped over both": (jax.vmap(ops.correlate), "3, b, 8, 8, 3", "3, 3, 3, 3, 4"),
+    "correlate, an image of each": (
+        jax.vmap(lambda x, w: ops.correlate(x[None], w)), "3, h, w, 3", "3, 3, 3, 3, 4",
+    ),
+    "conv_general_dilated": (
+        partial(
+            jcnn.lax.conv_general_dilated, window_strides=(2, 2), padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        ),
+        "b, h, w, 3", "3, 3, 3, 4",
+    ),
     "convolve_transpose": (partial(ops.convolve_transpose, strides=2), "b, 5, 5, 4", "4, 4, 4, 3"),
     "convolve_transpose, images": (
         partial(ops.convolve_transpose, strides=2, padding="SAME"), "b, h, w, 4", "4, 4, 4, 3",
@@ -90,7 +101,8 @@ QUICK = {
     "correlate, filtered", "correlate, depthwise", "correlate, images, strided",
     "correlate, channels", "correlate, features", "max_pool, large, 4, 9, 9, c",
     "max_pool, large, b, h, w, 2", "max_pool, same, b, h, w, 2", "average_pool, same, b, h, w, 2",
-    "dense", "average_pool, those of the image", "pad",
+    "dense", "average_pool, those of the image", "pad", "correlate, mapped over both",
+    "conv_general_dilated",
 }  # fmt: skip
 SIZES = (
     {"b": 1, "h": 16, "w": 16, "c": 1}, {"b": 3, "h": 17, "w": 21, "c": 5},
@@ -130,6 +142,22 @@ def test_an_operation_and_its_gradient(name):
         found, expected = program.call(*arrays), jax.jit(function)(*arrays)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, **EXACT)
+
+
+@pytest.mark.parametrize("fill", ["REFLECT", "CIRCULAR"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, fill: ops.pad(x, 1, mode=fill),
+        lambda x, fill: ops.correlate(x, jnp.ones((3, 3, 2, 2)), padding=fill),
+        lambda x, fill: ops.max_pool(x, 3, padding=fill),
+    ],
+    ids=["pad", "correlate", "max_pool"],
+)
+def test_a_border_of_an_open_axis_is_refused_in_a_sentence(call, fill):
+    message = f"padding {fill} needs lengths that are known, and at least 1, found hx"
+    with pytest.raises(ValueError, match=message):
+        exported(lambda x: call(x.astype(jnp.float32), fill), "b, h, w, 2")
 
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))

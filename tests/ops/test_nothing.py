@@ -91,6 +91,19 @@ def test_every_operation_is_tried_here():
     assert {case.op for case in NOTHING} == {case.op for case in CASES}
 
 
+@pytest.mark.parametrize("op", POOLS)
+@pytest.mark.parametrize("padding", [1, "FULL"])
+def test_windows_of_padding_alone_are_refused(op, padding):
+    with pytest.raises(ValueError, match="the input 0x4 has no elements"):
+        getattr(ops, op)(jnp.zeros((1, 0, 4, 2)), 2, padding=padding)
+
+
+def test_an_axis_without_elements_has_none_to_pad_with():
+    message = "pad: padding REFLECT needs lengths that are known, and at least 1, found 0x4"
+    with pytest.raises(ValueError, match=message):
+        ops.pad(jnp.zeros((1, 0, 4, 2)), 1, mode="reflect")
+
+
 @pytest.mark.parametrize("op", [ops.global_max_pool, ops.global_average_pool])
 def test_of_no_position_there_is_neither_largest_nor_mean(op):
     with pytest.raises(ValueError, match=rf"{op.__name__}: x must have an element along each"):

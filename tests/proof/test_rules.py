@@ -309,8 +309,21 @@ def test_a_dtype_without_whole_numbers_is_named():
         (jnp.exp, "not linear in argument 0"),
         (jax.nn.softmax, "linear in each argument, and of ones it gives what is not finite"),
         (lambda x: jnp.linalg.inv(x[:, :2]), "of ones it gives what is not finite"),
+        (lambda x: x / 3, "whose results of whole numbers float32 holds, and its output has"),
+        (jnp.mean, "it divides, or scales by what is no power of two"),
     ],
-    ids=["tanh", "square", "relu", "too-large", "loop", "exp", "softmax", "inverse"],
+    ids=[
+        "tanh",
+        "square",
+        "relu",
+        "too-large",
+        "loop",
+        "exp",
+        "softmax",
+        "inverse",
+        "third",
+        "mean",
+    ],
 )
 def test_what_cannot_be_compared_exactly_is_refused_in_one_sentence(function, message):
     with pytest.raises(ValueError, match=message) as error:
