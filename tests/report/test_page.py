@@ -117,7 +117,7 @@ def test_examples_and_taps_are_chosen(trained, tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
     text = out.read_text()
     assert "Test example 5:" in text
-    assert "∂L/∂w[2, 1, 0, 1]" in text
+    assert '∂L/∂w[<span class="tap">2, 1, 0, 1</span>]' in text
     totals = re.search(r"= <b>(\S+)</b>; the rule gives <b>(\S+)</b>", text)
     first, second = (float(value.replace("−", "-")) for value in totals.groups())
     assert first == pytest.approx(second, rel=1e-3)
@@ -223,8 +223,14 @@ def test_another_tap_is_chosen_with_the_keyboard(browser, page, trained):
     after = tab.locator(".terms .formula").first.inner_text()
     assert after != before
     said = field.locator("input:checked").get_attribute("aria-label").split(": ")[1]
-    total = float(after.split(" = ")[1].replace("−", "-"))
+    total, rule = (
+        float(number.replace("−", "-"))
+        for number in after.split(" = ")[1].split("; the rule gives ")
+    )
     assert total == pytest.approx(float(said.replace("−", "-")), rel=5e-3)
+    assert total == pytest.approx(rule, rel=1e-3)
+    name = field.locator("input:checked").get_attribute("aria-label").split(":")[0]
+    assert tab.locator(".terms .tap").first.inner_text().startswith(name.removeprefix("tap "))
     tab.context.close()
 
 
