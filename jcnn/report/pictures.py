@@ -16,6 +16,8 @@ from functools import cache
 
 import numpy as np
 
+from jcnn.errors import counted
+
 POSITIVE, NEGATIVE = (217, 95, 2), (31, 111, 190)
 Scale = tuple[Sequence[float], Sequence[float]]
 _LEVELS = 127
@@ -96,15 +98,16 @@ def kernels(w: np.ndarray, what: str, chosen: np.ndarray | None = None) -> Pictu
         shown = w[..., : MOST_TILES * 4]
         half = np.abs(shown).max(axis=(0, 1, 2), keepdims=True)
         pixels = 0.5 + 0.5 * shown / np.where(half > 0, half, 1)
-        words = f"{what}: {shown.shape[-1]} of {d} kernels of {_times(window)} in colour"
+        words = f"{what}: {shown.shape[-1]} of {counted(d, 'kernel')} of {_times(window)} in colour"
         return _pixels(_mosaic([pixels[..., k] for k in range(shown.shape[-1])]), words)
     if len(window) == 1:
         tiles = [w[..., k].T for k in range(min(d, MOST_TILES))]
-        words = f"{what}: {len(tiles)} of {d} kernels, {c} channels high and {window[0]} steps wide"
+        size = f"{counted(c, 'channel')} high and {counted(window[0], 'step')} wide"
+        words = f"{what}: {len(tiles)} of {counted(d, 'kernel')}, {size}"
         return _picture(tiles, words)
     flat = w.reshape(*window, c * d)
     chosen = strongest(flat) if chosen is None else chosen
-    words = f"{what}: {len(chosen)} of {c * d} planes of {_times(window)}, {_ends(w)}"
+    words = f"{what}: {len(chosen)} of {counted(c * d, 'plane')} of {_times(window)}, {_ends(w)}"
     return _picture([_flat(flat[..., k]) for k in chosen], words)
 
 
@@ -157,14 +160,17 @@ def over(x: np.ndarray, gradient: np.ndarray, what: str) -> Picture:
 def _tiles(array: np.ndarray, chosen: np.ndarray | None) -> tuple[list[np.ndarray], str]:
     """Cut an array into tiles, and say which."""
     if array.ndim == 1:
-        return [_flat(array)], f"{len(array)} values"
+        return [_flat(array)], counted(len(array), "value")
     if array.ndim == 2:
-        return [array.T], f"{array.shape[1]} channels high and {array.shape[0]} steps wide"
+        steps, channels = (
+            counted(n, word) for n, word in zip(array.shape, ("step", "channel"), strict=True)
+        )
+        return [array.T], f"{channels} high and {steps} wide"
     count = array.shape[-1]
     chosen = strongest(array) if chosen is None else chosen
     tiles = [_flat(array[..., k]) for k in chosen]
-    which = f"{count}" if len(chosen) == count else f"{len(chosen)} of {count}"
-    return tiles, f"{which} channels of {_times(array.shape[:-1])}"
+    some = "" if len(chosen) == count else f"{len(chosen)} of "
+    return tiles, f"{some}{counted(count, 'channel')} of {_times(array.shape[:-1])}"
 
 
 def _flat(array: np.ndarray) -> np.ndarray:

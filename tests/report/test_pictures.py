@@ -35,6 +35,12 @@ def test_many_channels_show_the_strongest_and_say_so():
     assert 30 in pictures.strongest(array)
 
 
+def test_one_channel_is_said_to_be_one():
+    assert pictures.signed(np.ones((3, 3, 1), np.float32), "z").alt.startswith(
+        "z: 1 channel of 3×3"
+    )
+
+
 @pytest.mark.parametrize("shape", [(7,), (100,), (12, 4), (5, 4, 3), (4, 5, 4, 2)])
 def test_arrays_of_any_rank_are_shown(shape):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
