@@ -15,6 +15,7 @@ READ = (
     *("index.html", "start/own_images.html", "learn/index.html", "worked_example.html"),
     *("equations.html", "reference/ops.html", "reference/config/layers.html"),
 )
+SESSION = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Each block of code that is seen, and how many lines high it is, padding and scroll bar left out.
 LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.checkVisibility())
   .map((e) => {
@@ -103,7 +104,23 @@ class TestGenerated:
         made = copying.without_prompts(block.format(session))
         copied = re.search('data-copy="(.*?)"', made, re.DOTALL)[1]
         assert html.unescape(copied) == 'for a in "ab":\n    print(a)\n\n'
-        assert copying.without_prompts(block.format("$ ls")) == block.format("$ ls")
+        shell = "<b>$ </b>a --set &quot;b=1&quot; \\\n  --c\nsaid \\\nand $ 3\n$ d | e\n\n$"
+        copied = re.search('data-copy="(.*?)"', copying.without_prompts(block.format(shell)), re.S)
+        assert html.unescape(copied[1]) == 'a --set "b=1" \\\n  --c\nd | e\n'
+        for other in ("jcnn layers", "$x$", "name = 1  # $ 2"):
+            assert copying.without_prompts(block.format(other)) == block.format(other)
+
+    def test_the_button_of_every_session_on_a_page_has_a_text(self, website):
+        typed = {">>> ": website("copying").statements, "$ ": website("copying").commands}
+        seen = 0
+        for page in (ROOT / "docs").rglob("*.md"):
+            for shown in SESSION.findall(page.read_text(encoding="utf-8")):
+                for prompt, made in typed.items():
+                    if re.search(f"^{re.escape(prompt)}", shown, re.MULTILINE):
+                        assert shown.startswith(prompt), f"{page}: its button copies prompts"
+                        assert made(shown).strip()
+                        seen += 1
+        assert seen > 50
 
     def test_the_search_shows_formulas_in_letters(self, website):
         in_letters = website("searching").in_letters
