@@ -35,27 +35,26 @@ function readGeometry() {
   const padding = form.elements.padding.value;
   const [channels, features, groups] = form.elements.channels.value.split(",").map(Number);
   const square = (n) => [n, n];
-  conv.kind = form.elements.kind.value;
-  conv.options = {
+  const options = {
     size: square(number("size")), window: square(number("window")), stride: number("stride"),
     padding: Number.isNaN(Number(padding)) ? padding : Number(padding), dilation: number("dilation"), channels, features, groups,
   };
+  return { kind: form.elements.kind.value, options };
 }
 
 const FIRST = FIXTURES.values;
 const firstOf = (name, shape) => FIRST[name].slice(0, product(shape));
 
-/** Take the geometry from the form; keep what was chosen if it is still there. */
+/** Take the geometry from the form, and the first numbers; one that does not fit changes nothing. */
 function setGeometry() {
-  readGeometry();
-  const g = geometry(conv.options);
+  const { kind, options } = readGeometry();
+  const g = geometry(options);
   $("unfit").hidden = g.fits;
   if (!g.fits) {
     $("unfit").textContent = `A kernel of ${g.window[0]} × ${g.window[1]} at dilation ${g.dilation} spans ${g.span[0]} elements, more than the padded image has: choose a larger image, more padding or a smaller kernel. The arrays below are those of before.`;
     return;
   }
-  conv.g = g;
-  conv.list = meetings(g, conv.kind);
+  Object.assign(conv, { kind, options, g, list: meetings(g, kind) });
   conv.x = firstOf("x", g.x);
   conv.w = firstOf("w", g.w);
   conv.dy = firstOf("dy", g.y);

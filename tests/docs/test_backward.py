@@ -55,6 +55,19 @@ def javascript():
     return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
 
 
+@pytest.fixture(scope="module")
+def page():
+    """What the page gives for an expression, after its scripts have run without a browser."""
+
+    def evaluate(expression):
+        script = str(ROOT / "tests" / "docs" / "run_page.js")
+        command = [node(), script, str(FOLDER), expression]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    return evaluate
+
+
 def hold(written, made):
     """A row of the file against the row that jcnn.ops gives now."""
     assert written.keys() == made.keys()
@@ -130,6 +143,31 @@ def test_page_is_light_and_asks_nobody():
     assert sum(len(path.read_bytes()) for path in files) < 200_000
     for path in files:
         assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path
+
+
+def test_the_page_runs_and_agrees_with_the_operations(page):
+    found = page('["truth-say", "agreement", "pool-agreement"].map((id) => $(id).textContent)')
+    assert all("✓ The same" in said for said in found)
+
+
+def test_a_geometry_that_does_not_fit_changes_nothing_but_the_refusal(page):
+    """Whatever is touched afterwards: what is said is of the arrays that are shown."""
+    refused, *pairs = page("""
+        (() => {
+          const ids = ["reading-title", "reading-formula", "reading-say", "reading-terms",
+            "reading-order", "agreement", "orders-say", "cards", "convolution-source"];
+          const touch = () => [["x", 6], ["w", 1], ["y", 0], ["dy", 0]].map(([key, index]) => {
+            choose(key, index);
+            return ids.map((id) => $(id).textContent);
+          });
+          const before = touch();
+          select("geometry", { kind: "correlate", window: 4, dilation: 2, stride: 3 });
+          const refusal = $("unfit").hidden ? "" : $("unfit").textContent;
+          return [refusal, before, touch()];
+        })()""")
+    assert "spans 7 elements" in refused
+    before, after = pairs
+    assert before == after
 
 
 @pytest.fixture(scope="module")
