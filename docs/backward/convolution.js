@@ -12,6 +12,9 @@ const FAMILIES = [
   { key: "dy", side: "backward", label: "δ = ∂L/∂y", of: "y" },
 ];
 
+/** The arrays whose numbers can be changed; the others are computed of them. */
+const GIVEN = ["x", "w", "dy"];
+
 /** The formulas for strides s, dilation r and padding p; a convolution reads the kernel from its end. */
 const FORMULAS = {
   x: (tap) => `∂L/∂x[n] = Σ w[${tap}] δ[m],  over all outputs m and taps k with s m + r k − p = n`,
@@ -98,7 +101,7 @@ function oneGrid(family, shape, channel, many) {
     label: many > 1 ? `${family.label} [${place(channel, inner).join(" → ")}]` : family.label,
     value: (cell) => conv[family.key][index(cell)], name: written,
     touch: (cell) => choose(select, index(cell)),
-    change: ["x", "w", "dy"].includes(family.key) ? (cell, by) => edit(family.key, index(cell), by) : undefined,
+    change: GIVEN.includes(family.key) ? (cell, by) => edit(family.key, index(cell), by) : undefined,
   });
   return { grid, key: family.key, index };
 }
@@ -198,7 +201,9 @@ function writeNudge() {
     return forward(conv.g, conv.list, moved.x, moved.w).reduce((sum, y, m) => sum + y * conv.dy[m], 0);
   };
   const rule = (key === "x" ? conv.dx : conv.dw)[index];
-  nudgePanel($("nudge"), conv, nameOf(key, index), loss, conv[key][index], rule, writeNudge);
+  const { key: own, index: at } = conv.chosen;
+  const chosen = { name: nameOf(own, at), change: GIVEN.includes(own) ? (by) => edit(own, at, by) : undefined };
+  nudgePanel($("nudge"), conv, nameOf(key, index), loss, conv[key][index], rule, writeNudge, chosen);
 }
 
 const sameGeometry = (one, other) => ["size", "window", "stride", "padding", "dilation", "channels", "features", "groups"]

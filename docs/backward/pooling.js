@@ -56,10 +56,17 @@ function buildPool() {
     return { key, grid: new Grid({
       id: `pool-${key}`, label, side, rows: shape[0], columns: shape[1], border, value: (i) => pool[key][i], name: (i) => poolName(key, i),
       touch: (index) => { pool.chosen = { key: select, index }; updatePool(); },
-      change: ["z", "dy"].includes(key) ? (index, by) => { pool[key][index] += by; pool.edited = true; computePool(); updatePool(); } : undefined,
+      change: ["z", "dy"].includes(key) ? (index, by) => editPool(key, index, by) : undefined,
     }) };
   });
   $("pool-board").replaceChildren(...pool.grids.map(({ grid }) => element("div", { class: "family" }, grid.root)));
+}
+
+function editPool(key, index, by) {
+  pool[key][index] += by;
+  pool.edited = true;
+  computePool();
+  updatePool();
 }
 
 /** What an output says of an element of its window: wins, ties and loses, a share, or nothing. */
@@ -117,7 +124,9 @@ function sayInput(n, outputs) {
 function writePoolNudge() {
   const index = pool.chosen.key === "z" ? pool.chosen.index : pool.shares[pool.chosen.index][0].n;
   const loss = (v) => poolOutput(pool.z.map((old, i) => (i === index ? v : old))).reduce((sum, a, m) => sum + a * pool.dy[m], 0);
-  nudgePanel($("pool-nudge"), pool, poolName("z", index), loss, pool.z[index], pool.dz[index], writePoolNudge);
+  const own = pool.chosen.key === "z" ? "z" : "dy"; // who chooses an output chooses its δ too
+  const chosen = { name: poolName(own, pool.chosen.index), change: (by) => editPool(own, pool.chosen.index, by) };
+  nudgePanel($("pool-nudge"), pool, poolName("z", index), loss, pool.z[index], pool.dz[index], writePoolNudge, chosen);
 }
 
 $("pool-form").addEventListener("change", setPool);

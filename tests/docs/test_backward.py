@@ -170,6 +170,49 @@ def test_a_geometry_that_does_not_fit_changes_nothing_but_the_refusal(page):
     assert before == after
 
 
+def test_buttons_change_what_was_touched(page):
+    """As the keys + and − do, for who has none; what is computed has no buttons."""
+    said = page("""
+        ["x", "w", "dy", "y"].map((key) => {
+          choose(key, 1);
+          const grid = conv.grids.find((own) => own.key === key).grid;
+          const before = conv[key][1], found = [];
+          for (const by of [1, 1, -1]) {
+            const button = () => $("nudge").querySelector(`[data-by="${by}"]`);
+            if (!button()) continue;
+            fire(button(), "click");
+            const label = grid.cells.get(1).attributes["aria-label"];
+            found.push([conv[key][1] - before, document.activeElement === button(), label]);
+          }
+          return [$("nudge").textContent.startsWith(`Change ${nameOf(key, 1)} by −1+1`), found];
+        })""")
+    for key, (names, found) in zip(("x", "w", "δ"), said, strict=False):
+        assert names
+        assert [(by, focused) for by, focused, _ in found] == [(1, True), (2, True), (1, True)]
+        assert all(label.startswith(f"{key}[0, 1] = ") for *_, label in found)
+    assert said[3] == [False, []]
+
+
+def test_buttons_change_pools_too(page):
+    found = page("""
+        [["z", "z"], ["a", "dy"], ["dy", "dy"], ["dz", "z"]].map(([touched, changed]) => {
+          const { grid } = pool.grids.find((own) => own.key === touched);
+          fire(grid.cells.get(2), "click");
+          const before = pool[changed][2];
+          fire($("pool-nudge").querySelector('[data-by="-1"]'), "click");
+          return [pool[changed][2] - before, $("pool-nudge").textContent.slice(0, 14)];
+        })""")
+    assert found == [[-1, f"Change {name}[0, 2]"] for name in "zδδz"]
+
+
+def test_without_javascript_the_page_says_where_to_read_on():
+    said = re.search("<noscript>(.*?)</noscript>", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    links = re.findall('href="(.*?)"', said[1])
+    assert "needs JavaScript" in said[1]
+    assert links
+    assert all((FOLDER / link).is_file() for link in links)
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as found:
@@ -223,6 +266,16 @@ class TestInABrowser:
             chosen = tab.locator("#x-0 [aria-selected=true]")
             assert chosen.get_attribute("aria-label").startswith("x[1, 1] = 4")
             assert "held against" in tab.inner_text("#agreement")
+
+    def test_a_finger_changes_a_number_by_buttons(self, browser):
+        with opened(browser, PAGE, 360, has_touch=True) as tab:
+            tab.tap("#x-0 [data-index='6']")
+            before = tab.inner_text("#x-0 [data-index='6'] .value")
+            for name in ("+1", "+1", "−1"):
+                tab.locator("#nudge button", has_text=name).tap()
+            after = tab.inner_text("#x-0 [data-index='6'] .value")
+            assert int(after) == int(before) + 1
+            assert fits(tab)
 
     @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
     def test_cards_are_the_same_in_both_orders(self, browser, motion):

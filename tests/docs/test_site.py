@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 
 import pytest
 
@@ -145,6 +146,14 @@ class TestGenerated:
             "measurements/unplaced.md",
             "contributing.md",
         ]
+
+    def test_the_page_backward_leads_to_pages_and_not_to_files(self, website, tmp_path):
+        shutil.copytree(ROOT / "docs" / "backward", tmp_path / "backward")
+        website("finish")._backward(tmp_path / "backward")
+        written = (tmp_path / "backward" / "index.html").read_text(encoding="utf-8")
+        links = re.findall(r'href="(\.\./[^"]+)"', written)
+        assert "../learn/backward.html" in links
+        assert all(link.endswith(".html") for link in links)
 
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")
