@@ -6,8 +6,8 @@ const POOL_SOURCES = { max: "max_pool", relu_max: "relu_max_pool", average: "ave
 const POOL_FORMULAS = {
   max: "∂L/∂z[n] = Σ δ[m], over the windows m that n wins",
   relu_max: "∂L/∂z[n] = Σ δ[m], over the windows m that n wins, where a[m] > 0",
-  average: "∂L/∂z[n] = 1/M Σ δ[m], over the windows m that hold n",
-  decimate: "∂L/∂z[M m] = δ[m], all others 0",
+  average: "∂L/∂z[n] = 1/M² Σ δ[m], over the windows m, of M × M places, that hold n",
+  decimate: "∂L/∂z[s m] = δ[m] for the stride s, all others 0",
   relu: "∂L/∂z[n] = δ[n] where a[n] > 0, else 0",
 };
 const POOL_SIZE = 6;
@@ -106,13 +106,20 @@ function updatePool() {
 function sayOutput(m) {
   const parts = pool.shares[m];
   const delta = `${poolName("dy", m)} = ${show(pool.dy[m])}`;
-  if (pool.kind === "average") return `The mean of ${parts.length} elements (padding counts as zeros). ${delta} goes to each of them, divided by ${product(pool.g.window)}.`;
+  if (pool.kind === "average") return sayMean(parts.length, product(pool.g.window), delta);
   if (pool.kind === "decimate") return `Kept as it is; ${delta} goes back to it alone.`;
   if (pool.kind === "relu") return pool.a[m] > 0 ? `The gate is open: ${delta} passes.` : `The gate is shut: ${delta} stops here. ReLU'(0) = 0.`;
   const winner = parts.find((part) => part.share);
   if (!winner) return `No element is above zero: ${delta} goes nowhere.`;
   const ties = parts.filter((part) => pool.z[part.n] === pool.z[winner.n]).length;
   return `${poolName("z", winner.n)} wins${ties > 1 ? `: ${ties} elements tie, the first in row-major order is taken` : ""}. ${delta} goes there, and nowhere else.`;
+}
+
+/** A window may reach into the padding, whose zeros are part of the mean. */
+function sayMean(held, places, delta) {
+  const mean = held === places ? `The mean of ${places} elements.`
+    : `The mean of ${places} places, ${held} of them in the image; the padding's count as zeros.`;
+  return `${mean} ${delta}, divided by ${places}, goes to ${held === 1 ? "the one element" : `each of the ${held} elements`}.`;
 }
 
 function sayInput(n, outputs) {

@@ -205,6 +205,22 @@ def test_buttons_change_pools_too(page):
     assert found == [[-1, f"Change {name}[0, 2]"] for name in "zδδz"]
 
 
+def test_a_mean_over_padding_counts_places_and_elements(page):
+    corner, edge, middle = page("""
+        (() => {
+          select("pool-form", { kind: "average", window: 2, stride: 2, padding: 1 });
+          return [0, 1, 5].map((index) => {
+            fire(pool.grids.find((own) => own.key === "a").grid.cells.get(index), "click");
+            return $("pool-say").textContent;
+          });
+        })()""")
+    assert corner.startswith("The mean of 4 places, 1 of them in the image;")
+    assert corner.endswith("divided by 4, goes to the one element.")
+    assert edge.startswith("The mean of 4 places, 2 of them in the image;")
+    assert middle.startswith("The mean of 4 elements. δ[1, 1]")
+    assert middle.endswith("divided by 4, goes to each of the 4 elements.")
+
+
 def test_without_javascript_the_page_says_where_to_read_on():
     said = re.search("<noscript>(.*?)</noscript>", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     links = re.findall('href="(.*?)"', said[1])
