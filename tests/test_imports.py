@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,15 @@ def imported(file: Path) -> set[str]:
 def test_every_room_has_its_height():
     found = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in FILES}
     assert found - {"__init__"} <= set(HEIGHT)
+
+
+def test_the_house_that_contributing_draws_has_every_room():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    house = text.split("## The house")[1].split("```")[1]
+    drawn = {word for line in house.splitlines() for word in re.split(r"\s{3,}", line)[0].split()}
+    drawn |= {"proof", "reference"}  # in a column of their own
+    assert {"proof", "reference"} <= set(house.split())
+    assert set(HEIGHT) - {"__main__"} <= drawn
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())

@@ -15,9 +15,11 @@ def without_prompts(text: str) -> str:
 
 def _block(found: re.Match[str]) -> str:
     shown = html.unescape(re.sub(r"<[^>]+>", "", found[2]))
-    if not shown.startswith(">>> "):
+    typed = {">>> ": statements, "$ ": commands}
+    how = next((made for prompt, made in typed.items() if shown.startswith(prompt)), None)
+    if how is None:
         return found[0]
-    copied = html.escape(statements(shown), quote=True)
+    copied = html.escape(how(shown), quote=True)
     return f'<pre data-copy="{copied}">{found[1]}{found[2]}{found[3]}'
 
 
@@ -25,3 +27,14 @@ def statements(shown: str) -> str:
     """The lines of a session in Python that were typed."""
     typed = [line for line in shown.splitlines() if re.match(r"(>>>|\.\.\.)( |$)", line)]
     return "".join(f"{line[4:]}\n" for line in typed)
+
+
+def commands(shown: str) -> str:
+    """The lines of a session in a shell that were typed; after a backslash a command goes on."""
+    typed: list[str] = []
+    for line in shown.splitlines():
+        if typed and typed[-1].endswith("\\"):
+            typed.append(line)
+        elif line.startswith("$ "):
+            typed.append(line[2:])
+    return "".join(f"{line}\n" for line in typed)

@@ -98,7 +98,7 @@ def _backward(folder: Path) -> None:
         '"../../scripts/backward_fixtures"', '"../source/scripts/backward_fixtures.html"'
     )
     text = text.replace("</body>", '<script src="../palette.js"></script>\n</body>')
-    page.write_text(re.sub(r'href="(\.\./\w+)\.md"', r'href="\1.html"', text), encoding="utf-8")
+    page.write_text(re.sub(r'href="(\.\./[\w/]+)\.md"', r'href="\1.html"', text), encoding="utf-8")
 
 
 class _Page(HTMLParser):

@@ -12,6 +12,9 @@ const FAMILIES = [
   { key: "dy", side: "backward", label: "δ = ∂L/∂y", of: "y" },
 ];
 
+/** The arrays whose numbers can be changed; the others are computed of them. */
+const GIVEN = ["x", "w", "dy"];
+
 /** The formulas for strides s, dilation r and padding p; a convolution reads the kernel from its end. */
 const FORMULAS = {
   x: (tap) => `∂L/∂x[n] = Σ w[${tap}] δ[m],  over all outputs m and taps k with s m + r k − p = n`,
@@ -35,27 +38,26 @@ function readGeometry() {
   const padding = form.elements.padding.value;
   const [channels, features, groups] = form.elements.channels.value.split(",").map(Number);
   const square = (n) => [n, n];
-  conv.kind = form.elements.kind.value;
-  conv.options = {
+  const options = {
     size: square(number("size")), window: square(number("window")), stride: number("stride"),
     padding: Number.isNaN(Number(padding)) ? padding : Number(padding), dilation: number("dilation"), channels, features, groups,
   };
+  return { kind: form.elements.kind.value, options };
 }
 
 const FIRST = FIXTURES.values;
 const firstOf = (name, shape) => FIRST[name].slice(0, product(shape));
 
-/** Take the geometry from the form; keep what was chosen if it is still there. */
+/** Take the geometry from the form, and the first numbers; one that does not fit changes nothing. */
 function setGeometry() {
-  readGeometry();
-  const g = geometry(conv.options);
+  const { kind, options } = readGeometry();
+  const g = geometry(options);
   $("unfit").hidden = g.fits;
   if (!g.fits) {
     $("unfit").textContent = `A kernel of ${g.window[0]} × ${g.window[1]} at dilation ${g.dilation} spans ${g.span[0]} elements, more than the padded image has: choose a larger image, more padding or a smaller kernel. The arrays below are those of before.`;
     return;
   }
-  conv.g = g;
-  conv.list = meetings(g, conv.kind);
+  Object.assign(conv, { kind, options, g, list: meetings(g, kind) });
   conv.x = firstOf("x", g.x);
   conv.w = firstOf("w", g.w);
   conv.dy = firstOf("dy", g.y);
@@ -99,7 +101,7 @@ function oneGrid(family, shape, channel, many) {
     label: many > 1 ? `${family.label} [${place(channel, inner).join(" → ")}]` : family.label,
     value: (cell) => conv[family.key][index(cell)], name: written,
     touch: (cell) => choose(select, index(cell)),
-    change: ["x", "w", "dy"].includes(family.key) ? (cell, by) => edit(family.key, index(cell), by) : undefined,
+    change: GIVEN.includes(family.key) ? (cell, by) => edit(family.key, index(cell), by) : undefined,
   });
   return { grid, key: family.key, index };
 }
@@ -199,7 +201,9 @@ function writeNudge() {
     return forward(conv.g, conv.list, moved.x, moved.w).reduce((sum, y, m) => sum + y * conv.dy[m], 0);
   };
   const rule = (key === "x" ? conv.dx : conv.dw)[index];
-  nudgePanel($("nudge"), conv, nameOf(key, index), loss, conv[key][index], rule, writeNudge);
+  const { key: own, index: at } = conv.chosen;
+  const chosen = { name: nameOf(own, at), change: GIVEN.includes(own) ? (by) => edit(own, at, by) : undefined };
+  nudgePanel($("nudge"), conv, nameOf(key, index), loss, conv[key][index], rule, writeNudge, chosen);
 }
 
 const sameGeometry = (one, other) => ["size", "window", "stride", "padding", "dilation", "channels", "features", "groups"]

@@ -122,8 +122,21 @@ function agree(where, pairs) {
   where.classList.toggle("wrong", wrong.length > 0);
 }
 
+/** What the keys + and − do, for who has none: two buttons for the chosen element; a computed one has no `change`. */
+function changeButtons(where, { name, change }) {
+  if (!change) return [];
+  return [element("p", { class: "change" }, `Change ${name} by `, ...[[-1, "−1"], [1, "+1"]].map(([by, text]) => {
+    const button = element("button", { type: "button", "aria-label": `${name} ${text}`, "data-by": by }, text);
+    button.addEventListener("click", () => {
+      change(by);
+      where.querySelector(`[data-by="${by}"]`)?.focus(); // the panel was drawn anew
+    });
+    return button;
+  }))];
+}
+
 /** Rule and finite differences side by side, for L = Σ δ · output as a function of one number. */
-function nudgePanel(where, state, title, f, v, rule, redraw) {
+function nudgePanel(where, state, title, f, v, rule, redraw, chosen) {
   const q = quotients(f, v, state.epsilon);
   const row = (name, number, note = "") => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, show(number)), element("td", {}, note));
   // Where an element ties in two windows their kinks can cancel: then the sides agree, but not with the rule.
@@ -132,6 +145,7 @@ function nudgePanel(where, state, title, f, v, rule, redraw) {
   choice.value = state.epsilon;
   choice.addEventListener("change", () => { state.epsilon = Number(choice.value); redraw(); where.querySelector("select").focus(); });
   where.replaceChildren(
+    ...changeButtons(where, chosen),
     element("h3", {}, `Nudge ${title} by `, choice),
     element("table", {}, element("tbody", {},
       row("the rule", rule, "the sum above"),

@@ -44,7 +44,7 @@ const WRITTEN = {
       say: "σ(1) = 0.7311; the loss is ln(1 + 1/e)." },
     { title: "Backward: through loss and sigmoid at once", formula: "dL/da = g − y = −(1 − σ(1))",
       show: [single("da", "dL/da", "backward")], source: "binary_cross_entropy", equation: "losses",
-      say: "The sigmoid's small factor g (1 − g) cancels against the loss's 1/g: nothing vanishes." },
+      say: "The loss's 1/g cancels the sigmoid's factor g: a unit that is sure and wrong (g near 0) still learns." },
     { title: "Backward: the pool hands δ to its winner", formula: "dL/dz[n] = dL/da · δ[n − n*]",
       show: [line("dz", "dL/dz", "backward")], source: "global_max_pool", equation: "max-pooling",
       say: "All other elements get nothing." },

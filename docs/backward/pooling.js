@@ -6,8 +6,8 @@ const POOL_SOURCES = { max: "max_pool", relu_max: "relu_max_pool", average: "ave
 const POOL_FORMULAS = {
   max: "∂L/∂z[n] = Σ δ[m], over the windows m that n wins",
   relu_max: "∂L/∂z[n] = Σ δ[m], over the windows m that n wins, where a[m] > 0",
-  average: "∂L/∂z[n] = 1/M Σ δ[m], over the windows m that hold n",
-  decimate: "∂L/∂z[M m] = δ[m], all others 0",
+  average: "∂L/∂z[n] = 1/M² Σ δ[m], over the windows m, of M × M places, that hold n",
+  decimate: "∂L/∂z[s m] = δ[m] for the stride s, all others 0",
   relu: "∂L/∂z[n] = δ[n] where a[n] > 0, else 0",
 };
 const POOL_SIZE = 6;
@@ -56,10 +56,17 @@ function buildPool() {
     return { key, grid: new Grid({
       id: `pool-${key}`, label, side, rows: shape[0], columns: shape[1], border, value: (i) => pool[key][i], name: (i) => poolName(key, i),
       touch: (index) => { pool.chosen = { key: select, index }; updatePool(); },
-      change: ["z", "dy"].includes(key) ? (index, by) => { pool[key][index] += by; pool.edited = true; computePool(); updatePool(); } : undefined,
+      change: ["z", "dy"].includes(key) ? (index, by) => editPool(key, index, by) : undefined,
     }) };
   });
   $("pool-board").replaceChildren(...pool.grids.map(({ grid }) => element("div", { class: "family" }, grid.root)));
+}
+
+function editPool(key, index, by) {
+  pool[key][index] += by;
+  pool.edited = true;
+  computePool();
+  updatePool();
 }
 
 /** What an output says of an element of its window: wins, ties and loses, a share, or nothing. */
@@ -99,13 +106,20 @@ function updatePool() {
 function sayOutput(m) {
   const parts = pool.shares[m];
   const delta = `${poolName("dy", m)} = ${show(pool.dy[m])}`;
-  if (pool.kind === "average") return `The mean of ${parts.length} elements (padding counts as zeros). ${delta} goes to each of them, divided by ${product(pool.g.window)}.`;
+  if (pool.kind === "average") return sayMean(parts.length, product(pool.g.window), delta);
   if (pool.kind === "decimate") return `Kept as it is; ${delta} goes back to it alone.`;
   if (pool.kind === "relu") return pool.a[m] > 0 ? `The gate is open: ${delta} passes.` : `The gate is shut: ${delta} stops here. ReLU'(0) = 0.`;
   const winner = parts.find((part) => part.share);
   if (!winner) return `No element is above zero: ${delta} goes nowhere.`;
   const ties = parts.filter((part) => pool.z[part.n] === pool.z[winner.n]).length;
   return `${poolName("z", winner.n)} wins${ties > 1 ? `: ${ties} elements tie, the first in row-major order is taken` : ""}. ${delta} goes there, and nowhere else.`;
+}
+
+/** A window may reach into the padding, whose zeros are part of the mean. */
+function sayMean(held, places, delta) {
+  const mean = held === places ? `The mean of ${places} elements.`
+    : `The mean of ${places} places, ${held} of them in the image; the padding's count as zeros.`;
+  return `${mean} ${delta}, divided by ${places}, goes to ${held === 1 ? "the one element" : `each of the ${held} elements`}.`;
 }
 
 function sayInput(n, outputs) {
@@ -117,7 +131,9 @@ function sayInput(n, outputs) {
 function writePoolNudge() {
   const index = pool.chosen.key === "z" ? pool.chosen.index : pool.shares[pool.chosen.index][0].n;
   const loss = (v) => poolOutput(pool.z.map((old, i) => (i === index ? v : old))).reduce((sum, a, m) => sum + a * pool.dy[m], 0);
-  nudgePanel($("pool-nudge"), pool, poolName("z", index), loss, pool.z[index], pool.dz[index], writePoolNudge);
+  const own = pool.chosen.key === "z" ? "z" : "dy"; // who chooses an output chooses its δ too
+  const chosen = { name: poolName(own, pool.chosen.index), change: (by) => editPool(own, pool.chosen.index, by) };
+  nudgePanel($("pool-nudge"), pool, poolName("z", index), loss, pool.z[index], pool.dz[index], writePoolNudge, chosen);
 }
 
 $("pool-form").addEventListener("change", setPool);

@@ -23,15 +23,20 @@ def real_batch(experiment: Experiment, count: int) -> Batch:
     """
     stream = experiment.data.stream()
     if stream is not None:
+        _check_count(experiment, count, stream.train_count)
         return next(stream.train_batches(count, seed=experiment.seed))
     train = experiment.data.load().train
-    if count > len(train):
-        raise UserError(
-            f"a batch of {count} was asked for, and data set '{experiment.data.name}' has "
-            f"{len(train)} training examples"
-        )
+    _check_count(experiment, count, len(train))
     chosen = np.random.default_rng(experiment.seed).choice(len(train), count, replace=False)
     return train.x[chosen], train.y[chosen]
+
+
+def _check_count(experiment: Experiment, count: int, available: int) -> None:
+    if count > available:
+        raise UserError(
+            f"a batch of {count} was asked for, and data set '{experiment.data.name}' has "
+            f"{available} training examples (--batch-size)"
+        )
 
 
 def random_batch(experiment: Experiment, count: int) -> Batch:

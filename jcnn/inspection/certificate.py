@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any
 
 import jax
@@ -210,5 +211,18 @@ def _shown(c: Certificate) -> list[str]:
     lines = [f"  {count:,}: {what}" for what, count in c.shown.items()]
     if c.chance is None:
         return lines
-    passes = f"one that adds wrong products passes with a probability of {c.chance:.0e} at most"
+    passes = (
+        "a program that adds up wrong products would pass with a probability of at most "
+        f"{_percent(c.chance)}"
+    )
     return [f"{line}; {passes}" if line.endswith(SUMS) else line for line in lines]
+
+
+def _percent(chance: float) -> str:
+    """Two digits, rounded up: it is a bound.
+
+    >>> _percent((2 / 7) ** 2), _percent(4e-9)
+    ('8.2 %', '4.1e-7 %')
+    """
+    digits = Context(prec=2, rounding=ROUND_CEILING)
+    return f"{digits.create_decimal_from_float(100 * chance):g} %"

@@ -234,15 +234,19 @@ def _kill(config: Path, out: Path, moments: _Moments, number: int) -> Kill:
         ended = time.time()
         code = _expect(process, (0, -number, 128 + number), out.parent)
     checkpoints = Run(out).checkpoints_folder
-    phase = "training" if b"compiled in" in log.read_bytes()[said:] else "starting"
-    if code == 0:
-        phase = "ended"
-    elif any(checkpoints.glob(".*.partial")):
-        phase = "saving"
+    phase = _phase(code, b"compiled in" in log.read_bytes()[said:], checkpoints)
     step, saved = _newest(checkpoints)
     lost = max(0.0, ended - max(saved, began))
     name = signal.Signals(number).name
     return Kill(name, round(ended - began, 3), phase, code, step, round(lost, 3))
+
+
+def _phase(code: int, compiled: bool, checkpoints: Path) -> str:
+    if code == 0:
+        return "ended"
+    if not compiled:  # what is half written an earlier kill may have left
+        return "starting"
+    return "saving" if any(checkpoints.glob(".*.partial")) else "training"
 
 
 def _newest(checkpoints: Path) -> tuple[int, float]:

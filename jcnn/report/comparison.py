@@ -76,14 +76,22 @@ class Comparison:
         runs: A row per run.
         keys: Dotted keys of the experiments that differ, each with its value per run; None where a
             run lacks the key.
-        groups: By letter the accuracy of the ended runs of one experiment.
-        differences: Between experiments that have two ended runs or more.
+        groups: By letter the accuracy of one experiment's ended runs, each seed counted once.
+        differences: Between experiments of which two seeds or more have ended.
     """
 
     runs: list[Compared]
     keys: dict[str, list[Any]]
     groups: dict[str, Spread]
     differences: list[Difference]
+
+    def repeated(self) -> list[tuple[int, ...]]:
+        """Return the places, from 1 on, of ended runs that share experiment and seed."""
+        places: dict[tuple[str, int], list[int]] = {}
+        for place, run in enumerate(self.runs, 1):
+            if run.accuracy is not None and run.ended:
+                places.setdefault((run.group, run.seed), []).append(place)
+        return [tuple(own) for own in places.values() if len(own) > 1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON writes it, without the curves."""
@@ -203,10 +211,12 @@ def _letter(index: int) -> str:
 
 
 def _groups(runs: Sequence[Compared]) -> tuple[dict[str, Spread], list[Difference]]:
-    figures: dict[str, list[float]] = {}
+    by_seed: dict[str, dict[int, float]] = {}
     for run in runs:
         if run.ended and run.accuracy is not None:
-            figures.setdefault(run.group, []).append(run.accuracy)
+            # a seed trained again is no further draw: the first run of each counts
+            by_seed.setdefault(run.group, {}).setdefault(run.seed, run.accuracy)
+    figures = {letter: list(own.values()) for letter, own in by_seed.items()}
     several = [letter for letter, values in figures.items() if len(values) > 1]
     pairs = list(combinations(several, 2))
     chances = holm([chance(figures[a], figures[b]) for a, b in pairs])

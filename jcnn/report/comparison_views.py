@@ -80,6 +80,7 @@ def _elsewhere(keys: Mapping[str, Sequence[Any]]) -> str | None:
 def sentences(comparison: Comparison) -> list[str]:
     """Say what the figures allow to be said."""
     said = [note] if (note := _elsewhere(comparison.keys)) else []
+    said += [f"{_listed(own)} have the same seed and count once" for own in comparison.repeated()]
     for difference in comparison.differences:
         a, b = difference.groups
         said.append(
@@ -89,10 +90,15 @@ def sentences(comparison: Comparison) -> list[str]:
     alone = [letter for letter, group in comparison.groups.items() if group.count == 1]
     if alone and len(comparison.groups) > 1:
         said.append(
-            f"{', '.join(alone)}: one ended run{' each' * (len(alone) > 1)}, so nothing is said "
-            "about chance; train further seeds (--set seed=1, …)"
+            f"{', '.join(alone)}: only one seed{' each' * (len(alone) > 1)} with an ended run, so "
+            "nothing is said about chance; train further seeds (--set seed=1, …)"
         )
     return said
+
+
+def _listed(places: Sequence[int]) -> str:
+    *others, last = map(str, places)
+    return f"{', '.join(others)} and {last}"
 
 
 def _verdict(difference: Difference) -> str:

@@ -55,6 +55,19 @@ def javascript():
     return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
 
 
+@pytest.fixture(scope="module")
+def page():
+    """What the page gives for an expression, after its scripts have run without a browser."""
+
+    def evaluate(expression):
+        script = str(ROOT / "tests" / "docs" / "run_page.js")
+        command = [node(), script, str(FOLDER), expression]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    return evaluate
+
+
 def hold(written, made):
     """A row of the file against the row that jcnn.ops gives now."""
     assert written.keys() == made.keys()
@@ -132,6 +145,90 @@ def test_page_is_light_and_asks_nobody():
         assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path
 
 
+def test_the_page_runs_and_agrees_with_the_operations(page):
+    found = page('["truth-say", "agreement", "pool-agreement"].map((id) => $(id).textContent)')
+    assert all("✓ The same" in said for said in found)
+
+
+def test_a_geometry_that_does_not_fit_changes_nothing_but_the_refusal(page):
+    """Whatever is touched afterwards: what is said is of the arrays that are shown."""
+    refused, *pairs = page("""
+        (() => {
+          const ids = ["reading-title", "reading-formula", "reading-say", "reading-terms",
+            "reading-order", "agreement", "orders-say", "cards", "convolution-source"];
+          const touch = () => [["x", 6], ["w", 1], ["y", 0], ["dy", 0]].map(([key, index]) => {
+            choose(key, index);
+            return ids.map((id) => $(id).textContent);
+          });
+          const before = touch();
+          select("geometry", { kind: "correlate", window: 4, dilation: 2, stride: 3 });
+          const refusal = $("unfit").hidden ? "" : $("unfit").textContent;
+          return [refusal, before, touch()];
+        })()""")
+    assert "spans 7 elements" in refused
+    before, after = pairs
+    assert before == after
+
+
+def test_buttons_change_what_was_touched(page):
+    """As the keys + and − do, for who has none; what is computed has no buttons."""
+    said = page("""
+        ["x", "w", "dy", "y"].map((key) => {
+          choose(key, 1);
+          const grid = conv.grids.find((own) => own.key === key).grid;
+          const before = conv[key][1], found = [];
+          for (const by of [1, 1, -1]) {
+            const button = () => $("nudge").querySelector(`[data-by="${by}"]`);
+            if (!button()) continue;
+            fire(button(), "click");
+            const label = grid.cells.get(1).attributes["aria-label"];
+            found.push([conv[key][1] - before, document.activeElement === button(), label]);
+          }
+          return [$("nudge").textContent.startsWith(`Change ${nameOf(key, 1)} by −1+1`), found];
+        })""")
+    for key, (names, found) in zip(("x", "w", "δ"), said, strict=False):
+        assert names
+        assert [(by, focused) for by, focused, _ in found] == [(1, True), (2, True), (1, True)]
+        assert all(label.startswith(f"{key}[0, 1] = ") for *_, label in found)
+    assert said[3] == [False, []]
+
+
+def test_buttons_change_pools_too(page):
+    found = page("""
+        [["z", "z"], ["a", "dy"], ["dy", "dy"], ["dz", "z"]].map(([touched, changed]) => {
+          const { grid } = pool.grids.find((own) => own.key === touched);
+          fire(grid.cells.get(2), "click");
+          const before = pool[changed][2];
+          fire($("pool-nudge").querySelector('[data-by="-1"]'), "click");
+          return [pool[changed][2] - before, $("pool-nudge").textContent.slice(0, 14)];
+        })""")
+    assert found == [[-1, f"Change {name}[0, 2]"] for name in "zδδz"]
+
+
+def test_a_mean_over_padding_counts_places_and_elements(page):
+    corner, edge, middle = page("""
+        (() => {
+          select("pool-form", { kind: "average", window: 2, stride: 2, padding: 1 });
+          return [0, 1, 5].map((index) => {
+            fire(pool.grids.find((own) => own.key === "a").grid.cells.get(index), "click");
+            return $("pool-say").textContent;
+          });
+        })()""")
+    assert corner.startswith("The mean of 4 places, 1 of them in the image;")
+    assert corner.endswith("divided by 4, goes to the one element.")
+    assert edge.startswith("The mean of 4 places, 2 of them in the image;")
+    assert middle.startswith("The mean of 4 elements. δ[1, 1]")
+    assert middle.endswith("divided by 4, goes to each of the 4 elements.")
+
+
+def test_without_javascript_the_page_says_where_to_read_on():
+    said = re.search("<noscript>(.*?)</noscript>", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    links = re.findall('href="(.*?)"', said[1])
+    assert "needs JavaScript" in said[1]
+    assert links
+    assert all((FOLDER / link).is_file() for link in links)
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as found:
@@ -185,6 +282,16 @@ class TestInABrowser:
             chosen = tab.locator("#x-0 [aria-selected=true]")
             assert chosen.get_attribute("aria-label").startswith("x[1, 1] = 4")
             assert "held against" in tab.inner_text("#agreement")
+
+    def test_a_finger_changes_a_number_by_buttons(self, browser):
+        with opened(browser, PAGE, 360, has_touch=True) as tab:
+            tab.tap("#x-0 [data-index='6']")
+            before = tab.inner_text("#x-0 [data-index='6'] .value")
+            for name in ("+1", "+1", "−1"):
+                tab.locator("#nudge button", has_text=name).tap()
+            after = tab.inner_text("#x-0 [data-index='6'] .value")
+            assert int(after) == int(before) + 1
+            assert fits(tab)
 
     @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
     def test_cards_are_the_same_in_both_orders(self, browser, motion):

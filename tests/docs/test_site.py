@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 
 import pytest
 
@@ -15,6 +16,7 @@ READ = (
     *("index.html", "start/own_images.html", "learn/index.html", "worked_example.html"),
     *("equations.html", "reference/ops.html", "reference/config/layers.html"),
 )
+SESSION = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Each block of code that is seen, and how many lines high it is, padding and scroll bar left out.
 LINES = """() => [...document.querySelectorAll('pre > code')].filter((e) => e.checkVisibility())
   .map((e) => {
@@ -103,7 +105,23 @@ class TestGenerated:
         made = copying.without_prompts(block.format(session))
         copied = re.search('data-copy="(.*?)"', made, re.DOTALL)[1]
         assert html.unescape(copied) == 'for a in "ab":\n    print(a)\n\n'
-        assert copying.without_prompts(block.format("$ ls")) == block.format("$ ls")
+        shell = "<b>$ </b>a --set &quot;b=1&quot; \\\n  --c\nsaid \\\nand $ 3\n$ d | e\n\n$"
+        copied = re.search('data-copy="(.*?)"', copying.without_prompts(block.format(shell)), re.S)
+        assert html.unescape(copied[1]) == 'a --set "b=1" \\\n  --c\nd | e\n'
+        for other in ("jcnn layers", "$x$", "name = 1  # $ 2"):
+            assert copying.without_prompts(block.format(other)) == block.format(other)
+
+    def test_the_button_of_every_session_on_a_page_has_a_text(self, website):
+        typed = {">>> ": website("copying").statements, "$ ": website("copying").commands}
+        seen = 0
+        for page in (ROOT / "docs").rglob("*.md"):
+            for shown in SESSION.findall(page.read_text(encoding="utf-8")):
+                for prompt, made in typed.items():
+                    if re.search(f"^{re.escape(prompt)}", shown, re.MULTILINE):
+                        assert shown.startswith(prompt), f"{page}: its button copies prompts"
+                        assert made(shown).strip()
+                        seen += 1
+        assert seen > 50
 
     def test_the_search_shows_formulas_in_letters(self, website):
         in_letters = website("searching").in_letters
@@ -128,6 +146,14 @@ class TestGenerated:
             "measurements/unplaced.md",
             "contributing.md",
         ]
+
+    def test_the_page_backward_leads_to_pages_and_not_to_files(self, website, tmp_path):
+        shutil.copytree(ROOT / "docs" / "backward", tmp_path / "backward")
+        website("finish")._backward(tmp_path / "backward")
+        written = (tmp_path / "backward" / "index.html").read_text(encoding="utf-8")
+        links = re.findall(r'href="(\.\./[^"]+)"', written)
+        assert "../learn/backward.html" in links
+        assert all(link.endswith(".html") for link in links)
 
     def test_every_page_is_in_the_navigation(self, website):
         tree = website("navigation").tree(ROOT / "docs")

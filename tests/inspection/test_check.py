@@ -1,5 +1,6 @@
 """``jcnn check``: passes on right rules, and names the operation on wrong ones."""
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Literal
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jcnn import cli
 from jcnn.config import load_experiment
@@ -104,6 +106,33 @@ def test_a_real_batch_is_chosen_by_the_seed(experiment):
     first, again = real_batch(experiment, 3), real_batch(experiment, 3)
     assert first[0].shape == (3, 8, 8, 1)
     np.testing.assert_array_equal(first[0], again[0])
+
+
+SMALLER = 'name = "digits"\ntrain_count = 10'
+PHOTOS = 'name = "image_folder"\nfolder = "photos"\nclasses = 10\nimage_size = 8\nresize = 8'
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of ten classes: an image of each for training, and one for the test."""
+    for split, k in itertools.product(("train", "test"), range(10)):
+        file = tmp_path / "photos" / split / str(k) / "0.png"
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (20 * k, 0, 0)).save(file)
+
+
+@pytest.mark.parametrize("data", [PHOTOS, SMALLER], ids=["folder", "arrays"])
+def test_a_batch_larger_than_the_data_is_refused_by_its_own_count(data, photos, tmp_path, capsys):
+    """By what the command asks for; the experiment's own batch fits."""
+    path = tmp_path / "a.toml"
+    path.write_text(f"training.batch_size = 2\n{SMALL}".replace('name = "digits"', data))
+    name = data.split('"')[1]
+    for count, options in ((32, ["--rounding"]), (11, ["--batch-size", "11"])):
+        assert cli.main(["check", str(path), *options]) == 2
+        assert capsys.readouterr().err == (
+            f"jcnn: a batch of {count} was asked for, and data set '{name}' has 10 training "
+            "examples (--batch-size)\n"
+        )
 
 
 @pytest.mark.slow

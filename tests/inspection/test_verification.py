@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -105,6 +108,35 @@ def test_where_no_kill_falls_into_the_training_nothing_is_certified(tmp_path, mo
     assert code == 1
     assert "no kill fell into the training, so nothing is shown" in said
     assert "every bit is the same" not in said
+
+
+def test_what_an_earlier_kill_left_half_written_is_no_saving(tmp_path, monkeypatch):
+    """A process that is killed while it starts has not yet opened its checkpoints."""
+    half = Run(tmp_path / "run").checkpoints_folder / ".step-3.partial"
+    half.mkdir(parents=True)
+
+    class Process:
+        def send_signal(self, number):
+            self.number = number
+
+        def wait(self):
+            return -self.number
+
+    @contextmanager
+    def training(config, out):
+        with (out.parent / f"{out.name}.log").open("a") as log:
+            log.write(said.pop(0))
+        yield Process()
+
+    monkeypatch.setattr(verification, "_training", training)
+    moments = SimpleNamespace(wait=lambda process, is_compiled: None)
+    kill = partial(verification._kill, tmp_path / "a.toml", tmp_path / "run", moments, 9)
+    said = ["a: 3 epochs\n", "compiled in 0.1 s\n", "", "compiled in 0.1 s\n"]
+    met = [kill() for _ in said[:3]]
+    assert [own.phase for own in met] == ["starting", "saving", "starting"]
+    assert [own.shows for own in met] == [False, True, False]
+    half.rmdir()
+    assert kill().phase == "training"
 
 
 @pytest.mark.slow

@@ -69,6 +69,31 @@ def test_seeds_of_one_experiment_share_a_letter_and_a_verdict(seeds):
     assert difference.chance < 0.01
 
 
+def test_a_seed_that_was_trained_again_counts_once(written, tmp_path, capsys):
+    """Whatever letters and order; only runs that ended count, and the first of each seed."""
+    runs = [
+        written(f"{rate}-{k}", accuracy, seed=seed, optimizer__learning_rate=rate)
+        for rate, own in ((0.1, ((0, 0.90), (0, 0.90), (0, 0.91))), (0.2, ((3, 0.95), (4, 0.96))))
+        for k, (seed, accuracy) in enumerate(own)
+    ]
+    going = written("going", 0.5, ended=False, seed=3, optimizer__learning_rate=0.2)
+    found = compare([*runs, going])
+    assert {letter: group.count for letter, group in found.groups.items()} == {"A": 1, "B": 2}
+    assert found.groups["A"].mean == 0.90
+    assert found.differences == []
+    assert main(["compare", *map(str, runs)]) == 0
+    comparison_page(found, tmp_path / "page.html")
+    for text in (capsys.readouterr().out, (tmp_path / "page.html").read_text()):
+        assert "1, 2 and 3 have the same seed and count once" in text
+        assert "A: only one seed with an ended run, so nothing is said about chance" in text
+        assert "A: 3 seeds" not in text
+        assert "4 and" not in text
+    assert main(["compare", *map(str, runs[:2])]) == 0
+    out = capsys.readouterr().out
+    assert "1 and 2 have the same seed and count once" in out
+    assert "2 seeds" not in out
+
+
 def test_no_interval_goes_beyond_every_example(written):
     found = compare([written("a", 1.0), written("b", 0.99, seed=1)])
     assert found.groups["A"].low < 0.99
