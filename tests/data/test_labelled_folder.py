@@ -64,6 +64,30 @@ def test_a_share_that_leaves_nothing_is_refused(flat, test_share):
         config(test_share=test_share).lists()
 
 
+@pytest.mark.parametrize("keys", [{"test_share": 0.5}, {"test_share": 0.2, "validation": 0.4}])
+def test_a_class_of_one_image_keeps_it_for_training(own_folder, keys):
+    counts = {"ant": 1, "bee": 1, "cat": 8}
+    write_colours(own_folder / "own", counts)
+    lists = config(classes=3, **keys).lists()
+    assert set(lists.train.labels) == {0, 1, 2}
+    assert len(lists.test) == round(keys["test_share"] * 10)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"validation": 0.99}, {"validation": 15}, {"validation_count": 15}]
+)
+def test_a_validation_split_that_would_empty_a_class_is_refused(flat, keys):
+    (key,) = keys
+    with pytest.raises(UserError, match=rf"data\.{key} is 1[56] of the 16 .*: expected 14 at most"):
+        config(test_share=0.2, **keys).lists()
+
+
+def test_classes_of_one_file_each_cannot_be_split(flat):
+    (flat / "t.csv").write_text("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n")
+    with pytest.raises(UserError, match=r"is 1 of the 2 files of .*: expected two or more of a cl"):
+        config(labels="t.csv", test_share=0.5).lists()
+
+
 def test_validation_is_a_split_of_its_own(flat):
     stream = config(test_share=0.2, validation=0.25).stream()
     counts = [np.bincount(stream.labels(s)).tolist() for s in ("train", "validation", "test")]
@@ -264,16 +288,18 @@ def test_a_table_of_splits_and_a_share_exclude_each_other(flat):
 @pytest.mark.parametrize(
     "text",
     [
-        "id;breed\n{a};x\n{b};y\n",
-        "\ufeffFilename\tClass\r\n{a}.jpg\tx\r\n{b}.jpg\ty\r\n\r\n",
-        'size,image,label\n3,"{a}.jpg",x\n4,{b}.jpg, y \n',
+        "id;breed\n{a};x\n{b};y\n{c};x\n",
+        "\ufeffFilename\tClass\r\n{a}.jpg\tx\r\n{b}.jpg\ty\r\n{c}.jpg\tx\r\n\r\n",
+        'size,image,label\n3,"{a}.jpg",x\n4,{b}.jpg, y \n5,{c}.jpg,x\n',
     ],
     ids=["semicolons and no endings", "tabs, Windows", "quotes and more columns"],
 )
 def test_tables_as_people_have_them(flat, text):
-    (flat / "t.csv").write_text(text.format(a="cat/002", b="dog/003"), encoding="utf-8")
-    lists = config(labels="t.csv", test_share=0.5).lists()
-    assert sorted(names(lists.train) + names(lists.test)) == ["cat/002.jpg", "dog/003.jpg"]
+    files = {"a": "cat/002", "b": "dog/003", "c": "cat/004"}
+    (flat / "t.csv").write_text(text.format(**files), encoding="utf-8")
+    lists = config(labels="t.csv", test_share=0.3).lists()
+    found = sorted(names(lists.train) + names(lists.test))
+    assert found == ["cat/002.jpg", "cat/004.jpg", "dog/003.jpg"]
 
 
 def test_numbers_as_labels_keep_their_order(flat):
