@@ -20,7 +20,8 @@ def sweep(
         typer.Option(
             "--over",
             metavar="A.B=V1,V2,…",
-            help="Values of a key, or LOW..HIGH with --random or --search; repeatable.",
+            help="Values of a key, or LOW..HIGH with --random or --search: integers where both "
+            "ends are, unless the key takes real numbers; repeatable, for other keys.",
         ),
     ] = None,
     seeds: Annotated[
@@ -63,12 +64,12 @@ def sweep(
     if random is not None and search is not None:
         raise UserError("--random and --search exclude each other")
     from jcnn import training
-    from jcnn.sweep import parse_over, print_sweep, run_sweep, save_figure
+    from jcnn.sweep import parse_choices, print_sweep, run_sweep, save_figure
     from jcnn.sweep.file import planned
 
     training.enable_compilation_cache()
     plan = planned(config)
-    choices = dict(map(parse_over, over)) if over else plan.choices()
+    choices = parse_choices(over) if over else plan.choices()
     method = "search" if search else "random" if random else plan.method
     departure.words = "stopped; the same command goes on"
     done = run_sweep(

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from jcnn.data.selection import stratified_first, stratified_last
+from jcnn.data.selection import most_taken, stratified_first, stratified_last
 from jcnn.errors import UserError
 from jcnn.fields import Count, Shape, Table
 
@@ -127,7 +127,8 @@ class DataConfig(Table):
             proportions; all of them where not given.
         validation_count: where given, the test set is left alone and stays out of sight: this many
             examples, the last ones of each class of the training set in the classes' proportions,
-            are taken out of it and used as the test set, for choices to be made on.
+            are taken out of it and used as the test set, for choices to be made on. Each class
+            keeps at least one.
         validation: where given, so many examples, or such a share, are taken out of the training
             set in the same way and measured beside the test set, as a third split: training stops
             early, and the best state is chosen, by it.
@@ -215,8 +216,13 @@ class DataConfig(Table):
         count = self.validation if self.validation_count is None else self.validation_count
         if count is not None:
             count = max(1, round(count * len(labels))) if isinstance(count, float) else count
-            self._check_count(key, count, len(labels) - 1)
-            validation = stratified_last(labels, count)
+            self._check_count(key, count, len(labels))
+            if count > (most := most_taken(labels)):
+                raise UserError(
+                    f"data.{key} is {count} of the {len(labels)} training examples of data set "
+                    f"'{self.name}': expected {most} at most, so that each class keeps one"
+                )
+            validation = stratified_last(labels, count, kept=1)
             kept = np.setdiff1d(np.arange(len(labels)), validation)
         if self.train_count is not None:
             candidates = np.arange(len(labels)) if kept is None else kept

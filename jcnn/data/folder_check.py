@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from jcnn.data.folder_scan import TABLES, describe, walk
 from jcnn.data.image import ENDINGS as IMAGES
-from jcnn.data.image import open_image
+from jcnn.data.image import open_image, opened
+from jcnn.data.preparation import check_shape
 from jcnn.data.sound import ENDINGS as SOUNDS
 from jcnn.data.sound import read_sound
 from jcnn.errors import UserError
@@ -41,8 +42,8 @@ def check_folder(
     """Read every file under a folder, and return how many images and recordings there are.
 
     Kinds of findings: "unreadable", "mislabelled" (another format than the name's ending says),
-    "tiny" (a side under 16 pixels), "duplicate" (the very same bytes), "stray", "broken link",
-    "empty".
+    "tiny" (a side under 16 pixels), "narrow" (a line of pixels, which training refuses),
+    "duplicate" (the very same bytes), "stray", "broken link", "empty".
 
     Args:
         folder: the folder.
@@ -91,16 +92,19 @@ def _check_file(path: Path) -> _Content:
 
 
 def _check_image(path: Path) -> Iterator[Finding]:
-    from PIL import Image
-
-    size = open_image(path, channels=3).size
+    image = open_image(path, channels=3)
+    size = image.size
     if min(size) < TINY_PIXELS:
         message = (
             f"{path} is an image of {size[0]}x{size[1]} pixels: expected {TINY_PIXELS} per side"
         )
         yield Finding(path, "tiny", message)
-    with Image.open(path) as image:
-        found = _OWN_NAME.get(image.format or "", image.format)
+    try:
+        check_shape(path, image)
+    except UserError as error:
+        yield Finding(path, "narrow", str(error))
+    with opened(path) as file:
+        found = _OWN_NAME.get(file.format or "", file.format)
     said = path.suffix[1:].upper()
     if found != _SAME.get(said, said):
         yield Finding(path, "mislabelled", f"{path} is a {found} file, whatever its name says")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jcnn.data.selection import class_quotas
+from jcnn.data.selection import class_quotas, most_taken
 from jcnn.errors import UserError, counted, nearest
 from jcnn.folders import EXPERIMENT, RUNS
 
@@ -156,20 +156,21 @@ def share(files: FileList, test_share: float, seed: int) -> tuple[FileList, File
     machine, with every version.
 
     Raises:
-        UserError: the share leaves the training or the test set empty.
+        UserError: the share leaves the test set empty, or a class without a training file.
     """
-    count = round(test_share * len(files))
-    if not 0 < count < len(files):
+    count, most = round(test_share * len(files)), most_taken(files.labels)
+    if not 0 < count <= most:
+        expected = f"1 to {most} for testing" if most else "two or more of a class"
         raise UserError(
             f"data.test_share is {test_share:g}, which is {count} of the {len(files)} files of "
-            f"{files.folder}: expected some for testing and some for training"
+            f"{files.folder}: expected {expected}, so that each class keeps one for training"
         )
     chosen: list[int] = []
     drawn = [
         hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
         for name in files.names
     ]
-    for label, quota in class_quotas(files.labels, count).items():
+    for label, quota in class_quotas(files.labels, count, kept=1).items():
         members = np.flatnonzero(files.labels == label).tolist()
         chosen += sorted(members, key=drawn.__getitem__)[:quota]
     test = np.sort(np.array(chosen, np.intp))

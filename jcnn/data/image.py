@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from jcnn.fields import PositiveReal, Real
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 LIMIT = "JCNN_MAX_MEGAPIXELS"
 HEIF = (".heic", ".heif")
@@ -22,6 +24,11 @@ ENDINGS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"),
     *(".avif", *HEIF),
 )
+_PILLOW = r"PIL\."
+# As Python keeps a filter of a module's warnings.
+_QUIET = ("ignore", None, Warning, re.compile(_PILLOW), 0)
+# White in gray PNGs of few bits, which are decoded to 8.
+_LARGEST_GRAY = {"L;2": 3, "L;4": 15}
 
 
 def open_image(path: Path, channels: int) -> Image:
@@ -37,13 +44,10 @@ def open_image(path: Path, channels: int) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        _prepare(path)
-        with warnings.catch_warnings():
-            # of marks that a camera wrote wrongly, and of images half as large as it refuses
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(path) as image:
-                image.load()
-                return _convert(path, _upright(image), "L" if channels == 1 else "RGB")
+        with opened(path) as image:
+            _scale_transparent(image)
+            image.load()
+            return _convert(path, _upright(image), "L" if channels == 1 else "RGB")
     except UserError:
         raise
     except FileNotFoundError:
@@ -64,6 +68,35 @@ def open_image(path: Path, channels: int) -> Image:
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is a broken image: {reason}") from None
+
+
+def opened(path: Path) -> ImageFile:
+    """Open an image's file, of which nothing is decoded yet, without Pillow's warnings.
+
+    Raises:
+        UserError: the limit of pixels is no number, or the reader of HEIF is not installed.
+        Exception: whatever Pillow raises.
+    """
+    from PIL import Image
+
+    _prepare(path)
+    # of marks that a camera wrote wrongly, and of images half as large as it refuses; for good,
+    # since files are opened in threads, and filters are the process's
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW)
+    return Image.open(path)
+
+
+def _scale_transparent(image: ImageFile) -> None:
+    """Bring a PNG's transparent colour to the bits that its pixels are decoded to."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or not image.tile:
+        return
+    bits = str(image.tile[0].args)  # as they lie in the file
+    if bits in _LARGEST_GRAY and isinstance(colour, int):
+        image.info["transparency"] = colour * 255 // _LARGEST_GRAY[bits]
+    elif bits == "RGB;16B" and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _prepare(path: Path) -> None:
@@ -110,15 +143,24 @@ def _upright(image: Image) -> Image:
 def _convert(path: Path, image: Image, mode: str) -> Image:
     from PIL import Image as Pillow
 
-    if image.mode.startswith("I"):  # 16 bits per pixel, whatever the byte order
-        narrowed = np.clip(np.asarray(image, dtype=np.int64), 0, 65535) // 257
-        image = Pillow.fromarray(narrowed.astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 or 32 bits per pixel, whatever the byte order
+        values = np.asarray(image, dtype=np.int64)
+        image = Pillow.fromarray(_bytes_of_integers(path, values, image.info.get("transparency")))
     elif image.mode == "F":
         image = Pillow.fromarray(_bytes_of_floats(path, np.asarray(image)))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _bytes_of_integers(path: Path, values: np.ndarray, transparent: object) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        raise UserError(f"{path} has integers from {low} to {high} as pixels: expected 0 to 65535")
+    if isinstance(transparent, int):
+        values = np.where(values == transparent, 0, values)
+    return (values // 257).astype(np.uint8)
 
 
 def _bytes_of_floats(path: Path, values: np.ndarray) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jcnn.data.file_names import FileNames
 from jcnn.data.folder_scan import SHOWN, Kind
 from jcnn.errors import UserError, nearest, system_words
 
@@ -34,10 +35,12 @@ class Row(NamedTuple):
 def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
     """Read a CSV file with a header: the columns ``file`` and ``label``, and ``split`` if there.
 
-    Columns may be parted by commas, semicolons or tabs. A file may be named without its ending.
+    Columns may be parted by commas, semicolons or tabs. How files may be named:
+    :meth:`FileNames.find`.
 
     Raises:
-        UserError: no such file or column, a line that is cut short, or files that do not exist.
+        UserError: no such file or column, a line that is cut short, or files that do not exist, are
+            named twice, or cannot be told apart.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -53,7 +56,7 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
     columns = [name.strip().lower() for name in next(lines, [])]
     file, label = _column(path, columns, FILE), _column(path, columns, LABEL)
     split = next((columns.index(name) for name in SPLIT if name in columns), None)
-    rows, absent = [], []
+    rows, absent, files = [], [], FileNames(folder, kind)
     for number, fields in enumerate(lines, start=2):
         if not any(fields):
             continue
@@ -61,9 +64,10 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
             raise UserError(
                 f"{path}, line {number}: expected {len(columns)} columns, found {len(fields)}"
             )
-        name = _with_ending(folder, fields[file].strip(), kind)
+        written = fields[file].strip()
+        name = _name(path, number, files.find(written), written)
         if name is None:
-            absent.append(f"'{fields[file].strip()}' (line {number})")
+            absent.append(f"'{written}' (line {number})")
             continue
         place = None if split is None else _split(path, number, fields[split])
         rows.append(Row(name, _label(path, number, fields[label]), place))
@@ -73,7 +77,7 @@ def read_table(path: Path, folder: Path, kind: Kind) -> list[Row]:
             f"{path} names files that are not among the {kind.word} in {folder}: "
             f"{', '.join(absent[:SHOWN])}{more}"
         )
-    _check_once(path, rows)
+    _check_once(path, folder, rows)
     return rows
 
 
@@ -107,20 +111,13 @@ def _column(path: Path, columns: list[str], names: tuple[str, ...]) -> int:
     return found
 
 
-def _with_ending(folder: Path, name: str, kind: Kind) -> str | None:
-    """The name as the file has it, which a table may give without its ending."""
-    if name.lower().endswith(kind.endings) and _is_file(folder / name):
-        return name
-    return next((name + e for e in kind.endings if name and _is_file(folder / (name + e))), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # no file has such a name
-            return False
-        raise
+def _name(path: Path, number: int, found: list[str], written: str) -> str | None:
+    if len(found) > 1:
+        raise UserError(
+            f"{path}, line {number}: expected the name that a file has, found '{written}', which "
+            f"may be {' or '.join(found[:SHOWN])}"
+        )
+    return found[0] if found else None
 
 
 def _label(path: Path, number: int, written: str) -> str:
@@ -137,14 +134,17 @@ def _split(path: Path, number: int, written: str) -> str:
     return SPLITS[word]
 
 
-def _check_once(path: Path, rows: list[Row]) -> None:
-    seen: dict[str, str] = {}
+def _check_once(path: Path, folder: Path, rows: list[Row]) -> None:
+    seen: dict[str, Row] = {}
     for row in rows:
-        if row.name in seen:
+        place = os.path.normpath(folder / row.name)  # a file may be named in several ways
+        if place in seen:
+            first = seen[place]
+            also = "twice" if first.name == row.name else f"and '{row.name}', the same file"
             raise UserError(
-                f"{path} names '{row.name}' twice, as '{seen[row.name]}' and as '{row.label}': "
+                f"{path} names '{first.name}' {also}, as '{first.label}' and as '{row.label}': "
                 "expected each file once"
             )
-        seen[row.name] = row.label
+        seen[place] = row
     if not rows:
         raise UserError(f"{path} has no line after its first: expected a file and a label in each")

@@ -52,7 +52,8 @@ class LabelledFolder(DataConfig):
         validation_folder: where given, the validation files, seen from ``folder``: a third split,
             measured beside the test set as that of ``validation`` is.
         test_share: where given, the class folders lie in ``folder`` itself (or the table has no
-            column ``split``), and this share of each class is for testing.
+            column ``split``), and this share of each class is for testing; each class keeps at
+            least one file for training.
         split_seed: which files that share takes.
         labels: a CSV file, seen from ``folder``, whose columns ``file`` and ``label`` say which
             file is of which class, and ``split`` ("train", "test" or "validation"), if there, in

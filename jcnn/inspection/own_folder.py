@@ -13,6 +13,7 @@ import numpy as np
 
 from jcnn.data import ImageFolder, SoundFolder
 from jcnn.data.folder_scan import FileList, Kind, class_folders, entries, is_text, list_files
+from jcnn.data.image import opened
 from jcnn.data.labelled_folder import VALIDATION_FOLDERS
 from jcnn.errors import UserError, counted
 
@@ -161,10 +162,10 @@ def _sizes_and_modes(files: Iterable[Path]) -> tuple[list[tuple[int, int]], set[
     sizes, modes = [], set()
     for file in files:
         try:
-            with Image.open(file) as image:
+            with opened(file) as image:
                 sizes.append(image.size)
                 modes.add(image.mode)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue  # training names the files that can't be read
     return sizes, modes
 

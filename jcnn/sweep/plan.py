@@ -6,16 +6,17 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from jcnn.config import parse_override
 from jcnn.errors import UserError
 from jcnn.fields import Count, Table
+from jcnn.sweep.reals import is_real
 
 Values = Mapping[str, object]
 _MOST = 10_000  # more are a mistake, and take hours to be listed alone
@@ -78,25 +79,12 @@ class Range:
 Choices = Mapping[str, Sequence[object] | Range]
 
 
-def typed(choices: Choices, experiment: Mapping[str, object]) -> Choices:
-    """Let ranges of keys whose value is no integer be of such numbers, whatever their ends are."""
+def typed(choices: Choices, experiment: BaseModel) -> Choices:
+    """Let ranges of keys that take real numbers be of such, whatever their ends are."""
     return {
-        key: values.real()
-        if isinstance(values, Range) and isinstance(_at(experiment, key), float)
-        else values
+        key: values.real() if isinstance(values, Range) and is_real(experiment, key) else values
         for key, values in choices.items()
     }
-
-
-def _at(value: Any, key: str) -> object:
-    for part in key.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, Sequence) and part.isdecimal() and len(part) < 10:
-            value = value[int(part)] if int(part) < len(value) else None
-        else:
-            return None
-    return value
 
 
 class Plan(Table):
@@ -128,6 +116,38 @@ def check_count(what: str, count: int) -> None:
         raise UserError(f"expected {_MOST:,} {what} of a sweep at most, found {count:,}")
 
 
+def check_keys(choices: Choices, overrides: Values) -> None:
+    """Refuse keys whose values would be lost, since another key gives them."""
+    for key in choices:
+        if key in ("seed", "name"):
+            raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
+    if "seed" in overrides:
+        raise UserError("--set seed: expected a key other than seed; see --seeds")
+    earlier = [("--set", key) for key in overrides]
+    for later in choices:
+        for option, key in earlier:
+            if f"{key}.".startswith(f"{later}."):
+                raise UserError(
+                    f"{option} {key}: expected a key that --over does not replace, found "
+                    f"--over {later}"
+                )
+        earlier.append(("--over", later))
+
+
+def parse_choices(texts: Iterable[str]) -> Choices:
+    """Read every ``--over``.
+
+    Raises:
+        UserError: One is neither values nor a range, or a key is there twice.
+    """
+    choices: dict[str, Sequence[object] | Range] = {}
+    for key, values in map(parse_over, texts):
+        if key in choices:
+            raise UserError(f"--over {key}: expected one --over with all of its values, found two")
+        choices[key] = values
+    return choices
+
+
 def parse_over(text: str) -> tuple[str, Sequence[object] | Range]:
     """Read ``--over``: a key and its values, or a range.
 
@@ -140,9 +160,26 @@ def parse_over(text: str) -> tuple[str, Sequence[object] | Range]:
     key, equals, written = text.partition("=")
     if not equals or not key.strip() or not written.strip():
         raise UserError(f"--over {text}: expected KEY=V1,V2,… or KEY=LOW..HIGH")
-    if ".." in written:
+    values = [*_split(written)]
+    if any(map(_is_meant_as_range, values)):
         return key.strip(), _range(f"--over {key}", written)
-    return key.strip(), [parse_override(f"{key}={value}")[1] for value in _split(written)]
+    return key.strip(), [parse_override(f"{key}={value}")[1] for value in values]
+
+
+def _is_meant_as_range(value: str) -> bool:
+    """Whether it has a number before or after two dots, and is neither quoted nor a path.
+
+    >>> [*map(_is_meant_as_range, ("1..2", "1..", "a..2", "../a", "..", "'1..2'"))]
+    [True, True, True, False, False, False]
+    """
+    if set(value) & set("\"'[{/\\"):
+        return False
+    _, *others = ends = value.split("..")
+    return bool(others) and any(isinstance(_end(end), int | float) for end in ends)
+
+
+def _end(written: str) -> object:
+    return parse_override(f"x={written}")[1]
 
 
 def _split(written: str) -> Iterator[str]:
@@ -164,7 +201,7 @@ def _split(written: str) -> Iterator[str]:
 
 
 def _range(where: str, written: str) -> Range:
-    ends = [parse_override(f"x={end}")[1] for end in written.split("..")]
+    ends = [_end(end) for end in written.split("..")]
     numbers = [end for end in ends if _is_number(end)]
     if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise UserError(f"{where}: expected values, or LOW..HIGH rising, found '{written}'")
@@ -189,6 +226,7 @@ def combinations(choices: Choices) -> list[dict[str, object]]:
                 "with it, or values"
             )
     listed = [values for values in choices.values() if not isinstance(values, Range)]
+    check_count("combinations", math.prod(map(len, listed)))
     grid = [dict(zip(choices, values, strict=True)) for values in product(*listed)]
     return list({name(one): one for one in grid}.values())
 

@@ -22,7 +22,16 @@ from jcnn.runs import Run
 from jcnn.runs.files import with_nulls, write_text
 from jcnn.runs.statistics import Spread, spread
 from jcnn.sweep.former import check_goes_on
-from jcnn.sweep.plan import Choices, Values, check_count, combinations, drawn, name, typed
+from jcnn.sweep.plan import (
+    Choices,
+    Values,
+    check_count,
+    check_keys,
+    combinations,
+    drawn,
+    name,
+    typed,
+)
 from jcnn.sweep.search import Train, proposals_at_once, record, searched
 from jcnn.training import NonFiniteError, evaluate, train
 from jcnn.training.progress import SPLITS, Progress
@@ -119,11 +128,12 @@ def run_sweep(
 
     Args:
         config: The experiment's file.
-        choices: By dotted key its values, or a range.
+        choices: By dotted key its values, or a range; at most 10,000 combinations.
         seeds: Seeds 0 to this less one, of each combination.
         out: The folder; ``runs/NAME-sweep`` where not given. Members lie in it as
             ``COMBINATION/SEED``, without combinations as ``SEED``.
-        overrides: Other values for keys of the file, for all members.
+        overrides: Other values for keys of the file, for all members; neither the seed nor what
+            ``choices`` give.
         method: "grid", "random" or "search" (Optuna's TPE on the mean error).
         count: Combinations of "random" and "search".
         at_once: Members side by side; where not given, as many as cores on a CPU, at most four,
@@ -139,16 +149,14 @@ def run_sweep(
     check_count("seeds", seeds)
     check_count("combinations", count)
     config, base = Path(config), dict(overrides or {})
-    for key in choices:
-        if key in ("seed", "name"):
-            raise UserError(f"--over {key}: expected a key other than seed and name; see --seeds")
+    check_keys(choices, base)
     first = load_experiment(config, base)
     if method != "grid" and not choices:
         raise UserError(
             f"a sweep by {method} varies keys: expected --over, or over in the file's [sweep], "
             "found neither"
         )
-    choices = typed(choices, first.model_dump(mode="json"))
+    choices = typed(choices, first)
     folder = Path(out) if out is not None else Path(RUNS) / f"{first.name}-sweep"
     sweep = _Members(config, base, folder, seeds, at_once or _at_once(), train_split, say)
     check = partial(check_goes_on, folder, choices, seeds, method)

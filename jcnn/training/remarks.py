@@ -25,7 +25,8 @@ def remarks(experiment: Experiment, examples: int, steps_per_epoch: int) -> Iter
     if (left := examples - steps_per_epoch * size) > examples // 10:
         yield (
             f"each epoch leaves {left} of {examples} examples out, others each time: "
-            f"training.batch_size = {size} makes {steps_per_epoch} whole batches of them"
+            f"training.batch_size = {size} makes "
+            f"{counted(steps_per_epoch, 'whole batch', 'whole batches')} of them"
         )
     if steps_per_epoch == 1 and size > 1:
         yield (

@@ -9,6 +9,7 @@ from PIL import Image
 from jcnn.cli import main
 from jcnn.data.folder_check import check_folder
 from jcnn.errors import UserError
+from jcnn.inspection.own_folder import look
 from tests.data.formats import write_colours
 
 
@@ -45,6 +46,22 @@ def test_everything_is_found_in_one_pass(folder):
         ("stray", "notes.txt"),
         ("empty", "eel"),
     }
+
+
+def test_a_line_of_pixels_is_found_as_training_refuses_it(folder):
+    Image.new("RGB", (2000, 18)).save(folder / "cat" / "line.png")
+    Image.new("RGB", (2000, 9)).save(folder / "cat" / "thin.png")
+    Image.new("RGB", (1800, 18)).save(folder / "cat" / "long.png")
+    lines = {("narrow", "cat/line.png"), ("narrow", "cat/thin.png"), ("tiny", "cat/thin.png")}
+    assert found(folder) == lines
+
+
+def test_a_large_image_is_checked_without_a_warning(folder, monkeypatch):
+    """Half as many pixels as are refused made Pillow warn on the terminal."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+    Image.new("RGB", (50, 40)).save(folder / "cat" / "large.png")
+    assert check_folder(folder) == (7, [])
+    assert look(folder).count == 7
 
 
 def test_a_duplicate_in_another_class_is_said_so(folder):

@@ -1,11 +1,14 @@
+import struct
 import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jcnn.data import Cifar10, Digits, Mnist, Usps
-from jcnn.data.image import read_pixels
+from jcnn.data.image import _QUIET, read_pixels
 from jcnn.errors import UserError
 from tests.optional import optional
 
@@ -114,6 +117,69 @@ def test_an_enormous_image_is_refused_without_a_warning(tmp_path, ramp, monkeypa
         warnings.simplefilter("error")
         with pytest.raises(UserError, match=r"a\.png has more pixels .* JCNN_MAX_MEGAPIXELS"):
             read_pixels(save(tmp_path / "a.png", ramp), GRAY)
+
+
+def test_threads_leave_one_filter_of_warnings(tmp_path, ramp):
+    path = save(tmp_path / "a.png", ramp)
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        before = list(warnings.filters)
+        list(pool.map(lambda _: read_pixels(path, GRAY), range(40)))
+        assert [each for each in warnings.filters if each not in before] == [_QUIET]
+        assert warnings.filters.count(_QUIET) == 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_gray_of_a_png_is_black(tmp_path, bits):
+    white, path = (1 << bits) - 1, tmp_path / "a.png"
+    values = [white, white - 1, 0, white]
+    if bits == 16:
+        row = struct.pack(">4H", *values)
+    else:
+        packed = int("".join(f"{value:0{bits}b}" for value in values).ljust(8, "0"), 2)
+        row = packed.to_bytes(max(1, bits // 2), "big")
+    write_png(path, bits, 0, row, struct.pack(">H", white))
+    found = read_pixels(path, (1, 4, 1))[0, :, 0]
+    np.testing.assert_allclose(found, [0, (white - 1) / white, 0, 0], atol=1 / 255)
+
+
+def test_the_transparent_colour_of_16_bits_is_black(tmp_path):
+    colour = (65535, 300, 0)
+    row = struct.pack(">12H", *colour, *colour[::-1], *colour, 0, 65535, 0)
+    write_png(tmp_path / "a.png", 16, 2, row, struct.pack(">3H", *colour))
+    found = read_pixels(tmp_path / "a.png", (1, 4, 3))[0] * 255
+    np.testing.assert_allclose(found, [[0, 0, 0], [0, 1, 255], [0, 0, 0], [0, 255, 0]], atol=1e-4)
+
+
+def write_png(path, bits, kind, row, transparent):
+    """Write a PNG of one row of four pixels."""
+
+    def chunk(name, content):
+        check = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, kind, 0, 0, 0))
+        + chunk(b"tRNS", transparent)
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("values", [[0, 100000], [-5, 3]])
+def test_integers_that_are_no_brightness_are_named(tmp_path, values):
+    """They were cut to what 16 bits hold."""
+    Image.fromarray(np.array([values], np.int32)).save(tmp_path / "a.tif")
+    low, high = values
+    with pytest.raises(
+        UserError, match=rf"a\.tif has integers from {low} to {high} as pixels: expected 0 to 65535"
+    ):
+        read_pixels(tmp_path / "a.tif", (1, 2, 1))
+
+
+def test_integers_of_32_bits_are_read_as_16(tmp_path):
+    Image.fromarray(np.array([[0, 65535]], np.int32)).save(tmp_path / "a.tif")
+    assert read_pixels(tmp_path / "a.tif", (1, 2, 1)).ravel().tolist() == [0, 1]
 
 
 def test_floats_from_0_to_1_are_as_bright_as_bytes(tmp_path, ramp):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jcnn.data import ImageFolder
 from jcnn.data.folder_scan import walk
-from jcnn.data.label_table import Row, class_names
+from jcnn.data.label_table import Row, class_names, read_table
 from jcnn.errors import UserError
 from tests.data.formats import write_colours, write_image
 
@@ -62,6 +62,30 @@ def test_a_share_that_leaves_nothing_is_refused(flat, test_share):
         UserError, match=r"data\.test_share is 0\.\d+, which is \d+ of the 20 files"
     ):
         config(test_share=test_share).lists()
+
+
+@pytest.mark.parametrize("keys", [{"test_share": 0.5}, {"test_share": 0.2, "validation": 0.4}])
+def test_a_class_of_one_image_keeps_it_for_training(own_folder, keys):
+    counts = {"ant": 1, "bee": 1, "cat": 8}
+    write_colours(own_folder / "own", counts)
+    lists = config(classes=3, **keys).lists()
+    assert set(lists.train.labels) == {0, 1, 2}
+    assert len(lists.test) == round(keys["test_share"] * 10)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"validation": 0.99}, {"validation": 15}, {"validation_count": 15}]
+)
+def test_a_validation_split_that_would_empty_a_class_is_refused(flat, keys):
+    (key,) = keys
+    with pytest.raises(UserError, match=rf"data\.{key} is 1[56] of the 16 .*: expected 14 at most"):
+        config(test_share=0.2, **keys).lists()
+
+
+def test_classes_of_one_file_each_cannot_be_split(flat):
+    (flat / "t.csv").write_text("file,label\ncat/000.jpg,a\ndog/000.jpg,b\n")
+    with pytest.raises(UserError, match=r"is 1 of the 2 files of .*: expected two or more of a cl"):
+        config(labels="t.csv", test_share=0.5).lists()
 
 
 def test_validation_is_a_split_of_its_own(flat):
@@ -264,16 +288,59 @@ def test_a_table_of_splits_and_a_share_exclude_each_other(flat):
 @pytest.mark.parametrize(
     "text",
     [
-        "id;breed\n{a};x\n{b};y\n",
-        "\ufeffFilename\tClass\r\n{a}.jpg\tx\r\n{b}.jpg\ty\r\n\r\n",
-        'size,image,label\n3,"{a}.jpg",x\n4,{b}.jpg, y \n',
+        "id;breed\n{a};x\n{b};y\n{c};x\n",
+        "\ufeffFilename\tClass\r\n{a}.jpg\tx\r\n{b}.jpg\ty\r\n{c}.jpg\tx\r\n\r\n",
+        'size,image,label\n3,"{a}.jpg",x\n4,{b}.jpg, y \n5,{c}.jpg,x\n',
     ],
     ids=["semicolons and no endings", "tabs, Windows", "quotes and more columns"],
 )
 def test_tables_as_people_have_them(flat, text):
-    (flat / "t.csv").write_text(text.format(a="cat/002", b="dog/003"), encoding="utf-8")
-    lists = config(labels="t.csv", test_share=0.5).lists()
-    assert sorted(names(lists.train) + names(lists.test)) == ["cat/002.jpg", "dog/003.jpg"]
+    files = {"a": "cat/002", "b": "dog/003", "c": "cat/004"}
+    (flat / "t.csv").write_text(text.format(**files), encoding="utf-8")
+    lists = config(labels="t.csv", test_share=0.3).lists()
+    found = sorted(names(lists.train) + names(lists.test))
+    assert found == ["cat/002.jpg", "cat/004.jpg", "dog/003.jpg"]
+
+
+CAFE = ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}")
+
+
+@pytest.mark.parametrize(
+    ("written", "on_disk"),
+    [
+        ("cat/c", "cat/c.PNG"),
+        ("cat/c.png", "cat/c.PNG"),
+        ("CAT/C.png", "cat/c.PNG"),
+        ("./cat/c", "cat/c.PNG"),
+        ("../own/cat/c", "../own/cat/c.PNG"),
+        (f"cat/{CAFE[0]}.png", f"cat/{CAFE[1]}.png"),
+        (f"cat/{CAFE[0].upper()}", f"cat/{CAFE[1]}.png"),
+        ("cat/both", "cat/both.jpg"),
+        ("cat/both.JPG", "cat/both.JPG"),
+    ],
+)
+def test_a_table_may_name_a_file_in_other_letters(flat, written, on_disk):
+    place = flat / on_disk
+    for name in {on_disk, "cat/both.jpg"}:
+        write_image(flat / "x.png")
+        (flat / "x.png").rename(flat / name)
+    if sorted(path.name for path in place.parent.iterdir()).count(place.name) != 1:
+        pytest.skip("this disk has its own spelling of names")
+    (flat / "t.csv").write_text(f"file,label\n{written},a\ndog/000.jpg,b\n", encoding="utf-8")
+    rows = read_table(flat / "t.csv", flat, ImageFolder.kind)
+    assert [row.name for row in rows] == [on_disk, "dog/000.jpg"]
+
+
+def test_a_name_that_may_be_two_files_is_named(flat):
+    (flat / "cat" / "000.jpg").rename(flat / "cat" / "Two.jpg")
+    (flat / "cat" / "001.jpg").rename(flat / "cat" / "TWO.JPG")
+    if len(list((flat / "cat").iterdir())) < 10:
+        pytest.skip("this disk does not tell capitals apart")
+    (flat / "t.csv").write_text("file,label\ncat/two,a\ndog/000.jpg,b\n")
+    with pytest.raises(
+        UserError, match=r"line 2: .*'cat/two', which may be cat/TWO\.JPG or cat/Two"
+    ):
+        config(labels="t.csv", test_share=0.5).lists()
 
 
 def test_numbers_as_labels_keep_their_order(flat):
@@ -307,6 +374,10 @@ def test_what_only_looks_like_an_end_of_a_line_is_part_of_a_label(flat):
         ("file,label\ncat/000.jpg,\n", "line 2: expected a label"),
         ("file,label\nx.jpg,a\ny.jpg,b\n", r"'x\.jpg' \(line 2\), 'y\.jpg' \(line 3\)"),
         ("file,label\ncat/000.jpg,a\ncat/000.jpg,b\n", "twice, as 'a' and as 'b'"),
+        (
+            "file,label\ncat/000.jpg,a\n./dog/../cat/000,b\n",
+            r"'cat/000\.jpg' and '\./dog/\.\./cat/000\.jpg', the same file, as 'a' and as 'b'",
+        ),
         (
             "file,label,split\ncat/000.jpg,a,dev\n",
             "expected 'train', 'test' or 'validation', found 'dev'",

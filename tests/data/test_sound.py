@@ -83,6 +83,88 @@ def test_frequencies_that_the_rate_cannot_carry_are_filtered_out(tmp_path):
     assert np.abs(read(tmp_path / "a.wav")[200:-200]).max() < 0.01
 
 
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [
+        *((form, form.lower()) for form in ("WAV", "AIFF", "AU", "W64", "FLAC", "CAF", "MP3")),
+        *(("OGG", "ogg"), ("WAVEX", "wav"), ("RF64", "wav"), ("NIST", "wav")),
+    ],
+)
+def test_a_recording_that_is_cut_short_is_refused_and_a_whole_one_read(
+    tmp_path, capfd, form, ending
+):
+    samples = tone(440, seconds=2) + 0.2 * np.random.default_rng(0).normal(size=2 * RATE)
+    path, written = tmp_path / f"a.{ending}", 0
+    for subtype in soundfile.available_subtypes(form):
+        if subtype.startswith("DWVW"):  # libsndfile does not read its own
+            continue
+        try:
+            soundfile.write(path, np.clip(samples, -1, 1), RATE, subtype=subtype, format=form)
+        except soundfile.LibsndfileError:  # named and not implemented
+            continue
+        assert 2 * RATE <= len(read(path)) < 2.1 * RATE, subtype
+        written += 1
+        content = path.read_bytes()
+        for share in (0.5, 0.9):
+            path.write_bytes(content[: int(share * len(content))])
+            with pytest.raises(UserError, match=r" is (cut short|not an intact recording): "):
+                read(path)
+    assert written
+    assert capfd.readouterr().err == ""
+
+
+def first_frame(content):
+    """Bytes of the first frame of an MP3 of 8,000 samples per second."""
+    rates = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+    return 72 * 1000 * rates[content[2] >> 4] // RATE + (content[2] >> 1 & 1)
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_an_mp3_that_says_not_how_long_it_is_is_read(tmp_path, mode):
+    """Of variable rate, its length is guessed far too long."""
+    path, quiet = tmp_path / "a.mp3", np.zeros(2 * RATE)
+    samples = np.concatenate([quiet, tone(440), np.random.default_rng(0).normal(size=RATE) / 4])
+    with soundfile.SoundFile(
+        path, "w", RATE, 1, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode=mode
+    ) as file:
+        file.write(samples)
+    content = path.read_bytes()
+    path.write_bytes(content[first_frame(content) :])
+    assert len(samples) <= len(read(path)) < len(samples) + 2304
+
+
+def test_titles_before_and_behind_an_mp3_are_passed_over(tmp_path):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(440, seconds=2), RATE)
+    content, title = path.read_bytes(), b"ID3\3\0\0\0\0\1\2" + bytes(130)
+    path.write_bytes(title + title + content + b"TAG" + bytes(125))
+    assert len(read(path)) == 2 * RATE
+    path.write_bytes(title + title + content[: len(content) // 2])
+    with pytest.raises(
+        UserError, match=r"a\.mp3 is cut short: its header announces \d+ bytes of s"
+    ):
+        read(path)
+
+
+def test_an_mp3_that_lacks_frames_and_few_bytes_is_refused(tmp_path):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(440, seconds=2), RATE)
+    path.write_bytes(path.read_bytes()[:-700] + b"APETAGEX" + bytes(600))
+    with pytest.raises(UserError, match=r"a\.mp3 is cut short: its header announces \d+ samples"):
+        read(path)
+
+
+@pytest.mark.parametrize(("form", "place"), [("AIFF", b"SSND"), ("AU", b".snd")])
+def test_other_recordings_out_of_a_pipe_do_not_know_their_length(tmp_path, form, place):
+    path = tmp_path / f"a.{form.lower()}"
+    soundfile.write(path, tone(440), RATE, format=form, subtype="PCM_16", endian="BIG")
+    content = bytearray(path.read_bytes())
+    start = content.index(place) + (4 if form == "AIFF" else 8)
+    content[start : start + 4] = struct.pack(">I", 0x7F000000 if form == "AIFF" else 0xFFFFFFFF)
+    path.write_bytes(content)
+    assert len(read(path)) == 4000
+
+
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF - 36])
 def test_a_recording_out_of_a_pipe_does_not_know_its_length(tmp_path, size):
     path = tmp_path / "a.wav"

@@ -50,6 +50,12 @@ type = "flatten"
 type = "dense"
 features = 10
 """
+EPOCHS = ["--over", "training.epochs=1,2"]
+GRID = [
+    each
+    for key in ("training.epochs", "training.batch_size", "layers.1.features")
+    for each in ("--over", f"{key}={','.join(map(str, range(1, 31)))}")
+]
 RATES = {"optimizer.learning_rate": [0.1, 0.2]}
 
 
@@ -286,13 +292,74 @@ def test_the_file_s_table_says_what_arguments_do_not(config, untrained):
     assert load_experiment(config).seed == 0
 
 
-def test_a_range_of_a_key_that_is_no_integer_draws_no_integers():
-    values = {"optimizer": {"learning_rate": 0.1}, "layers": [{"drop_rate": 0.5, "features": 8}]}
-    ranges = dict.fromkeys(("optimizer.learning_rate", "layers.0.drop_rate"), Range(0, 1))
-    found = drawn(typed({**ranges, "layers.0.features": Range(1, 2)}, values), 4)
-    assert len(found) == 4
-    assert len({one["optimizer.learning_rate"] for one in found}) == 4
-    assert {one["layers.0.features"] for one in found} <= {1, 2}
+KINDS = """
+[data]
+name = "image_folder"
+folder = "photos"
+classes = 10
+[optimizer]
+name = "adamw"
+learning_rate = 1
+before = [{name = "trace", decay = 1}]
+[training]
+augment = [{name = "color", brightness = 0.1}]
+[[layers]]
+type = "dropout"
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "real"),
+    [
+        ("optimizer.weight_decay", True),
+        ("optimizer.learning_rate", True),
+        ("optimizer.eps", True),
+        ("optimizer.before.0.decay", True),
+        ("optimizer.rates.dense_1", True),
+        ("training.average_decay", True),
+        ("training.augment.0.contrast", True),
+        ("layers.0.drop_rate", True),
+        ("loss.label_smoothing", True),
+        ("data.mean.0", True),
+        ("data.mean", False),
+        ("data.validation", False),
+        ("data.train_count", False),
+        ("training.epochs", False),
+        ("training.early_stopping.patience", False),
+        ("mesh.data", False),
+        ("layers.2.features", False),
+        ("layers.9.features", False),
+        ("optimizer.seed", False),
+        ("no.such.key", False),
+    ],
+)
+def test_a_range_of_integers_is_real_where_its_key_is(config, key, real):
+    config.write_text(KINDS)
+    found = typed({key: Range(0, 1)}, load_experiment(config))
+    assert found[key].whole is not real
+    assert len(drawn(found, 4)) == (4 if real else 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "real"),
+    [("init_value", True), ("alpha", True), ("decay_steps", False)],
+)
+def test_a_range_of_a_schedule_s_argument_is_of_its_kind(config, key, real):
+    schedule = {"schedule": "cosine_decay_schedule", "init_value": 1, "decay_steps": 9}
+    experiment = load_experiment(config, {"optimizer.learning_rate": schedule})
+    place = f"optimizer.learning_rate.{key}"
+    assert typed({place: Range(0, 1)}, experiment)[place].whole is not real
+
+
+def test_arguments_with_an_integer_as_their_default_take_integers(config):
+    experiment = load_experiment(config, {"optimizer": {"name": "muon", "learning_rate": 0.1}})
+    found = typed(dict.fromkeys(("optimizer.ns_steps", "optimizer.beta"), Range(1, 9)), experiment)
+    assert [values.whole for values in found.values()] == [True, False]
 
 
 @pytest.mark.parametrize("values", [Range(0.12345, 0.12349), Range(2, 5), Range(1, 16)])
@@ -315,7 +382,13 @@ def test_the_ends_of_a_range_of_integers_are_drawn_as_often_as_those_between(hig
         assert min(found.values()) > 0.9 * max(found.values())
 
 
-@pytest.mark.parametrize("written", ["1..inf", "-inf..1", "nan..1", "1..1e400", f"1..1{'0' * 400}"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("1..inf", "-inf..1", "nan..1", "1..1e400", f"1..1{'0' * 400}", "1..", "..1", "1..x"),
+        *("1...2", "1..2..3", "2..1", "0.1..1,2", "1..2,5..6"),
+    ],
+)
 def test_a_range_without_an_end_is_refused(written):
     with pytest.raises(UserError, match=r"--over a: expected values, or LOW\.\.HIGH rising, found"):
         parse_over(f"a={written}")
@@ -416,6 +489,23 @@ def test_without_the_extra_a_search_says_what_to_install(config, monkeypatch, ca
     arguments = ["--over", "optimizer.learning_rate=0.1..1", "--search", "2"]
     assert main(["sweep", str(config), *arguments]) == 2
     assert "jcnn[sweep]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("../a,../b", ["../a", "../b"]),
+        ("..", [".."]),
+        ("../2", ["../2"]),
+        ("../2024..05/x", ["../2024..05/x"]),
+        ('"1..2"', ["1..2"]),
+        ("'../a','../b'", ["../a", "../b"]),
+        ("[{name = '1..2'}],x", [[{"name": "1..2"}], "x"]),
+        ("a..b", ["a..b"]),
+    ],
+)
+def test_two_dots_without_numbers_are_no_range(written, values):
+    assert parse_over(f"data.folder={written}")[1] == values
 
 
 def test_values_are_split_outside_tables_and_strings():
@@ -528,6 +618,12 @@ def test_the_best_is_that_of_the_smallest_error():
         (["--search", "2"], "a sweep by search varies keys: expected --over"),
         (["--seeds", "99999999"], "expected 10,000 seeds of a sweep at most, found 99,999,999"),
         (["--over", "training.epochs=1..2", "--random", "99999999"], "10,000 combinations"),
+        (GRID, "expected 10,000 combinations of a sweep at most, found 27,000"),
+        (["--set", "seed=5"], "--set seed: expected a key other than seed; see --seeds"),
+        (["--over", "training.epochs=1", "--over", "training.epochs=2"], "expected one --over w"),
+        (["--set", "training.epochs=3", *EPOCHS], "--set training.epochs: expected a key that --o"),
+        (["--set", "loss.name=x", "--over", "loss={}"], "--set loss.name: expected a key that"),
+        ([*EPOCHS, "--over", "training={}"], "--over training.epochs: expected a key that"),
     ],
 )
 def test_a_wrong_argument_is_named(config, untrained, capsys, arguments, words):
@@ -540,7 +636,14 @@ def test_a_wrong_argument_is_named(config, untrained, capsys, arguments, words):
 
 @pytest.mark.parametrize(
     ("table", "words"),
-    [("seed = 3", "seeds"), ("seeds = 0", "sweep.seeds"), ('over = {a = "x"}', "sweep.over.a")],
+    [
+        ("seed = 3", "seeds"),
+        ("seeds = 0", "sweep.seeds"),
+        ('over = {a = "x"}', "sweep.over.a"),
+        ("over = {a.b = [1]}", r'sweep\.over\.a\.b: expected the key in quotes, "a\.b" = …, found'),
+        ("[sweep.over.training]\nepochs = [1]", r"sweep\.over\.training\.epochs: expected the key"),
+        ("over = {a = {}}", r"sweep\.over\.a: expected the key in quotes"),
+    ],
 )
 def test_a_wrong_table_is_named(config, table, words):
     config.write_text(f"{CONFIG}[sweep]\n{table}\n")

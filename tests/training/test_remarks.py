@@ -26,6 +26,8 @@ SINGLE = {
     ("keys", "examples", "words"),
     [
         ({"training.batch_size": 64}, 120, ["leaves 56 of 120 examples out", "a single step"]),
+        ({"training.batch_size": 64}, 120, ["makes 1 whole batch of them", "a single step"]),
+        ({"training.batch_size": 64}, 180, ["makes 2 whole batches of them"]),
         ({"training.batch_size": 120}, 120, ["an epoch is a single step"]),
         ({"optimizer.learning_rate": cosine("8 epochs")}, 300, ["its end is never reached"]),
         ({"optimizer.learning_rate": cosine("1 epoch")}, 300, ["after 9 of 36 steps, and stays"]),
