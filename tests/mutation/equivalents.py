@@ -153,10 +153,10 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "from which size on a loop is worth it: any is right": (
         "ops/folds.py: of_kernel: g.window → g.span",
         "ops/folds.py: of_kernel: 1 → 0",
-        "ops/folds.py: _looped: arrays[0].shape[1] * prod(statics[0].output) → arrays[0].shape[1] / prod(statics[0].output)",
-        "ops/folds.py: _looped: arrays[0].shape[1] * prod(statics[0].output) → prod(statics[0].output)",
+        "ops/folds.py: _looped: …prod(statics[0].output) * prod(kernel[1:]) → …prod(statics[0].output) / prod(kernel[1:])",
+        "ops/folds.py: _looped: arrays[0].shape[1] * prod(statics[0].output) * prod(kernel[1:]) → prod(kernel[1:])",
         "ops/folds.py: _looped: 1 → 0",
-        "ops/folds.py: _looped: …ions * prod(kernel[1:]) < SMALL → …ions * prod(kernel[1:]) >= SMALL",
+        "ops/folds.py: _looped: work < SMALL → work >= SMALL",
     ),
     "no other platform's name comes after": (
         "lowering/xla_pools.py: serves: … jax.default_backend()) == 'tpu' → … jax.default_backend()) >= 'tpu'",
