@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import IO, NoReturn
@@ -20,10 +19,7 @@ _LOGGED = re.compile(
 )
 # The first frame of an MP3 by LAME and others: flags, then how many frames and bytes there are.
 _INFO = re.compile(rb"\xff[\xe0-\xff].{7,36}?(?:Xing|Info)\0\0\0(.)(.{4})(.{4})", re.DOTALL)
-_COUNTS = (b"sample_count", b"sample_n_bytes", b"channel_count")
 _HEAD = 4096
-_PAGE = 65307  # bytes of an Ogg page at most
-_PAGE_HEAD = 27
 
 
 def check_bytes(path: Path) -> bool:
@@ -41,10 +37,6 @@ def check_bytes(path: Path) -> bool:
         start = _after_tags(file)
         file.seek(start)
         head = file.read(_HEAD)
-        if head.startswith(b"OggS"):
-            _check_last_page(path, file, size)
-        if head.startswith(b"NIST_1A"):
-            _check_counts(path, head, size)
         if info := _INFO.search(head):
             return _check_info(path, info, size - start - info.start())
     return False
@@ -97,29 +89,3 @@ def _check_info(path: Path, info: re.Match[bytes], found: int) -> bool:
     if has_bytes and found < announced - slack:
         _refuse(path, "header", f"{announced} bytes of sound", found)
     return has_frames
-
-
-def _check_counts(path: Path, head: bytes, size: int) -> None:
-    """Look at the counts of a SPHERE file, which many corpora of speech call .wav."""
-    counts = [re.search(rb"\n%s -[is]\d* (\d+)\n" % name, head) for name in _COUNTS]
-    start = re.match(rb"NIST_1A\n *(\d+)\n", head)
-    if start is None or None in counts or b",embedded-" in head:  # the last is compressed
-        return
-    announced = math.prod(int(each[1]) for each in counts if each)
-    if (found := size - int(start[1])) < announced:
-        _refuse(path, "header", f"{announced} bytes of sound", found)
-
-
-def _check_last_page(path: Path, file: IO[bytes], size: int) -> None:
-    begin = max(0, size - 2 * _PAGE)
-    file.seek(begin)
-    tail = file.read()
-    place = tail.rfind(b"OggS")
-    if place < 0:
-        return
-    page = tail[place:]
-    lengths = page[_PAGE_HEAD : _PAGE_HEAD + page[26]] if len(page) >= _PAGE_HEAD else b""
-    complete = len(page) >= _PAGE_HEAD and len(lengths) == page[26]
-    announced = _PAGE_HEAD + len(lengths) + sum(lengths)
-    if not complete or len(page) < announced:
-        _refuse(path, "last page", f"{announced if complete else _PAGE_HEAD} bytes", len(page))
