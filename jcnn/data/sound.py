@@ -27,7 +27,8 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
 
     Raises:
         UserError: the file is missing, no recording or empty, or cut short: it has less than it
-            announces (an MP3 without a count of its frames announces nothing).
+            announces (an MP3 without a count of its frames, and the last page of an Ogg file,
+            announce nothing).
     """
     import soundfile
 

@@ -87,7 +87,7 @@ def test_frequencies_that_the_rate_cannot_carry_are_filtered_out(tmp_path):
     ("form", "ending"),
     [
         *((form, form.lower()) for form in ("WAV", "AIFF", "AU", "W64", "FLAC", "CAF", "MP3")),
-        *(("OGG", "ogg"), ("WAVEX", "wav"), ("RF64", "wav")),
+        *(("WAVEX", "wav"), ("RF64", "wav")),
     ],
 )
 def test_a_recording_that_is_cut_short_is_refused_and_a_whole_one_read(
@@ -107,9 +107,7 @@ def test_a_recording_that_is_cut_short_is_refused_and_a_whole_one_read(
         content = path.read_bytes()
         for share in (0.5, 0.9):
             path.write_bytes(content[: int(share * len(content))])
-            with pytest.raises(
-                UserError, match=r" (is cut short|is not an intact recording|holds no sound)"
-            ):
+            with pytest.raises(UserError, match=r" is (cut short|not an intact recording): "):
                 read(path)
     assert written
     assert capfd.readouterr().err == ""
