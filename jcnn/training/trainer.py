@@ -212,13 +212,17 @@ class Trainer:
         return keep_failure(self._run, self._experiment, self._feed, at.state, found)
 
     def _retraced(self) -> Stand:
-        """Train once more from the newest checkpoint, looking at each step, to the one that fails.
+        """Return the state before the step that fails.
 
-        The same steps give the same bits: so well that nothing need be looked at until then.
+        A guarded step has left it as it was, and so have those after it. Else train once more from
+        the newest checkpoint, looking at each step: the same steps give the same bits, so well that
+        nothing need be looked at until one fails.
         """
+        if self._feed.step.guarded:
+            return self._at
         self._saver.wait()
         at = self._saver.restore(checkpointed(self._feed.step)) or self._first(None)
-        feed = self._feed if self._feed.step.guarded else self._feed.guarded()
+        feed = self._feed.guarded()
         while at.step < self._at.step and not at.totals.skipped.item():
             left = min(self._at.step - at.step, -at.step % self._steps_per_epoch)
             count = left or min(self._at.step - at.step, self._steps_per_epoch)
