@@ -25,7 +25,6 @@ from jcnn.training import (
 from jcnn.training.keys import shuffled
 from jcnn.training.progress import Progress
 
-
 BAD = 40  # of 300 examples: one step of nine has it
 
 
