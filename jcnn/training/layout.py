@@ -58,6 +58,11 @@ class Layout:
         """How many devices have the same examples, and the same loss."""
         return 1 if self.mesh is None else self.mesh.shape["space"]
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether there are arrays of which no process holds all."""
+        return jax.process_count() > 1 and bool(self.shards.parts)
+
     def each(self, function: Function, in_specs: Any, out_specs: Any) -> Function:
         """Return ``function`` on each device's parts; on one device, itself."""
         if self.mesh is None:
@@ -109,7 +114,7 @@ class Layout:
 
     def gathered(self, tree: Any) -> Any:
         """Return the tree with arrays that this process can read whole; all must ask for it."""
-        if jax.process_count() == 1 or not self.shards.parts:
+        if not self.is_spread:
             return tree
         assert self.mesh is not None
         return jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, P()))(tree)
