@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from jcnn.cli import supervision
-from jcnn.cli.together import settings_of
+from jcnn.cli import streams, supervision
+from jcnn.cli.together import _code, settings_of
 from jcnn.config import Distributed
 from jcnn.errors import UserError
 from jcnn.inspection.verification import compare_rows, compare_states
@@ -264,6 +264,60 @@ def test_a_mistake_on_the_command_line_is_one_sentence(option, value, sentence):
     with pytest.raises(UserError) as caught:
         settings_of(Distributed(), joins)
     assert str(caught.value).startswith(sentence)
+
+
+class Told:
+    """A process that remembers what it told the others."""
+
+    told: str | None = None
+    left = False
+
+    def failed(self, message):
+        self.told = message
+
+    def leave(self):
+        self.left = True
+
+
+MISTAKES = [
+    (UserError("data.folder is not there"), 2, "data.folder is not there"),
+    (PermissionError(13, "Permission denied", "runs/x"), 2, "'runs/x': Permission denied"),
+    (OSError(28, "No space left on device"), 2, "No space left on device"),
+    (ModuleNotFoundError("", name="grain"), 2, "this command needs the package 'grain', which"),
+    (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), 2, "memory is not enough; a smaller"),
+    (BrokenPipeError(32, "Broken pipe"), 141, None),
+    (Elsewhere("seed"), 2, None),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "said"), MISTAKES, ids=[str(m[2]) for m in MISTAKES])
+def test_everyday_mistakes_are_a_sentence_in_several_processes_too(
+    error, code, said, capsys, monkeypatch
+):
+    monkeypatch.setattr(streams, "silence", lambda stream: None)
+    own = Told()
+
+    def whole():
+        raise error
+
+    assert _code(own, whole, 1) == code  # pyright: ignore[reportArgumentType]
+    assert own.left
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"jcnn: {said}" if said else "")
+    assert captured.err.count("\n") == (said is not None)
+    assert (own.told is None) == isinstance(error, Elsewhere)
+
+
+def test_a_fault_of_the_code_keeps_its_traceback(capsys):
+    own = Told()
+
+    def whole():
+        raise LookupError("w")
+
+    assert _code(own, whole, 1) == 1  # pyright: ignore[reportArgumentType]
+    assert "Traceback" in capsys.readouterr().err
+    assert not own.left
 
 
 def test_rows_of_a_batch_are_read_alone_and_in_its_order():
