@@ -31,6 +31,8 @@ from jcnn.layers import (
 )
 from jcnn.training.layout import AXES, SINGLE, Layout
 
+# What is filled with the image's own edge needs an axis that is whole: see `jcnn.ops.spatial`.
+_MIRRORED = ("REFLECT", "REPLICATE")
 # Between dense layers by columns and by rows each feature is changed by itself.
 _BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, Dropout)
 
@@ -95,7 +97,7 @@ def _split_layers(experiment: Experiment, parts: int) -> tuple[str, ...]:
     """Name the layers before the first that needs whole images.
 
     Raises:
-        UserError: One has rows that can't be split evenly.
+        UserError: One has rows that can't be split evenly, or biases or padding that can't.
     """
     model, names = experiment.model, []
     if len(experiment.input_shape) < 2:
@@ -122,6 +124,13 @@ def _check_rows(name: str, layer: Layer, before: Shape, after: Shape, parts: int
             f"mesh.space is {parts}, and layer '{name}' ({layer.type}) has a bias per position: "
             "expected mesh.space = 1"
         )
+    for key in ("padding", "mode"):
+        fill = getattr(layer, key, None)
+        if isinstance(fill, str) and fill.upper() in _MIRRORED:
+            raise UserError(
+                f"mesh.space is {parts}, and layer '{name}' ({layer.type}) has {key} = "
+                f'"{fill}": expected mesh.space = 1, or padding of zeros or "circular"'
+            )
     if isinstance(layer, Residual):
         for path in layer.branches().values():
             for inner in path.walk(before):

@@ -336,6 +336,7 @@ def test_rows_of_a_batch_are_read_alone_and_in_its_order():
 
 SPLIT = {
     "mesh": {"data": 1, "model": 2},
+    "training.histograms": True,
     "layers": [
         {"type": "flatten"},
         {"type": "dense", "features": 16},
