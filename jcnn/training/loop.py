@@ -128,7 +128,7 @@ def _begin(
         return layout, check_continues(run, experiment), None
     check_unused(run, experiment)
     this_machine()  # its table may be one that can't be read
-    check_fits(experiment)
+    check_fits(experiment, layout)
     return layout, {}, initial_weights(experiment)
 
 

@@ -394,6 +394,22 @@ def test_a_folder_that_only_the_first_sees_is_enough_unless_all_write(mesh, tiny
 
 
 @pytest.mark.slow
+def test_a_gradient_that_lies_on_the_devices_of_both_is_named_where_it_is_infinite(tiny, tmp_path):
+    """The loss is finite: a product of what it is of and of 1e23 is not."""
+    features, first, relu, last = SPLIT["layers"]
+    first = {**first, "bias_value": 1e23}
+    last = {**last, "initializer": {"name": "gaussian", "std": 1e-6}}
+    experiment = tiny(
+        {**SPLIT, "layers": [features, first, relu, last], "loss.name": "mean_squared_error"}
+    )
+    (tmp_path / "tiny.toml").write_text(experiment.to_toml())
+    both = Together(tmp_path)
+    both.start([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")])
+    assert both.wait() == [3, 3], both.said(0) + both.said(1)
+    assert "step 1 (epoch 1): the gradient of dense_2.w is inf" in both.said(0)
+
+
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_processes_that_mean_different_things_say_what_differs(tiny, tmp_path):
     both = Together(tmp_path)
