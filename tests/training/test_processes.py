@@ -155,16 +155,15 @@ def test_nothing_is_agreed_on_where_one_may_have_failed():
 
 
 @pytest.mark.parametrize("wrong", ["newest", "restore"])
-def test_a_checkpoint_that_can_not_be_read_in_one_process_ends_all(wrong, tmp_path):
+def test_a_checkpoint_that_can_not_be_read_in_one_process_ends_all(wrong, tmp_path, monkeypatch):
     def fail(*_):
         raise UserError("Read-only file system")
 
-    class Kept(Checkpoints):
-        newest = fail if wrong == "newest" else lambda self: Place(3)
-        restore = fail
+    monkeypatch.setattr(Checkpoints, "newest", lambda self: Place(3))
+    monkeypatch.setattr(Checkpoints, wrong, fail)
 
     def restore(own):
-        checkpoints = Kept(tmp_path, read_only=own.index > 0, writers=own)
+        checkpoints = Checkpoints(tmp_path, read_only=own.index > 0, writers=own)
         return Saver(checkpoints, 60, 0, processes=own).restore({})
 
     first, *others = together(restore)
