@@ -18,6 +18,7 @@ from jcnn.cli import (
     demo,
     export,
     inspection,
+    mistakes,
     native,
     process,
     report,
@@ -29,10 +30,7 @@ from jcnn.cli import (
     weights,
 )
 from jcnn.cli.options import say
-from jcnn.errors import UserError, system_words
-
-BROKEN_PIPE = 13  # SIGPIPE's number, which Windows has not
-_LONGEST_WORD = 240
+from jcnn.errors import UserError
 
 
 def _group(text: str, *commands: Callable[..., Any], completion: bool = False) -> typer.Typer:
@@ -104,31 +102,19 @@ def _run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="jcnn")
         sys.stdout.flush()
     except SystemExit as end:
-        cause = end.__context__
-        if isinstance(cause, OSError) and streams.is_broken_pipe(cause):
-            return _nobody_reads()  # Typer's code is 1, as if a check had failed
+        if mistakes.is_unread(end.__context__):
+            return mistakes.leave_unread()  # Typer's code is 1, as if a check had failed
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except UserError as error:
-        return _fail(str(error))
-    except OSError as error:
-        if streams.is_broken_pipe(error):
-            return _nobody_reads()
-        place = f"'{error.filename}': " if error.filename is not None else ""
-        if not place:  # what is printed is all that is written without a name
-            streams.silence(sys.stdout)
-        return _fail(f"{place}{system_words(error)}")
-    except ModuleNotFoundError as error:
-        if (error.name or "jcnn").startswith("jcnn"):
-            raise
-        return _fail(
-            f"this command needs the package '{error.name}', which is not installed: "
-            "pip install 'jcnn[experiments]'"
-        )
     except Exception as error:
-        message = process.memory_mistake(error) or process.platform_mistake(error)
-        if message is None:
+        if mistakes.is_unread(error):
+            return mistakes.leave_unread()
+        sentence = mistakes.sentence_of(error)
+        if sentence is None:
             raise
-        return _fail(message)
+        if isinstance(error, OSError) and error.filename is None:
+            streams.silence(sys.stdout)  # all that is written without a name is what is printed
+        say(f"jcnn: {mistakes.shortened(sentence)}", error=True)
+        return 2
     return 0
 
 
@@ -139,15 +125,3 @@ def _check_words(arguments: Sequence[str]) -> None:
         if valueless or not word.strip():
             place = f"nothing stands behind '{word if valueless else before}'"
             raise UserError(f"{place}: expected a value; a variable of the shell may not be set")
-
-
-def _nobody_reads() -> int:
-    streams.silence(sys.stdout)
-    return 128 + BROKEN_PIPE
-
-
-def _fail(message: str) -> int:
-    # of a word of thousands of letters, as only a mistake writes one, both ends
-    words = (w if len(w) <= _LONGEST_WORD else f"{w[:80]}...{w[-40:]}" for w in message.split())
-    say(f"jcnn: {' '.join(words)}", error=True)
-    return 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from jcnn.cli import process, supervision
+from jcnn.cli import mistakes, process, streams, supervision
 from jcnn.cli.options import say
 from jcnn.errors import UserError
 
@@ -117,11 +117,10 @@ def _code(cluster: Cluster, whole: Callable[[], None], patience: int) -> int:
         code = end.exit_code
     except Elsewhere:
         code = 2
-    except UserError as error:
-        say(f"jcnn: {' '.join(str(error).split())}", error=True)
-        cluster.failed(str(error))
-        code = 2
     except Exception as error:
+        if (known := _told(cluster, error)) is not None:
+            cluster.leave()
+            return known
         if not any(word in str(error) for word in _GONE):
             traceback.print_exc()
             return 1
@@ -130,4 +129,20 @@ def _code(cluster: Cluster, whole: Callable[[], None], patience: int) -> int:
         say(f"jcnn: another process can't be reached: {str(error).splitlines()[0]}", error=True)
         return supervision.LOST
     cluster.leave()
+    return code
+
+
+def _told(cluster: Cluster, error: Exception) -> int | None:
+    """Say a mistake in one sentence, to the others too; return its exit code, None for others."""
+    sentence = mistakes.sentence_of(error)
+    if sentence is None:
+        return None
+    if mistakes.is_unread(error):
+        code = mistakes.leave_unread()
+    else:
+        if isinstance(error, OSError) and error.filename is None:
+            streams.silence(sys.stdout)  # see `app`
+        say(f"jcnn: {mistakes.shortened(sentence)}", error=True)
+        code = 2
+    cluster.failed(sentence)
     return code

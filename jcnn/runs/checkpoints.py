@@ -33,6 +33,8 @@ class Checkpoints:
     ) -> None:
         """Open the folder; a missing one is made unless ``read_only``.
 
+        Where another of the ``writers`` makes it, it may be on a disk that this one doesn't see.
+
         Args:
             folder: Where they lie.
             read_only: Leave damaged ones where they are, and write none.
@@ -40,9 +42,9 @@ class Checkpoints:
                 but the first read only, apart from that.
 
         Raises:
-            UserError: There is no folder, or it can't be made.
+            UserError: There is no folder to read alone, or it can't be made.
         """
-        if read_only and not folder.is_dir():
+        if read_only and writers is None and not folder.is_dir():
             raise UserError(f"'{folder}' does not exist: {_NONE_YET}")
         self._folder, self._read_only = folder, read_only
         self._writers = writers or Single()
@@ -62,6 +64,11 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         """Wait for what is being written."""
         self._writer.shutdown()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether this process sees the folder."""
+        return self._folder.is_dir()
 
     def places(self) -> list[Place]:
         """Return the places of all checkpoints, the newest first, damaged ones too."""
@@ -104,12 +111,17 @@ class Checkpoints:
             like: A pytree of ``jax.ShapeDtypeStruct`` with the structure that was saved.
 
         Raises:
-            UserError: There is none, or it is of another model.
+            UserError: There is none, or this process doesn't see it, or it is of another model.
         """
         if place is None:
             if any(entry.name[0] != "." for entry in self._folder.iterdir()):
                 raise UserError(f"'{self._folder}' holds no undamaged checkpoint")
             raise UserError(f"'{self._folder}' is empty: {_NONE_YET}")
+        if not (self._folder / str(place)).is_dir():
+            raise UserError(
+                f"checkpoint '{self._folder / str(place)}' does not exist here: expected a run's "
+                "folder that all processes see"
+            )
         return checkpoint.read_arrays(self._folder / str(place), like)
 
     def save(self, place: Place, tree: Any, record: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log2, prod
 
@@ -80,15 +80,25 @@ class Chip:
             )
         return chips // self.island, self.torus(self.island)
 
-    def exchange_seconds(self, kind: str, size: float, chips: int) -> float:
+    def exchange_seconds(
+        self, kind: str, size: float, chips: int, group: Sequence[int] = ()
+    ) -> float:
         """Return what a collective of ``size`` bytes takes at least among so many chips.
 
         A reduce-scatter and an all-gather are the two halves of an all-reduce. A permutation sends
         each chip's bytes along one link.
+
+        Args:
+            kind: One of :data:`jcnn.scaling.hlo.COLLECTIVES`.
+            size: Bytes of each chip.
+            chips: How many there are.
+            group: The numbers of those that exchange among themselves, as others do; all where
+                empty. Those of an island are taken for a slice of it.
         """
         if kind == "collective-permute":
             return size / self.link_rate + self.hop_seconds if chips > 1 else 0.0
-        whole = self.all_reduce_seconds(size, chips)
+        arranged = self._arranged(group) if group else self.islands(chips)
+        whole = self._sum_seconds(size, *arranged)
         return whole if kind == "all-reduce" else whole / 2
 
     def all_reduce_seconds(self, size: float, chips: int) -> float:
@@ -98,9 +108,18 @@ class Chip:
         islands, the share that it has added up there. What is sent along links of several axes is
         sent at once.
         """
-        if chips == 1 or not size:
+        return self._sum_seconds(size, *self.islands(chips))
+
+    def _arranged(self, group: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """Return over how many islands a group's chips lie, and the axes of those of one."""
+        islands = len({number // self.island for number in group})
+        inner = max(1, len(group) // islands)
+        is_slice = inner != 2 and not inner & (inner - 1)
+        return islands, self.torus(inner) if is_slice or not self.wraps else (inner,)
+
+    def _sum_seconds(self, size: float, islands: int, axes: tuple[int, ...]) -> float:
+        if islands * prod(axes) == 1 or not size:
             return 0.0
-        islands, axes = self.islands(chips)
         inner, hops, links = prod(axes), 0.0, 0
         for n in axes:
             joined = self.wraps and n >= self.wraps

@@ -6,6 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
+
+import numpy as np
 
 # Asynchronous ones are written as a start and an end.
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -16,6 +19,8 @@ _SHAPE = re.compile(r"\b([a-z]\w*?)\[([\d,]*)\]")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _NAME = re.compile(r'op_name="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.-]+)")
+_LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+_ROWS = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 # What moves nothing.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 _BITS = re.compile(r"\d+")
@@ -23,15 +28,18 @@ _BITS = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Collective:
-    """What all devices exchange.
+    """What devices exchange.
 
     Attributes:
         kind: One of ``COLLECTIVES``.
         size: Bytes of the arrays that a device gives or gets, whichever are more.
+        group: Those of the first group that exchanges among itself, by their numbers; none where
+            all do.
     """
 
     kind: str
     size: int
+    group: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def collectives(text: str) -> tuple[Collective, ...]:
 
     >>> line = "  ROOT %sum = (f32[3,2]{1,0}, s32[]) all-reduce(%a, %b), to_apply=%add"
     >>> collectives(line)
-    (Collective(kind='all-reduce', size=28),)
+    (Collective(kind='all-reduce', size=28, group=()),)
     """
     lines = list(instructions(text))
     shapes = {line.name: line.shape for line in lines}
@@ -111,8 +119,32 @@ def collectives(text: str) -> tuple[Collective, ...]:
             got = shape_bytes(line.shape)
             if line.kind in ("all-gather-start", "collective-permute-start"):
                 got -= given  # its result is a pair of what is given and what is got
-            found.append(Collective(kind[1], max(given, got)))
+            found.append(Collective(kind[1], max(given, got), first_group(line.rest)))
     return tuple(found)
+
+
+def first_group(text: str) -> tuple[int, ...]:
+    """Return the numbers of the devices of a collective's first group; none where all are one.
+
+    Groups are listed, or the rows of all numbers in another order.
+
+    >>> first_group("replica_groups={{0,2},{1,3}}"), first_group("replica_groups={}")
+    ((0, 2), ())
+    >>> first_group("replica_groups=[4,2]<=[8]"), first_group("replica_groups=[2,4]<=[4,2]T(1,0)")
+    ((0, 1), (0, 2, 4, 6))
+    """
+    if listed := _LISTED.search(text):
+        return tuple(_numbers(listed[1]))
+    if not (rows := _ROWS.search(text)):
+        return ()
+    sizes, order = _numbers(rows[2]), rows[3]
+    everyone = np.arange(prod(sizes)).reshape(sizes)
+    turned = everyone.transpose(_numbers(order)) if order else everyone
+    return tuple(turned.reshape(_numbers(rows[1]))[0].tolist())
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def shape_bytes(shape: str) -> int:

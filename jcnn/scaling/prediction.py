@@ -17,6 +17,7 @@ from jcnn.runs.environment import versions
 from jcnn.scaling.chips import Chip
 from jcnn.scaling.devices import devices_for
 from jcnn.scaling.programs import Program, compile_step
+from jcnn.training.mesh import batch_parts
 
 STRONG, WEAK = "strong", "weak"
 
@@ -135,28 +136,32 @@ def predict(
 
     Args:
         experiment: Its data need not be there. Its ``training.batch_size`` is one device's share
-            in weak scaling and the whole batch in strong.
+            in weak scaling and the whole batch in strong. Its mesh must fill every count of
+            devices but 1, which is without.
         chip: What it is to run on.
         counts: Of devices.
         report: Told what is being compiled.
 
     Raises:
-        UserError: There is no such slice of chips, or JAX has begun with fewer virtual devices.
+        UserError: There is no such slice of chips, the experiment's mesh doesn't fill it, or JAX
+            has begun with fewer virtual devices.
     """
-    size = experiment.training.batch_size
-    for count in counts:
+    size, parts = experiment.training.batch_size, {1: 1}
+    for count in sorted({*counts} - {1}):
         chip.islands(count)
+        parts[count] = batch_parts(experiment, count)
     rows: list[Row] = []
     undivided: list[int] = []
     compiler = "cpu"
-    for count in sorted({1, *counts}):
+    for count in parts:
+        meshed = experiment if count > 1 else experiment.model_copy(update={"mesh": None})
         devices, compiler = devices_for(chip, count)
         for scaling, batch_size in ((STRONG, size), (WEAK, size * count)):
-            if batch_size % count:
+            if batch_size % parts[count]:
                 undivided.append(count)
             elif count > 1 or scaling == STRONG:
                 report(f"{count} x {chip.name}, {batch_size} examples")
-                sized, platform = with_batch(experiment, batch_size), chip.platform
+                sized, platform = with_batch(meshed, batch_size), chip.platform
                 program, _ = compile_step(sized, devices, platform=platform)
                 rows.append(_row(experiment, chip, scaling, count, batch_size, program))
     notes = _notes(chip, compiler, size, undivided)
@@ -179,7 +184,9 @@ def _row(
     seconds = {
         "arithmetic": program.flops / chip.flops[experiment.training.precision],
         "memory": program.bytes_accessed / chip.memory_rate,
-        "links": sum(chip.exchange_seconds(c.kind, c.size, count) for c in program.collectives),
+        "links": sum(
+            chip.exchange_seconds(c.kind, c.size, count, c.group) for c in program.collectives
+        ),
     }
     if chip.clock and program.cycles:
         seconds["schedule"] = program.cycles / chip.clock

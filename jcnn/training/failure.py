@@ -113,6 +113,7 @@ def _first(step: Step, experiment: Experiment, state: Any, x: Any, y: Any) -> tu
     gradients, (_, totals) = jax.jit(step.gradients)(state, x, jnp.asarray(y), model_key)
     if not np.isfinite(totals.loss):
         return LOSS, float(totals.loss)
+    gradients = step.layout.gathered(gradients)
     for layer in reversed(experiment.model.names):
         leaves = jax.tree_util.tree_leaves_with_path({layer: gradients.get(layer, {})})
         for path, leaf in leaves:

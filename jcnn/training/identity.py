@@ -11,7 +11,7 @@ import numpy as np
 from jcnn.config import Experiment
 from jcnn.data import Dataset, Split, StreamingDataset
 from jcnn.errors import UserError
-from jcnn.runs.files import write_text
+from jcnn.runs.files import write_text, writing
 from jcnn.runs.run import Run
 
 SPLITS = ("train", "validation", "test")
@@ -60,8 +60,13 @@ def train_count(opened: Dataset | StreamingDataset) -> int:
 
 
 def write_identity(run: Run, found: dict[str, Any]) -> None:
-    """Keep it in the run's folder."""
-    write_text(run.data_file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    """Keep it in the run's folder.
+
+    Raises:
+        UserError: It can't be written.
+    """
+    with writing(f"'{run.data_file}'"):
+        write_text(run.data_file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_identity(run: Run, found: dict[str, Any]) -> None:

@@ -58,6 +58,11 @@ class Layout:
         """How many devices have the same examples, and the same loss."""
         return 1 if self.mesh is None else self.mesh.shape["space"]
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether there are arrays of which no process holds all."""
+        return jax.process_count() > 1 and bool(self.shards.parts)
+
     def each(self, function: Function, in_specs: Any, out_specs: Any) -> Function:
         """Return ``function`` on each device's parts; on one device, itself."""
         if self.mesh is None:
@@ -81,10 +86,8 @@ class Layout:
 
     def shardings(self, tree: Any) -> Any:
         """Return the same as shardings on the mesh."""
-        mesh = self.mesh
-        assert mesh is not None
         return jax.tree.map(
-            lambda spec: NamedSharding(mesh, spec),
+            lambda spec: NamedSharding(self._mesh, spec),
             self.specs(tree),
             is_leaf=lambda leaf: isinstance(leaf, P),
         )
@@ -94,8 +97,18 @@ class Layout:
         nested = bool(outer) and isinstance(outer[-1], str)  # in a residual block
         part = None if nested else dict(self.shards.parts).get(str(layer))
         if part == "columns" and leaf.ndim:
-            return P(*(None,) * (leaf.ndim - 1), "model")
-        return P("model") if part == "rows" and name == "w" and leaf.ndim == 2 else P()
+            spec = P(*(None,) * (leaf.ndim - 1), "model")
+        elif part == "rows" and name == "w" and leaf.ndim == 2:
+            spec = P("model")
+        else:
+            return P()
+        # what an optimizer keeps of a parameter may have other lengths
+        return spec if leaf.shape[spec.index("model")] % self._mesh.shape["model"] == 0 else P()
+
+    @property
+    def _mesh(self) -> jax.sharding.Mesh:
+        assert self.mesh is not None
+        return self.mesh
 
     def shaped(self, tree: Any) -> Any:
         """Return the shapes of a tree with how they are sharded, for the compiler."""
@@ -109,10 +122,9 @@ class Layout:
 
     def gathered(self, tree: Any) -> Any:
         """Return the tree with arrays that this process can read whole; all must ask for it."""
-        if jax.process_count() == 1 or not self.shards.parts:
+        if not self.is_spread:
             return tree
-        assert self.mesh is not None
-        return jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, P()))(tree)
+        return jax.jit(lambda tree: tree, out_shardings=NamedSharding(self._mesh, P()))(tree)
 
     def place(self, tree: Any) -> Any:
         """Put a tree of whole arrays, the same in all processes, where they belong."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jcnn import ops as explicit_ops
 from jcnn.config import Experiment
 from jcnn.data import Dataset, StreamingDataset
+from jcnn.errors import UserError
 from jcnn.lowering import this_machine
 from jcnn.runs.resumption import Changes, check_continues, check_unused
 from jcnn.runs.run import Run, WatchedRun
@@ -88,12 +89,12 @@ def train(
         stack.callback(close_data, opened)
         prepared = partial(prepare, experiment, ops, opened, shared, layout)
         feed, measures = processes.everyone(prepared)
-        found = identity(opened)
+        found = processes.everyone(partial(identity, opened))
         processes.check_same({"the data's fingerprint": found["fingerprint"]})
         processes.everyone(
             partial(_take, run, experiment, found, stack, processes.writes, resume=resume)
         )
-        checkpoints = stack.enter_context(_checkpoints(run, processes))
+        checkpoints = stack.enter_context(_checkpoints(run, layout, processes))
         interruption = interruption or stack.enter_context(Interruption())
         progress = progress or Progress()
         stack.callback(progress.end)
@@ -101,7 +102,7 @@ def train(
         saver = Saver(checkpoints, every, started, layout, processes)
         told = saver, progress, processes, shared
         trainer = processes.everyone(partial(Trainer, experiment, run, feed, measures, *told))
-        processes.everyone(partial(trainer.restore, changes))
+        trainer.restore(changes)
         trainer.start(weights, examples=train_count(opened))
         records = Records(
             experiment, run, feed, from_step=trainer.unmeasured, writes=processes.writes
@@ -127,7 +128,7 @@ def _begin(
         return layout, check_continues(run, experiment), None
     check_unused(run, experiment)
     this_machine()  # its table may be one that can't be read
-    check_fits(experiment)
+    check_fits(experiment, layout)
     return layout, {}, initial_weights(experiment)
 
 
@@ -155,15 +156,30 @@ def _take(
     write_identity(run, found)
 
 
-def _checkpoints(run: Run, processes: Alone) -> Checkpoints:
+def _checkpoints(run: Run, layout: Layout, processes: Alone) -> Checkpoints:
+    """Open them, first in the process that may make their folder, and cleans it.
+
+    Raises:
+        UserError: The folder can't be made; or processes that must write into it don't see it.
+        Elsewhere: The same, in another process.
+    """
     from jcnn.runs.checkpoints import Checkpoints
 
-    if not processes.writes:  # after the process that may make the folder, and cleans it
-        processes.everyone(lambda: None)
-        return Checkpoints(run.checkpoints_folder, read_only=True, writers=processes)
-    checkpoints = Checkpoints(run.checkpoints_folder, writers=processes)
-    processes.everyone(lambda: None)
-    return checkpoints
+    folder = run.checkpoints_folder
+
+    def opened() -> Checkpoints:
+        return Checkpoints(folder, read_only=not processes.writes, writers=processes)
+
+    def opened_after() -> Checkpoints:
+        if layout.is_spread and not folder.is_dir():
+            raise UserError(
+                f"'{folder}' does not exist here: expected a run's folder that all processes see, "
+                "since each writes its own parts of the dense layers that mesh.model splits"
+            )
+        return opened()
+
+    first = processes.everyone(lambda: opened() if processes.writes else None)
+    return processes.everyone(lambda: first or opened_after())
 
 
 def prepare(

@@ -31,6 +31,8 @@ from jcnn.layers import (
 )
 from jcnn.training.layout import AXES, SINGLE, Layout
 
+# What is filled with the image's own edge needs an axis that is whole: see `jcnn.ops.spatial`.
+_MIRRORED = ("REFLECT", "REPLICATE")
 # Between dense layers by columns and by rows each feature is changed by itself.
 _BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, Dropout)
 
@@ -38,16 +40,18 @@ _BY_FEATURE = (Relu, LeakyRelu, Sigmoid, Tanh, ScaledTanh, Gelu, Dropout)
 def layout_of(experiment: Experiment, devices: Sequence[Any] | None = None) -> Layout:
     """Return how an experiment lies on devices: on those that there are, where none are given.
 
+    Args:
+        experiment: Its mesh may leave some of the devices that there are.
+        devices: Those of the mesh; all of them.
+
     Raises:
         UserError: Its mesh doesn't fit the devices, the batch, the layers or the images.
     """
-    asked = experiment.mesh
     many = jax.process_count() > 1
-    if asked is None and not many:
+    if experiment.mesh is None and not many:
         return SINGLE
     there = jax.device_count() if devices is None else len(devices)
-    axes = asked.model_dump() if asked else {"data": -1, "model": 1, "space": 1}
-    sizes = _sizes(axes, there, many)
+    sizes = _sizes(_asked(experiment), there, whole=many or devices is not None)
     if prod(sizes.values()) == 1:
         return SINGLE
     parts, size = sizes["data"] * sizes["model"], experiment.training.batch_size
@@ -59,15 +63,34 @@ def layout_of(experiment: Experiment, devices: Sequence[Any] | None = None) -> L
             f"training.batch_size is {size}, and the mesh splits each batch into {split}: expected "
             f"a multiple of {parts}, such as {max(parts, size // parts * parts)}"
         )
+    shards = _shards(experiment, sizes)
+    return Layout(_mesh(tuple(sizes.values()), devices), shards)
+
+
+def batch_parts(experiment: Experiment, count: int) -> int:
+    """Return into how many parts a batch is split on ``count`` devices, none of which is there.
+
+    Raises:
+        UserError: The experiment's mesh doesn't fill so many, or fit the layers or the images.
+    """
+    sizes = _sizes(_asked(experiment), count, whole=True)
+    _shards(experiment, sizes)
+    return sizes["data"] * sizes["model"]
+
+
+def _asked(experiment: Experiment) -> dict[str, int]:
+    asked = experiment.mesh
+    return asked.model_dump() if asked else {"data": -1, "model": 1, "space": 1}
+
+
+def _shards(experiment: Experiment, sizes: dict[str, int]) -> Shards:
     pairs = _dense_pairs(experiment, sizes["model"]) if sizes["model"] > 1 else ()
     batch = ("data", "model") if sizes["model"] > 1 else ("data",)
-    mesh = _mesh(tuple(sizes.values()), devices)
     model = "model" if sizes["model"] > 1 else None
-    shards = Shards(batch, model, pairs)
-    if sizes["space"] > 1:
-        split = _split_layers(experiment, sizes["space"])
-        shards = Shards(batch, model, pairs, space="space", split=split)
-    return Layout(mesh, shards)
+    if sizes["space"] == 1:
+        return Shards(batch, model, pairs)
+    split = _split_layers(experiment, sizes["space"])
+    return Shards(batch, model, pairs, space="space", split=split)
 
 
 def _mesh(sizes: tuple[int, ...], devices: Sequence[Any] | None) -> Mesh:
@@ -75,18 +98,18 @@ def _mesh(sizes: tuple[int, ...], devices: Sequence[Any] | None) -> Mesh:
     types, count = (AxisType.Auto,) * 3, prod(sizes)
     if devices is None:
         return jax.make_mesh(sizes, AXES, devices=jax.devices()[:count], axis_types=types)
-    return Mesh(np.asarray(devices[:count]).reshape(sizes), AXES, axis_types=types)
+    return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=types)
 
 
-def _sizes(asked: dict[str, int], there: int, many: bool) -> dict[str, int]:
-    """Put a number in the place of -1."""
+def _sizes(asked: dict[str, int], there: int, *, whole: bool) -> dict[str, int]:
+    """Put a number in the place of -1; where devices are taken as a whole, leave none of them."""
     given = prod(size for size in asked.values() if size > 0)
     written = " x ".join(f"{name} {size}" for name, size in asked.items() if size != 1)
-    if there % given or (many and -1 not in asked.values() and given != there):
+    if there % given or (whole and -1 not in asked.values() and given != there):
         raise UserError(
             f"mesh is {written or 'one device'}, and there {'is' if there == 1 else 'are'} "
             f"{counted(there, 'device')}: expected a mesh "
-            + (f"of {counted(there, 'device')}" if many else "whose size divides their number")
+            + (f"of {counted(there, 'device')}" if whole else "whose size divides their number")
         )
     return {name: there // given if size == -1 else size for name, size in asked.items()}
 
@@ -95,7 +118,7 @@ def _split_layers(experiment: Experiment, parts: int) -> tuple[str, ...]:
     """Name the layers before the first that needs whole images.
 
     Raises:
-        UserError: One has rows that can't be split evenly.
+        UserError: One has rows that can't be split evenly, or biases or padding that can't.
     """
     model, names = experiment.model, []
     if len(experiment.input_shape) < 2:
@@ -122,6 +145,13 @@ def _check_rows(name: str, layer: Layer, before: Shape, after: Shape, parts: int
             f"mesh.space is {parts}, and layer '{name}' ({layer.type}) has a bias per position: "
             "expected mesh.space = 1"
         )
+    for key in ("padding", "mode"):
+        fill = getattr(layer, key, None)
+        if isinstance(fill, str) and fill.upper() in _MIRRORED:
+            raise UserError(
+                f"mesh.space is {parts}, and layer '{name}' ({layer.type}) has {key} = "
+                f'"{fill}": expected mesh.space = 1, or padding of zeros or "circular"'
+            )
     if isinstance(layer, Residual):
         for path in layer.branches().values():
             for inner in path.walk(before):

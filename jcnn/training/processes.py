@@ -24,6 +24,8 @@ T = TypeVar("T")
 LEAVING_SECONDS = 10
 # Rounds that no process is behind: of two dispatches, since a third one waits for the first.
 _BEHIND = 32
+# Until process 0 answers: `check_same` gathers facts, then mistakes, then waits.
+_MOST_ROUNDS = 3
 STUCK = 5  # what a process ends with where nothing moves any more
 
 
@@ -41,6 +43,10 @@ class Alone:
         """Return what process 0 gave."""
         return own
 
+    def holds_in_all(self, own: bool) -> bool:
+        """Return whether something holds in every process."""
+        return own
+
     def clock(self) -> float:
         """Return the seconds of process 0's clock."""
         return self.agree(time.perf_counter())
@@ -50,11 +56,16 @@ class Alone:
         return number
 
     def everyone(self, action: Callable[[], T]) -> T:
-        """Do something in every process; where it is a mistake in one, it ends all.
+        """Do something in every process; where it fails in one, it ends all.
+
+        Args:
+            action: What to do; nothing that the processes agree on, since one of them may fail
+                before that.
 
         Raises:
-            UserError: It is one here, and in no process before this.
-            Elsewhere: It is one in another process.
+            UserError: It is a mistake here, and in no process before this.
+            Elsewhere: It has failed in another process.
+            Exception: What else has failed here, and in no process before this.
         """
         return action()
 
@@ -76,6 +87,8 @@ ALONE = Alone()
 
 class Cluster(Alone):
     """Processes that JAX's coordination service connects."""
+
+    _acting = False  # within an action of everyone's
 
     def __init__(self, settings: Distributed) -> None:
         """Join them: those that ``settings`` names, or those of the cluster that JAX finds.
@@ -102,6 +115,7 @@ class Cluster(Alone):
         os._exit(STUCK)
 
     def _next(self) -> str:
+        assert not self._acting, "nothing can be agreed on within an action of everyone's"
         self._round += 1
         self._moved = time.monotonic()
         return f"jcnn/{self._round}"
@@ -131,6 +145,10 @@ class Cluster(Alone):
             raise Elsewhere(told["failed"])
         return told["value"]
 
+    def holds_in_all(self, own: bool) -> bool:
+        """See :meth:`Alone.holds_in_all`."""
+        return self.agree(all(self._of_all(self._next(), own)))
+
     def any_signal(self, number: int | None) -> int | None:
         """See :meth:`Alone.any_signal`."""
         if not self.writes and number is not None:
@@ -142,19 +160,22 @@ class Cluster(Alone):
 
     def everyone(self, action: Callable[[], T]) -> T:
         """See :meth:`Alone.everyone`."""
-        result, mistake = None, None
+        result, failure = None, None
+        self._acting = True
         try:
             result = action()
-        except UserError as error:
-            mistake = str(error)
-        key = self._next()
-        mistakes = self._of_all(key, mistake)
-        first = next((index for index, each in enumerate(mistakes) if each is not None), None)
-        first = self.agree(first)
-        if first == self.index:
-            raise UserError(f"process {first}: {mistake}" if first else str(mistake))
-        if first is not None:
+        except Exception as error:  # whatever it is, the others would wait
+            failure = error
+        finally:
+            self._acting = False
+        failed = self._of_all(self._next(), failure is not None)
+        first = self.agree(next((index for index, each in enumerate(failed) if each), None))
+        if first is not None and first != self.index:
             raise Elsewhere(f"process {first} has a mistake to report")
+        if isinstance(failure, UserError):
+            raise UserError(f"process {first}: {failure}" if first else str(failure))
+        if failure is not None:
+            raise failure
         return result  # pyright: ignore[reportReturnType]
 
     def meet(self) -> None:
@@ -193,7 +214,8 @@ class Cluster(Alone):
     def failed(self, message: str) -> None:
         """See :meth:`Alone.failed`; process 0's word reaches the others where they next agree."""
         if self.writes:
-            self._set(self._next(), {"failed": message})
+            for _ in range(_MOST_ROUNDS):  # the others may be within what takes several
+                self._set(self._next(), {"failed": message})
 
     def leave(self) -> None:
         """See :meth:`Alone.leave`."""

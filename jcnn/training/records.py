@@ -50,9 +50,9 @@ class Records:
 
     def write(self, step: int, means: Mapping[str, Mapping[str, Any]], state: TrainState) -> None:
         """Tell of an evaluation: the numbers of each split, and of the state if that is wanted."""
+        # all processes compute them, and gather what lies on the devices of several
+        pictured = self._pictured(state) if self._experiment.training.histograms else None
         if not self._writes:
-            if self._experiment.training.histograms:
-                self._gradients_at(state)  # all processes compute them
             return
         numbers = {
             split: {n: v for n, v in values.items() if isinstance(v, float)}
@@ -63,20 +63,22 @@ class Records:
         if self._tracker:
             flat = {f"{s}/{n}": v for s, values in numbers.items() for n, v in values.items()}
             self._tracker.log(step, flat)
-        if self._experiment.training.histograms:
-            self._write_histograms(step, state)
+        if pictured:
+            self._write_histograms(step, *pictured)
 
-    def _write_histograms(self, step: int, state: TrainState) -> None:
-        gradients = self._gradients_at(state)
-        self._events.histograms("weights", step, _named(state.params))
+    def _write_histograms(self, step: int, weights: Any, gradients: Any) -> None:
+        named = _named(weights)
+        self._events.histograms("weights", step, named)
         self._events.histograms("gradients", step, _named(gradients))
-        first = next((a for n, a in _named(state.params).items() if n.endswith("/w")), None)
+        first = next((a for n, a in named.items() if n.endswith("/w")), None)
         if first is not None and first.ndim == 4:
             self._events.filters(step, first)
 
-    def _gradients_at(self, state: TrainState) -> Any:
+    def _pictured(self, state: TrainState) -> tuple[Any, Any]:
+        """Return the parameters and their gradients of the first batch, whole."""
         self._batch = self._batch or self._feed.batch(0)
-        return self._gradients(state, *self._batch)
+        gradients = self._gradients(state, *self._batch)
+        return self._feed.step.layout.gathered((state.params, gradients))
 
     def _compute_gradients(self, state: TrainState, x: Any, y: Any) -> Any:
         step = self._feed.step

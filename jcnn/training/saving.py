@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,12 +87,25 @@ class Saver:
         return self.spent["seconds"] + perf_counter() - self._started
 
     def restore(self, like: Any) -> Stand | None:
-        """Read the newest undamaged checkpoint, or return None."""
-        place = self._checkpoints.newest() if self._processes.writes else None
-        name = self._processes.agree(None if place is None else str(place))
+        """Read the newest undamaged checkpoint, or return None; the same in all processes.
+
+        Raises:
+            UserError: It is of another model, or can't be read.
+            Elsewhere: The same, in another process.
+        """
+        processes, checkpoints = self._processes, self._checkpoints
+        place = processes.everyone(lambda: checkpoints.newest() if processes.writes else None)
+        name = processes.agree(None if place is None else str(place))
         self._last = place = None if name is None else Place.of(name)
         if place is None:
             return None
+        return processes.everyone(partial(self._read, place, like))
+
+    def is_seen_by_all(self) -> bool:
+        """Whether all processes see what is saved."""
+        return self._processes.holds_in_all(self._checkpoints.is_there)
+
+    def _read(self, place: Place, like: Any) -> Stand:
         tree, record = self._checkpoints.restore(place, like), self._checkpoints.record(place)
         self.spent |= record["spent"]
         rows = tuple(record["metrics"])

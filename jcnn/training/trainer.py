@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -71,8 +72,12 @@ class Trainer:
         Raises:
             UserError: The run stands further than the experiment goes, or has ended and lost its
                 checkpoints.
+            Elsewhere: The same, in another process.
         """
         self._stand = self._saver.restore(checkpointed(self._feed.step))
+        self._processes.everyone(partial(self._go_on, changes))
+
+    def _go_on(self, changes: Changes) -> None:
         if self._stand is None and self._run.summary_file.exists():
             raise UserError(
                 f"run '{self._run.folder}' has ended, and no undamaged checkpoint is left to go on "
@@ -212,13 +217,19 @@ class Trainer:
         return keep_failure(self._run, self._experiment, self._feed, at.state, found)
 
     def _retraced(self) -> Stand:
-        """Train once more from the newest checkpoint, looking at each step, to the one that fails.
+        """Return the state before the step that fails.
 
-        The same steps give the same bits: so well that nothing need be looked at until then.
+        A guarded step has left it as it was, and so have those after it. Else train once more from
+        the newest checkpoint, looking at each step: the same steps give the same bits, so well that
+        nothing need be looked at until one fails.
         """
+        if self._feed.step.guarded:
+            return self._at
         self._saver.wait()
-        at = self._saver.restore(checkpointed(self._feed.step)) or self._first(None)
-        feed = self._feed if self._feed.step.guarded else self._feed.guarded()
+        like = checkpointed(self._feed.step)
+        at = self._saver.restore(like) if self._saver.is_seen_by_all() else None
+        at = at or self._first(None)
+        feed = self._feed.guarded()
         while at.step < self._at.step and not at.totals.skipped.item():
             left = min(self._at.step - at.step, -at.step % self._steps_per_epoch)
             count = left or min(self._at.step - at.step, self._steps_per_epoch)

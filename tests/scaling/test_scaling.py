@@ -144,6 +144,94 @@ def test_what_can_not_be_is_said_in_a_sentence(options, said, config, capsys):
     assert line.startswith(f"jcnn: {said}")
 
 
+MESHED = """
+name = "meshed"
+[data]
+name = "digits"
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+batch_size = 2
+[[layers]]
+type = "conv"
+features = 2
+window = 3
+padding = "SAME"
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+features = 16
+[[layers]]
+type = "relu"
+[[layers]]
+type = "dense"
+features = 10
+"""
+
+
+@pytest.fixture
+def meshed(tmp_path):
+    path = tmp_path / "meshed.toml"
+    path.write_text(MESHED)
+    return lambda **mesh: load_experiment(path, {"mesh": mesh})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", ["model", "space"])
+def test_every_mesh_is_predicted_against_one_device_without(axis, meshed):
+    found = scaling.predict(meshed(**{axis: 2}), chip_of("h100"), (2, 4))
+    rows = [(row.scaling, row.devices, row.batch_size) for row in found.rows]
+    # over four devices in pairs a batch of two can be split where each image is, too
+    strong = [("strong", 4, 2)] if axis == "space" else []
+    assert rows == [
+        ("strong", 1, 2), ("strong", 2, 2), ("weak", 2, 4), *strong, ("weak", 4, 8)
+    ]  # fmt: skip
+    assert ("No strong scaling over 4" in " ".join(found.notes)) == (axis == "model")
+    assert found.rows[0].collectives == {}
+    if axis == "model":
+        assert {"all-gather", "all-reduce"} <= found.rows[-1].collectives.keys()
+
+
+@pytest.mark.parametrize(
+    ("mesh", "said"),
+    [
+        ({"data": 1}, "mesh is one device, and there are 2 devices: expected a mesh of 2 devices"),
+        ({"data": 4}, "mesh is data 4, and there are 2 devices: expected a mesh of 2 devices"),
+        ({"model": 4}, "mesh is data -1 x model 4, and there are 2 devices"),
+    ],
+    ids=["part", "more", "rest"],
+)
+def test_a_mesh_that_does_not_fill_the_devices_is_refused_before_anything_is_compiled(
+    mesh, said, meshed
+):
+    compiled = []
+    with pytest.raises(UserError, match=said):
+        scaling.predict(meshed(**mesh), chip_of("h100"), (2, 8), report=compiled.append)
+    assert compiled == []
+
+
+def test_a_collective_is_of_its_own_group():
+    """Of pairs next to each other, of chips on two islands, and of some that no slice has."""
+    h100, v5e, size = chip_of("h100"), chip_of("v5e"), 256e6
+    assert h100.exchange_seconds("all-reduce", size, 16, (0, 1)) == pytest.approx(
+        2 * size / 2 / 450e9 + 2 * 5e-6
+    )
+    assert h100.exchange_seconds("all-reduce", size, 16, (0, 8)) == pytest.approx(
+        2 * size / 2 / 50e9 + 2 * 5e-6
+    )
+    assert h100.exchange_seconds("all-gather", size, 16, tuple(range(16))) == pytest.approx(
+        h100.exchange_seconds("all-gather", size, 16)
+    )
+    assert v5e.exchange_seconds("all-gather", size, 64, tuple(range(8))) == pytest.approx(
+        v5e.exchange_seconds("all-gather", size, 8)
+    )
+    assert v5e.exchange_seconds("all-reduce", size, 64, (0, 1)) == pytest.approx(
+        2 * size / 2 / 50e9 + 2e-6
+    )
+
+
 def test_slices_of_chips():
     v5e, v5p = scaling.chip_of("v5e"), scaling.chip_of("v5p")
     assert [v5e.torus(n) for n in (1, 4, 8, 64, 256)] == [(1, 1), (2, 2), (2, 4), (8, 8), (16, 16)]
@@ -184,13 +272,13 @@ def test_asynchronous_collectives_count_once():
     text = """
 ENTRY %main (a: f32[8]) -> f32[32] {
   %a = f32[8]{0} parameter(0)
-  %begun = (f32[8]{0}, f32[32]{0}) all-gather-start(%a), dimensions={0}
+  %begun = (f32[8]{0}, f32[32]{0}) all-gather-start(%a), replica_groups=[2,4]<=[8], dimensions={0}
   %begun.2 = f32[8]{0} all-reduce-start(%a), to_apply=%sum
   %summed = f32[8]{0} all-reduce-done(%begun.2)
   ROOT %gathered = f32[32]{0} all-gather-done(%begun)
 }
 """
     assert hlo.collectives(text) == (
-        hlo.Collective("all-gather", 128),
+        hlo.Collective("all-gather", 128, (0, 1, 2, 3)),
         hlo.Collective("all-reduce", 32),
     )

@@ -8,10 +8,17 @@ import re
 import pytest
 
 from jcnn.errors import UserError
+from jcnn.runs import Run
 from jcnn.training import evaluate, train
+from jcnn.training.identity import write_identity
 
 # They start processes, train or compile much.
 pytestmark = pytest.mark.slow
+
+
+def test_where_it_can_not_be_kept_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"data\.json' can't be written: No such file"):
+        write_identity(Run(tmp_path / "none"), {})
 
 
 def test_other_data_under_the_same_names_are_refused(tiny, tmp_path, caplog):

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from jcnn import ops, reference
 from jcnn.errors import UserError
+from jcnn.optimizers import optimizers
 from jcnn.runs import Run
 from jcnn.runs.checkpoints import Checkpoints
 from jcnn.training import Step, prepare, train
@@ -169,6 +170,68 @@ def test_dense_layers_and_images_are_split_over_two_devices(axis, on_one_device)
 def test_images_that_can_not_be_split_in_space_are_refused(overrides, message, tiny):
     with pytest.raises(UserError, match=message):
         layout_of(tiny({"mesh": {"data": 1, "space": 2}, **overrides}))
+
+
+WARNED_OF = ("noisy_sgd", "optimistic_adam")  # by Optax, which is an error in tests
+
+
+@pytest.mark.parametrize("name", [name for name in optimizers() if name not in WARNED_OF])
+def test_whatever_an_optimizer_keeps_lies_on_a_mesh(name):
+    """It has other shapes than the parameters that it is of: of one element, of an odd rank."""
+    optimizer = {"name": name, "learning_rate": 0.01, **({"rank": 3} if name == "galore" else {})}
+    layout = layout_of(ex := many_devices.experiment({"data": 1, "model": 2}, optimizer=optimizer))
+    state = layout.shaped(jax.eval_shape(Step(ex, layout=layout).init))
+    for leaf in jax.tree.leaves(state):
+        leaf.sharding.shard_shape(leaf.shape)
+    split = [a for a in jax.tree.leaves(state.params) if a.sharding.spec != P()]
+    assert len(split) == 3  # the first layer's weights and biases, the second one's weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "optimizer", [{"name": "adafactor"}, {"name": "galore", "rank": 3}], ids=str
+)
+def test_an_optimizer_whose_state_has_other_shapes_learns_on_a_mesh(optimizer):
+    one, two = (
+        many_devices.losses(
+            many_devices.experiment(mesh, optimizer={"learning_rate": 0.01, **optimizer}), 3
+        )
+        for mesh in (None, {"data": 1, "model": 2})
+    )
+    assert two == pytest.approx(one, abs=1e-5)
+
+
+CONV = {"type": "conv", "features": 4, "window": 3, "padding": "SAME"}
+FILLED = {
+    **{
+        f"pad {mode}": [{"type": "pad", "padding": 2, "mode": mode}, CONV]
+        for mode in ("circular", "reflect", "replicate")
+    },
+    **{
+        f"conv {fill}": [{**CONV, "padding": fill}] for fill in ("CIRCULAR", "REFLECT", "REPLICATE")
+    },
+    "pool REFLECT": [
+        {"type": "average_pool", "window": 3, "strides": 1, "padding": "REFLECT"},
+        CONV,
+    ],
+    "residual REFLECT": [CONV, {"type": "residual", "layers": [{**CONV, "padding": "REFLECT"}]}],
+}
+
+
+@pytest.mark.parametrize("layers", FILLED.values(), ids=FILLED)
+def test_what_is_filled_with_images_edges_is_not_split_in_space(layers, tiny, request):
+    """Else it is traced: no layer is refused there, when a run's folder has been made."""
+    whole = [{"type": "flatten"}, {"type": "dense", "features": 10}]
+    experiment = tiny({"mesh": {"data": 1, "space": 2}, "layers": [*layers, *whole]})
+    if "circular" not in request.node.callspec.id.lower():
+        said = r"mesh\.space is 2, and layer '\w+' \(\w+\) has (padding|mode) = \"(?i:refl|repl)"
+        with pytest.raises(UserError, match=said):
+            layout_of(experiment)
+        return
+    layout = layout_of(experiment)
+    step = Step(experiment, layout=layout)
+    shapes = layout.shaped(jax.eval_shape(step.init)), *layout.shaped_batch((32, 8, 8, 1))
+    jax.eval_shape(step, *shapes, jax.eval_shape(jax.random.key, 0))
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,20 @@ import socket
 import threading
 import time
 
+import jax
 import numpy as np
 import pytest
 
-from jcnn.cli import supervision
-from jcnn.cli.together import settings_of
+from jcnn.cli import streams, supervision
+from jcnn.cli.together import _code, settings_of
 from jcnn.config import Distributed
 from jcnn.errors import UserError
 from jcnn.inspection.verification import compare_rows, compare_states
+from jcnn.runs.checkpoints import Checkpoints
+from jcnn.runs.place import Place
 from jcnn.training import processes, train
 from jcnn.training.processes import Cluster, Elsewhere
+from jcnn.training.saving import Saver
 from tests.torture.processes import Together, free_port
 
 
@@ -106,6 +110,85 @@ def test_one_mistake_is_said_once_and_ends_all():
     assert isinstance(third, Elsewhere)
 
 
+def test_whatever_fails_in_one_ends_all():
+    def action(own):
+        def read():
+            if not own.index:
+                raise OSError("no such device")
+
+        own.everyone(read)
+
+    first, *others = together(action)
+    assert isinstance(first, OSError)
+    assert all(isinstance(other, Elsewhere) for other in others)
+
+
+@pytest.mark.parametrize(
+    "next_for_others",
+    [
+        lambda own: own.agree(1),
+        lambda own: own.holds_in_all(True),
+        lambda own: own.everyone(lambda: None),
+        lambda own: own.check_same({"seed": 0}),
+    ],
+    ids=["agree", "holds_in_all", "everyone", "check_same"],
+)
+def test_why_the_first_ends_reaches_the_others_whatever_they_wait_for(next_for_others):
+    def action(own):
+        if own.index:
+            return next_for_others(own)
+        return own.failed("the disk is full")
+
+    _, *others = together(action)
+    assert [(type(other), str(other)) for other in others] == [(Elsewhere, "the disk is full")] * 2
+
+
+def test_what_must_hold_in_all_is_asked_of_all():
+    assert together(lambda own: own.holds_in_all(True)) == [True] * 3
+    assert together(lambda own: own.holds_in_all(own.index != 1)) == [False] * 3
+
+
+def test_nothing_is_agreed_on_where_one_may_have_failed():
+    """The others would wait for what the first, which has failed, no longer says."""
+    results = together(lambda own: own.everyone(lambda: own.agree(1)))
+    assert isinstance(results[0], AssertionError)
+
+
+@pytest.mark.parametrize("wrong", ["newest", "restore"])
+def test_a_checkpoint_that_can_not_be_read_in_one_process_ends_all(wrong, tmp_path, monkeypatch):
+    def fail(*_):
+        raise UserError("Read-only file system")
+
+    monkeypatch.setattr(Checkpoints, "newest", lambda self: Place(3))
+    monkeypatch.setattr(Checkpoints, wrong, fail)
+
+    def restore(own):
+        checkpoints = Checkpoints(tmp_path, read_only=own.index > 0, writers=own)
+        return Saver(checkpoints, 60, 0, processes=own).restore({})
+
+    first, *others = together(restore)
+    assert (type(first), str(first)) == (UserError, "Read-only file system")
+    assert all(isinstance(other, Elsewhere) for other in others)
+
+
+def test_a_checkpoint_that_only_the_first_process_sees_is_named(tmp_path):
+    tree = {"state": np.ones(2, np.float32), "totals": np.ones(2, np.float32)}
+
+    def restore(own):
+        folder = tmp_path / str(own.index)
+        with Checkpoints(folder, read_only=own.index > 0, writers=own) as checkpoints:
+            if not own.index:
+                checkpoints.save(Place(3), tree, {"metrics": [], "spent": {}, "best": None})
+                checkpoints.wait()
+            saver = Saver(checkpoints, 60, 0, processes=own)
+            assert not saver.is_seen_by_all()
+            return saver.restore(jax.tree.map(np.empty_like, tree))
+
+    _, second, _ = together(restore)
+    assert isinstance(second, UserError)
+    assert str(second).startswith(f"process 1: checkpoint '{tmp_path / '1' / '3'}' does not exist")
+
+
 def test_what_differs_between_processes_is_named():
     first, *others = together(lambda own: own.check_same({"seed": own.index == 2, "epochs": 3}))
     assert isinstance(first, UserError)
@@ -182,6 +265,60 @@ def test_a_mistake_on_the_command_line_is_one_sentence(option, value, sentence):
     assert str(caught.value).startswith(sentence)
 
 
+class Told:
+    """A process that remembers what it told the others."""
+
+    told: str | None = None
+    left = False
+
+    def failed(self, message):
+        self.told = message
+
+    def leave(self):
+        self.left = True
+
+
+MISTAKES = [
+    (UserError("data.folder is not there"), 2, "data.folder is not there"),
+    (PermissionError(13, "Permission denied", "runs/x"), 2, "'runs/x': Permission denied"),
+    (OSError(28, "No space left on device"), 2, "No space left on device"),
+    (ModuleNotFoundError("", name="grain"), 2, "this command needs the package 'grain', which"),
+    (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), 2, "memory is not enough; a smaller"),
+    (BrokenPipeError(32, "Broken pipe"), 141, None),
+    (Elsewhere("seed"), 2, None),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "said"), MISTAKES, ids=[str(m[2]) for m in MISTAKES])
+def test_everyday_mistakes_are_a_sentence_in_several_processes_too(
+    error, code, said, capsys, monkeypatch
+):
+    monkeypatch.setattr(streams, "silence", lambda stream: None)
+    own = Told()
+
+    def whole():
+        raise error
+
+    assert _code(own, whole, 1) == code  # pyright: ignore[reportArgumentType]
+    assert own.left
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"jcnn: {said}" if said else "")
+    assert captured.err.count("\n") == (said is not None)
+    assert (own.told is None) == isinstance(error, Elsewhere)
+
+
+def test_a_fault_of_the_code_keeps_its_traceback(capsys):
+    own = Told()
+
+    def whole():
+        raise LookupError("w")
+
+    assert _code(own, whole, 1) == 1  # pyright: ignore[reportArgumentType]
+    assert "Traceback" in capsys.readouterr().err
+    assert not own.left
+
+
 def test_rows_of_a_batch_are_read_alone_and_in_its_order():
     """The share of a stream's batch is that part of the whole batch, in every epoch."""
     grain = pytest.importorskip("grain", reason="needs grain")
@@ -198,6 +335,7 @@ def test_rows_of_a_batch_are_read_alone_and_in_its_order():
 
 SPLIT = {
     "mesh": {"data": 1, "model": 2},
+    "training.histograms": True,
     "layers": [
         {"type": "flatten"},
         {"type": "dense", "features": 16},
@@ -230,6 +368,44 @@ def test_two_processes_train_what_two_devices_of_one_train(
     for folder in ("one", "two"):  # on one device, wherever they began
         train(lively(alone), tmp_path / folder, resume=True)
     assert compare_states(tmp_path / "one", tmp_path / "two")[2] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [{"data": 2}, SPLIT["mesh"]], ids=["data", "model"])
+def test_a_folder_that_only_the_first_sees_is_enough_unless_all_write(mesh, tiny, tmp_path):
+    """What is not finite is found again, too, where the checkpoints are not there."""
+    steep = {"optimizer.learning_rate": 1e30, **SPLIT, "mesh": mesh}
+    (tmp_path / "tiny.toml").write_text(tiny(steep).to_toml())
+    both, inside = Together(tmp_path), []
+    for index in range(2):
+        (tmp_path / str(index)).mkdir()
+        inside.append(["env", "-C", str(tmp_path / str(index))])
+    where = [str(tmp_path / "tiny.toml"), "--out", "runs/x"]
+    both.start(where, inside=inside)
+    split = mesh == SPLIT["mesh"]
+    assert both.wait() == [2 if split else 3] * 2, both.said(0) + both.said(1)
+    if split:
+        assert "process 1: 'runs/x/checkpoints' does not exist here: expected" in both.said(1)
+        return
+    assert "the loss is" in both.said(0)
+    assert (tmp_path / "0" / "runs" / "x" / "failure" / "record.json").is_file()
+    assert not (tmp_path / "1" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_gradient_that_lies_on_the_devices_of_both_is_named_where_it_is_infinite(tiny, tmp_path):
+    """The loss is finite: a product of what it is of and of 1e23 is not."""
+    features, first, relu, last = SPLIT["layers"]
+    first = {**first, "bias_value": 1e23}
+    last = {**last, "initializer": {"name": "gaussian", "std": 1e-6}}
+    experiment = tiny(
+        {**SPLIT, "layers": [features, first, relu, last], "loss.name": "mean_squared_error"}
+    )
+    (tmp_path / "tiny.toml").write_text(experiment.to_toml())
+    both = Together(tmp_path)
+    both.start([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")])
+    assert both.wait() == [3, 3], both.said(0) + both.said(1)
+    assert "step 1 (epoch 1): the gradient of dense_2.w is inf" in both.said(0)
 
 
 @pytest.mark.slow

@@ -14,9 +14,18 @@ from jcnn import ops
 from jcnn.data import Digits, Split
 from jcnn.layers import Context
 from jcnn.runs import Run
-from jcnn.training import Interrupted, evaluate, load_trained, train
+from jcnn.training import (
+    Interrupted,
+    NonFiniteError,
+    evaluate,
+    load_failure,
+    load_trained,
+    train,
+)
 from jcnn.training.keys import shuffled
 from jcnn.training.progress import Progress
+
+BAD = 40  # of 300 examples: one step of nine has it
 
 
 class Stream:
@@ -112,3 +121,25 @@ def test_an_evaluation_of_a_stream_ends_when_its_time_is_over(tiny, tmp_path, st
     assert (first["examples"], first["of"]) == (128, 360)
     assert "examples" not in last
     assert summary["test"]["accuracy"] == evaluate(tmp_path / "run")["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_fails_on_a_stream_is_kept_with_its_own_batch(tiny, tmp_path, monkeypatch, precision):
+    """Steps after it are under way by then, and their batches are read; float16's are guarded."""
+
+    def stream(data: Digits) -> Stream:
+        loaded = data.load()
+        x = loaded.train.x.copy()
+        x[BAD, 0, 0] = np.inf
+        return Stream(Split(x, loaded.train.y), loaded.test)
+
+    monkeypatch.setattr(Digits, "stream", stream)
+    with pytest.raises(NonFiniteError) as stop:
+        train(tiny({"training.precision": precision}), tmp_path / "run")
+    (place,) = np.flatnonzero(shuffled(0, 0, 300) == BAD)
+    assert (stop.value.step, stop.value.tensor) == (place // 32 + 1, "loss")
+    failure = load_failure(tmp_path / "run")
+    assert int(failure.state.step) == place // 32
+    assert np.isinf(failure.batch[0]).sum() == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(failure.state))
