@@ -144,6 +144,7 @@ def test_an_operation_and_its_gradient(name):
             np.testing.assert_allclose(a, b, **EXACT)
 
 
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("fill", ["REFLECT", "CIRCULAR"])
 @pytest.mark.parametrize(
     "call",
@@ -157,7 +158,7 @@ def test_an_operation_and_its_gradient(name):
 def test_a_border_of_an_open_axis_is_refused_in_a_sentence(call, fill):
     message = f"padding {fill} needs lengths that are known, and at least 1, found hx"
     with pytest.raises(ValueError, match=message):
-        exported(lambda x: call(x.astype(jnp.float32), fill), "b, h, w, 2")
+        exported(lambda x: call(x, fill), "b, h, w, 2")
 
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
