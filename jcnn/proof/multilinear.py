@@ -166,7 +166,7 @@ def _magnitude(a: Any) -> Any:
     return abs(a.value) if jnp.issubdtype(jnp.result_type(a.value), jnp.floating) else a.value
 
 
-def _assert_held(expected: list[np.ndarray], names: Sequence[str], narrow: str) -> None:
+def _assert_held(expected: Sequence[np.ndarray], names: Sequence[str], narrow: str) -> None:
     """Refuse a reference that gives of whole numbers what the narrow dtype has to round."""
     for name, values in zip(names, expected, strict=True):
         with np.errstate(over="ignore"):
